@@ -1,0 +1,62 @@
+"""Starts the Counterfactual Explorer: flags, profile, pages, server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+OPEN = "WARNING: everybody who reaches this address can use the explorer; give --auth USER:PASSWORD.\n"
+
+
+def flags() -> argparse.ArgumentParser:
+    """The command line; nothing heavy is imported before it is understood."""
+    parser = argparse.ArgumentParser(description="Serves the Counterfactual Explorer to a browser.")
+    data, host = os.environ.get("EXPLORER_DATA", "./data"), os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    parser.add_argument(
+        "--profile", default="tiny", help="a name under assets/profiles, or a TOML file (default: tiny)"
+    )
+    parser.add_argument("--data", default=data, help="folder of all that is kept (default: $EXPLORER_DATA or ./data)")
+    parser.add_argument("--host", default=host, help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    parser.add_argument("--device", default="", help="such as cpu or cuda (default: the best there is)")
+    parser.add_argument("--auth", default="", metavar="USER:PASSWORD", help="ask visitors for this name and password")
+    return parser
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
+    from explorer import build_app, serving
+    from pipeline.models import load
+    from pipeline.profiles import load_profile
+    from pipeline.store import Store
+
+    models = load(load_profile(options.profile), options.device)
+    models.check()
+    user, _, password = options.auth.partition(":")
+    auth = (user, password) if user else None
+    app = build_app(models, Store(Path(options.data)))
+    app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving())
+
+
+def main() -> int:
+    """0 after serving; 2 when something that was given cannot be used."""
+    parser = flags()
+    options = parser.parse_args()
+    if options.auth and not all(options.auth.partition(":")):
+        parser.error("--auth needs a name and a password, such as --auth ada:lovelace.")
+    if options.host not in ("127.0.0.1", "localhost", "::1") and not options.auth:
+        sys.stderr.write(OPEN)
+    from pipeline.errors import PipelineError
+
+    try:
+        serve(options)
+    except PipelineError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

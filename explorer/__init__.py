@@ -1,0 +1,115 @@
+"""The browser application: three pages around one desk. The only place that knows Gradio.
+
+`build_app` makes the pages; `serving` says how to launch them: all local, nothing sent anywhere, no traces shown.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by Gradio while it is imported
+
+from pathlib import Path
+from typing import TypedDict
+
+import gradio as gr
+
+from explorer import curate, endpoints, explore, reinforce
+from explorer.jobs import Desk
+from pipeline.store import Store
+from pipeline.types import Models
+
+STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
+
+
+class Serving(TypedDict):
+    """What every launch has in common."""
+
+    theme: gr.themes.Base
+    css_paths: Path
+    share: bool
+    show_error: bool
+    enable_monitoring: bool
+    run_history: bool
+    ssr_mode: bool
+    max_file_size: str
+    state_session_capacity: int
+
+
+def build_app(models: Models, store: Store) -> gr.Blocks:
+    """The application over these models and this data folder, ready for `launch(**serving())`."""
+    desk = Desk(models=models, store=store)
+    demo = gr.Blocks(title="Counterfactual Explorer", analytics_enabled=False, fill_width=True)
+    with demo:
+        explore.build(demo, desk)
+        endpoints.build(desk)
+    for name, page in (("Curate", curate), ("Reinforce", reinforce)):
+        with demo.route(name, f"/{name.lower()}"):
+            page.build(demo, desk)
+    demo.queue(max_size=64)
+    return demo
+
+
+def serving() -> Serving:
+    """Options for `Blocks.launch`: nothing shared, no traces shown, fonts that come with Gradio."""
+    return Serving(
+        theme=theme(),
+        css_paths=STYLE,
+        share=False,
+        show_error=False,
+        enable_monitoring=False,
+        run_history=False,
+        ssr_mode=False,
+        max_file_size="20mb",
+        state_session_capacity=400,
+    )
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's parts in the colours of style.css, whose variables know light and dark."""
+    fonts = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
+    mono = [gr.themes.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"]
+    base = gr.themes.Base(font=fonts, font_mono=mono, radius_size="sm", spacing_size="md", text_size="md")
+    colours = {
+        "body_background_fill": "var(--paper)",
+        "body_text_color": "var(--ink)",
+        "body_text_color_subdued": "var(--ink-2)",
+        "background_fill_primary": "var(--card)",
+        "background_fill_secondary": "var(--paper)",
+        "block_background_fill": "transparent",
+        "block_border_width": "0px",
+        "block_label_text_color": "var(--ink-2)",
+        "block_label_background_fill": "transparent",
+        "block_title_text_color": "var(--ink-2)",
+        "block_info_text_color": "var(--ink-3)",
+        "border_color_primary": "var(--line)",
+        "border_color_accent": "var(--accent)",
+        "color_accent": "var(--accent)",
+        "color_accent_soft": "var(--accent-soft)",
+        "input_background_fill": "var(--card)",
+        "input_background_fill_focus": "var(--card)",
+        "input_border_color": "var(--line-2)",
+        "input_border_width": "1px",
+        "input_border_color_focus": "var(--accent)",
+        "input_placeholder_color": "var(--ink-3)",
+        "button_primary_background_fill": "var(--accent)",
+        "button_primary_background_fill_hover": "var(--accent-2)",
+        "button_primary_text_color": "var(--on-accent)",
+        "button_primary_border_color": "var(--accent)",
+        "button_secondary_background_fill": "var(--card)",
+        "button_secondary_background_fill_hover": "var(--hover)",
+        "button_secondary_text_color": "var(--ink)",
+        "button_secondary_border_color": "var(--line)",
+        "checkbox_background_color": "var(--card)",
+        "checkbox_background_color_selected": "var(--accent)",
+        "checkbox_border_color": "var(--line-2)",
+        "checkbox_border_color_selected": "var(--accent)",
+        "checkbox_label_background_fill": "transparent",
+        "checkbox_label_background_fill_hover": "var(--hover)",
+        "checkbox_label_background_fill_selected": "var(--accent-soft)",
+        "checkbox_label_text_color_selected": "var(--ink)",
+        "checkbox_label_border_color": "var(--line)",
+        "slider_color": "var(--accent)",
+    }
+    both = {key + suffix: value for key, value in colours.items() for suffix in ("", "_dark")}
+    return base.set(**{key: value for key, value in both.items() if hasattr(base, key)})

@@ -1,0 +1,48 @@
+"""What is known of the selected frame: the sentence, the verdict, the scores against their gates, how it was made."""
+
+from __future__ import annotations
+
+from explorer.components.markup import Html, join, tag
+from explorer.components.tau_strip import sentence
+from explorer.views import Frame, diff, percent, points
+from pipeline.types import Counterfactual, Settings, Study
+
+
+def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:
+    """One sentence that answers the page's question for this frame."""
+    label = study.photo.label
+    words = tag("p", sentence(diff(item.perturbation.caption, item.perturbation.edited_caption)), class_="words")
+    if frame.flip:
+        said = join("The prediction flips to ", tag("b", frame.flip), f"; p({label}) moves by {points(frame.change)}.")
+    else:
+        said = join(f"The prediction stays; p({label}) moves by {points(frame.change)} to ")
+        said = join(said, tag("b", percent(frame.label_probability)), ".")
+    return tag("div", words, tag("p", said, class_="said"), class_="headline")
+
+
+def facts_markup(item: Counterfactual, settings: Settings) -> Html:
+    """The scores with their gates, and what was missed in words."""
+    s = item.scores
+    rows = (
+        ("directional similarity", s.directional_similarity, settings.min_directional_similarity),
+        ("image similarity", s.image_similarity, settings.min_image_similarity),
+        ("edited caption match", s.edited_alignment, settings.min_edited_alignment),
+        ("original caption match", s.source_alignment, settings.min_source_alignment),
+        ("preference for new words", s.prefers_edit, 0.0),
+    )
+    body = tag("tbody", *(_score(*row) for row in rows))
+    head = tag("thead", tag("tr", tag("th", "score"), tag("th", "value"), tag("th", "gate")))
+    missed = (tag("p", sentence_, class_="reason") for sentence_ in item.missed)
+    return tag("div", tag("table", head, body), *missed, class_="facts")
+
+
+def _score(name: str, value: float, gate: float) -> Html:
+    passed = value >= gate
+    light = tag("span", "✓" if passed else "✕", class_="light pass" if passed else "light miss")
+    return tag("tr", tag("td", name), tag("td", f"{value:.2f}"), tag("td", light, f" ≥ {gate:.2f}"))
+
+
+def verdict_markup(verdict: str) -> Html:
+    """The decision as saved; "" asks for one."""
+    said = {"keep": "✓ Kept and saved.", "reject": "✕ Rejected and saved.", "unsure": "Unsure, saved."}
+    return tag("p", said.get(verdict, ""), class_=f"verdict {verdict}", aria_live="polite")

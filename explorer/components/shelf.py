@@ -1,0 +1,88 @@
+"""Shelves of small pictures to click: the examples, and the photos studied so far.
+
+Reports `act` with `do="open"` and `data-example` (a file's place in the folder) or `data-photo` (a photo's key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import gradio as gr
+
+from explorer.components.markup import REPORT_CLICKS, Html, picture_url, tag
+from pipeline.curation import LabelledImage
+from pipeline.images import fit, open_image
+from pipeline.store import Store, StudySummary
+
+THUMB = 128  # pixels
+LIMIT = 40  # photos in the history
+
+# Keeps the address in step with what is shown, so that a reload comes back to it.
+FOLLOW = """
+const follow = () => {
+  const place = element.querySelector('[data-place]')?.dataset.place;
+  if (place !== undefined && place !== window.location.search) history.replaceState(history.state, '', place || '.');
+};
+watch('value', follow);
+"""
+
+
+def shelf(elem_id: str, value: Html) -> gr.HTML:
+    """A shelf with these pictures. Listen with `.act(...)`."""
+    return gr.HTML(
+        value=value,
+        js_on_load=REPORT_CLICKS + FOLLOW,
+        apply_default_css=False,
+        elem_id=elem_id,
+        elem_classes="component",
+    )
+
+
+def examples_markup(examples: Sequence[LabelledImage]) -> Html:
+    """The profile's examples as picture buttons."""
+    if not examples:
+        return tag("p", "This profile brings no examples; upload a picture below.", class_="empty")
+    return tag("div", *(_example(index, one) for index, one in enumerate(examples)), class_="shelf")
+
+
+def _example(index: int, one: LabelledImage) -> Html:
+    name = f"Example: {one.label or one.path.stem}"
+    return tag(
+        "button",
+        tag("img", src=_thumb(one.path), alt=name),
+        tag("span", one.label),
+        type="button",
+        class_="thumb",
+        data_do="open",
+        data_example=index,
+    )
+
+
+def history_markup(store: Store, summaries: Sequence[StudySummary], current: str, place: str) -> Html:
+    """Photos studied before, newest first; `place` is the query that leads back to what is shown."""
+    if not summaries:
+        return tag("p", "Photos you open are kept here.", class_="empty", data_place=place)
+    rows = (_study(store, one, one.key == current) for one in summaries[:LIMIT])
+    return tag("div", *rows, class_="history", data_place=place)
+
+
+def _study(store: Store, one: StudySummary, current: bool) -> Html:
+    edits = "no edits yet" if not one.counterfactuals else f"{one.counterfactuals} edits"
+    text = tag("span", tag("b", one.label), tag("small", edits))
+    return tag(
+        "button",
+        tag("img", src=_thumb(store.file(one.key)), alt=""),
+        text,
+        type="button",
+        data_do="open",
+        data_photo=one.key,
+        aria_current="true" if current else None,
+        title=one.caption or one.name or None,
+    )
+
+
+@lru_cache(maxsize=512)
+def _thumb(path: Path) -> str:
+    return picture_url(fit(open_image(path), THUMB), THUMB)

@@ -1,0 +1,27 @@
+"""One line that says what is going on: how far, how long still, or what to do next."""
+
+from __future__ import annotations
+
+from explorer.components.markup import Html, tag
+from explorer.jobs import Progress
+from explorer.views import duration
+
+
+def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:
+    """A bar with steps and the time that is left; without a total it only says that work is under way."""
+    if progress.waiting:
+        return _line(f"{what}: waiting for the models, which are at work for somebody else…", None)
+    if not progress.total:
+        return _line(f"{what}…", None)
+    left = f", about {duration(progress.remaining)} left" if progress.done else ""
+    return _line(f"{what}: {unit} {progress.done} of {progress.total}{left}", progress.done / progress.total)
+
+
+def _line(text: str, share: float | None) -> Html:
+    bar = tag("span", style=f"width:{100 * share:.0f}%") if share is not None else tag("span", class_="sweep")
+    return tag("div", tag("p", text, role="status"), tag("div", bar, class_="bar"), class_="status working")
+
+
+def said(text: str, kind: str = "") -> Html:
+    """A plain sentence in the status line."""
+    return tag("div", tag("p", text, role="status"), class_=f"status {kind}") if text else Html()

@@ -1,0 +1,188 @@
+"""Handlers of the Explore page from the run on: frames as they come, the selected one, and what is decided about it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from time import time
+from typing import NamedTuple
+
+import gradio as gr
+
+from explorer import views
+from explorer.components.compare import compare_markup
+from explorer.components.compare import empty as nothing_to_compare
+from explorer.components.facts import facts_markup, headline_markup, verdict_markup
+from explorer.components.markup import Html
+from explorer.components.status import progress_markup, said
+from explorer.components.tau_strip import strip_markup
+from explorer.jobs import Desk, Progress
+from explorer.place import find, history, need
+from pipeline import workflow
+from pipeline.classification import is_prediction_flip
+from pipeline.errors import DataError, InputError
+from pipeline.types import Counterfactual, Decision, Models, Perturbation, Settings, Step, Study
+
+
+class Inspection(NamedTuple):
+    """The right column's values, in the order of its components."""
+
+    headline: object
+    compare: object
+    verdict: object
+    keep: object
+    reject: object
+    undo: object
+    shift: object
+    curve: object
+    facts: object
+
+
+class Order(NamedTuple):
+    """What is to be edited."""
+
+    study: Study
+    wanted: tuple[Perturbation, ...]
+    settings: Settings
+
+
+def nothing() -> Inspection:
+    """No frame is selected."""
+    hidden = gr.update(visible=False)
+    plots = gr.update(value=None, visible=False)
+    return Inspection(Html(), nothing_to_compare(), Html(), hidden, hidden, hidden, plots, plots, Html())
+
+
+def best(study: Study) -> Counterfactual | None:
+    """Of the chosen ones that which costs the label most; without one, whichever does."""
+    candidates = workflow.chosen(study) or study.counterfactuals
+    return min(candidates, key=lambda item: item.prediction.probability(study.photo.label), default=None)
+
+
+def strip(
+    desk: Desk, study: Study, selected: str, waiting: Sequence[Perturbation] = (), taus: Sequence[float] = ()
+) -> Html:
+    """The strip of the present caption's variations."""
+    return strip_markup(study, rows(desk, study, waiting, taus), selected)
+
+
+def rows(
+    desk: Desk, study: Study, waiting: Sequence[Perturbation] = (), taus: Sequence[float] = ()
+) -> tuple[views.Row, ...]:
+    """The strip's rows with what was chosen and decided."""
+    verdicts = {key: decision.verdict for key, decision in desk.store.decisions().items()}
+    chosen = frozenset(item.key for item in workflow.chosen(study))
+    return views.rows(study, taus, chosen, verdicts, waiting)
+
+
+def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection:
+    """Everything about one frame."""
+    if item is None:
+        return nothing()
+    decision = desk.store.decisions().get(item.key)
+    verdict = decision.verdict if decision else ""
+    control, label = study.control or study.photo.prediction, study.photo.label
+    row = next(r for r in rows(desk, study) if r.perturbation.edited_caption == item.perturbation.edited_caption)
+    frame = views.frame(item, label, study.control)
+    return Inspection(
+        headline=headline_markup(study, frame, item),
+        compare=compare_markup(study.photo.image, item.image, "original", f"edit, τ {item.tau:.2f}"),
+        verdict=verdict_markup(verdict),
+        keep=gr.update(visible=True, variant="secondary" if verdict == "keep" else "primary"),
+        reject=gr.update(visible=True),
+        undo=gr.update(visible=bool(verdict)),
+        shift=gr.update(value=views.shift_figure(control, item.prediction, label), visible=True),
+        curve=gr.update(value=views.tau_figure(row, label, study.control, item.tau), visible=len(row.frames) > 1),
+        facts=facts_markup(item, desk.models.profile.settings),
+    )
+
+
+def pick(desk: Desk, key: str, event: gr.EventData) -> tuple[object, ...]:
+    """A frame was clicked; answers (frame, inspector, history)."""
+    study = need(desk, key)
+    item = find(study, str(event._data["key"]))
+    if item is None:
+        raise DataError("This frame is no longer there; the page shows the present ones after a reload.")
+    return item.key, *inspect(desk, study, item), history(desk, study, item.key)
+
+
+def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int) -> Iterator[tuple[object, ...]]:
+    """Edits all ticked variations; answers (status, strip, frame, inspector, history) again and again."""
+    study = need(desk, key)
+    settings = replace(
+        desk.models.profile.settings,
+        inversion=inversion,
+        taus=tuple(sorted(float(t) for t in taus)),
+        num_inference_steps=int(steps),
+    )
+    wanted = _wanted(study, settings)
+    quiet = tuple(gr.skip() for _ in range(2 + len(Inspection._fields)))
+    yield progress_markup("Starting", Progress()), strip(desk, study, "", wanted, settings.taus), *quiet
+    order = Order(study, wanted, settings)
+    for item in desk.stream(key, lambda models, step: _edit(desk, models, step, order)):
+        if isinstance(item, Progress):
+            yield progress_markup("Inverting and editing", item), gr.skip(), *quiet
+        else:
+            study = item
+            yield gr.skip(), strip(desk, study, "", wanted, settings.taus), *quiet
+    found = best(study)
+    chosen = found.key if found else ""
+    shown = strip(desk, study, chosen)
+    yield said(_summary(study)), shown, chosen, *inspect(desk, study, found), history(desk, study, chosen)
+
+
+def _wanted(study: Study, settings: Settings) -> tuple[Perturbation, ...]:
+    """The ticked variations that lack a frame at some tau; all ticked ones when none lacks any."""
+    ticked = [p for p in study.perturbations if p.accepted and p.caption == study.caption]
+    if not ticked:
+        raise InputError("No variation is ticked. Suggest or write some, tick what you want to try, then run again.")
+    done = {(item.perturbation.edited_caption, item.tau) for item in study.counterfactuals}
+    lacking = [p for p in ticked if any((p.edited_caption, tau) not in done for tau in settings.taus)]
+    return tuple(lacking or ticked)
+
+
+def _edit(desk: Desk, models: Models, step: Step, order: Order) -> Iterator[Study]:
+    """Saves before it shows, in the worker's thread, so that a closed tab loses nothing."""
+    name = order.study.photo.classifier
+    for grown in workflow.edit(models, *order, classifier=name, step=step, inversions=desk.inversions):
+        desk.store.save_study(grown)
+        yield grown
+
+
+def _summary(study: Study) -> str:
+    control = study.control or study.photo.prediction
+    flips = sum(is_prediction_flip(control, item.prediction) for item in study.counterfactuals)
+    passed = sum(not item.missed for item in study.counterfactuals)
+    total = len(study.counterfactuals)
+    return f"{total} edits: {passed} passed every gate, {flips} flip the prediction. Select a frame to look closer."
+
+
+def cancel(desk: Desk, key: str) -> Html:
+    """Stops the work on this photo at its next step."""
+    return said("Stopping at the next step…") if desk.cancel(key) else said("Nothing is running.")
+
+
+def keep(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:
+    """Keeps the selected frame."""
+    return decide(desk, key, frame_key, "keep")
+
+
+def reject(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:
+    """Rejects the selected frame."""
+    return decide(desk, key, frame_key, "reject")
+
+
+def take_back(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:
+    """Takes the verdict on the selected frame back."""
+    return decide(desk, key, frame_key, "")
+
+
+def decide(desk: Desk, key: str, frame_key: str, verdict: str) -> tuple[object, ...]:
+    """Saves a verdict and shows it; answers (verdict, keep, undo, strip)."""
+    study = need(desk, key)
+    if find(study, frame_key) is None:
+        raise DataError("Select a frame first; a verdict is about one frame.")
+    desk.store.decide(Decision(id=uuid.uuid4().hex, counterfactual=frame_key, verdict=verdict, time=time()))
+    button = gr.update(variant="secondary" if verdict == "keep" else "primary")
+    return verdict_markup(verdict), button, gr.update(visible=bool(verdict)), strip(desk, study, frame_key)

@@ -1,0 +1,130 @@
+"""The public, named endpoints for programs: the same stages as the page, plain values in and out.
+
+`/gradio_api` documents them; photos are named by the key that `classify` answers with.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import MethodType
+from typing import TypedDict
+
+import gradio as gr
+
+from explorer import place, reinforce
+from explorer.alerts import shown
+from explorer.jobs import Desk
+from pipeline import workflow
+from pipeline.images import open_image
+from pipeline.reinforcement import Recipe
+from pipeline.types import Decision
+
+
+class Edited(TypedDict):
+    """One edit as the API tells it."""
+
+    key: str
+    tau: float
+    label_probability: float
+    top: str
+    directional_similarity: float
+    missed: list[str]
+
+
+class Variation(TypedDict):
+    """One proposed variation as the API tells it."""
+
+    factor: str
+    edited_caption: str
+    rejected_by: list[str]
+
+
+def build(desk: Desk) -> None:
+    """Adds the endpoints to the current Blocks."""
+    model: tuple[Callable[..., object], ...] = (classify, caption, perturb, edit)
+    for handler in model:
+        gr.api(_bound(desk, handler), api_name=handler.__name__, concurrency_id="models", concurrency_limit=1)
+    for handler in (decide, freeze, reinforce_set):
+        name = "reinforce" if handler is reinforce_set else handler.__name__
+        gr.api(_bound(desk, handler), api_name=name, concurrency_limit=None)
+
+
+def _bound(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
+    return MethodType(shown(handler), desk)
+
+
+def classify(desk: Desk, image: gr.FileData, classifier: str = "") -> tuple[str, dict[str, float]]:
+    """Opens a picture; answers its key and its five most probable labels."""
+    with desk.using() as models:
+        study = workflow.open_photo(models, open_image(Path(image["path"])), classifier=classifier)
+    desk.store.save_study(study)
+    return place.place_of(study), dict(study.photo.prediction.top())
+
+
+def caption(desk: Desk, photo: str, text: str = "") -> str:
+    """Captions an opened photo, or sets its caption when `text` is given."""
+    study = place.need(desk, photo)
+    with desk.using() as models:
+        study = workflow.describe(models, study, models.profile.settings, text)
+    desk.store.save_study(study)
+    return study.caption
+
+
+def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list[Variation]:
+    """Asks for variations of an opened photo's caption, one per factor."""
+    study = place.need(desk, photo)
+    if label:
+        study.photo.prediction.probability(label)
+        study = replace(study, photo=replace(study.photo, label=label))
+    with desk.using() as models:
+        study = workflow.propose(models, study, replace(models.profile.settings, factors=tuple(factors)))
+    desk.store.save_study(study)
+    return [
+        Variation(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
+        for p in study.perturbations
+    ]
+
+
+def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float]) -> list[Edited]:
+    """Edits an opened photo towards other words at these tau; answers one entry per tau."""
+    study = place.need(desk, photo)
+    with desk.using() as models:
+        settings = replace(models.profile.settings, taus=tuple(taus)) if taus else models.profile.settings
+        one = models.perturber.judge(study.caption, edited_caption, "own words", study.photo.label, settings)
+        study = replace(study, perturbations=(*study.perturbations, one))
+        name = study.photo.classifier
+        for grown in workflow.edit(models, study, (one,), settings, name, inversions=desk.inversions):
+            desk.store.save_study(grown)
+            study = grown
+    return [
+        Edited(
+            key=item.key,
+            tau=item.tau,
+            label_probability=item.prediction.probability(study.photo.label),
+            top=item.prediction.top(1)[0][0],
+            directional_similarity=item.scores.directional_similarity,
+            missed=list(item.missed),
+        )
+        for item in study.counterfactuals
+        if item.perturbation.edited_caption == one.edited_caption
+    ]
+
+
+def decide(desk: Desk, counterfactual: str, verdict: str, reason: str = "", request_id: str = "") -> str:
+    """Saves a verdict: keep, reject, unsure, or "" to take one back. The same request_id twice counts once."""
+    number = request_id[:64] or uuid.uuid4().hex
+    return desk.store.decide(Decision(id=number, counterfactual=counterfactual, verdict=verdict, reason=reason)).verdict
+
+
+def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
+    """Freezes all kept counterfactuals; answers name, version and size of the set."""
+    made = desk.store.freeze(name)
+    return made.name, made.version, len(made.items)
+
+
+def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float = 0.3) -> str:
+    """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done."""
+    return reinforce.begin(desk, set_name, classifier, Recipe(alpha=alpha)).name

@@ -1,0 +1,254 @@
+"""Page: one photo, from its caption over variations to edits across tau and what the classifier makes of them.
+
+Only layout and wiring; the handlers stand in `photo.py` (up to the run) and `edits.py` (from the run on).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import gradio as gr
+from gradio.components import Component
+
+from explorer import edits, photo
+from explorer.components.compare import compare_viewer
+from explorer.components.markup import Html, tag
+from explorer.components.masthead import masthead, section
+from explorer.components.shelf import examples_markup, shelf
+from explorer.components.tau_strip import tau_strip
+from explorer.components.variations import variation_list
+from explorer.jobs import Desk
+from explorer.wiring import reads, works
+from pipeline.factors import FACTORS
+from pipeline.types import Settings
+
+INVERSIONS = [
+    ("PnP: exact, fast", "pnp"),
+    ("Null-text: as in the paper", "null-text"),
+    ("Negative prompt: cheapest", "negative-prompt"),
+]
+
+
+class Rail(NamedTuple):
+    """The left column."""
+
+    examples: gr.HTML
+    upload: gr.File
+    label: gr.Dropdown
+    classifier: gr.Dropdown
+    history: gr.HTML
+
+
+class Words(NamedTuple):
+    """Caption and variations."""
+
+    banner: gr.HTML
+    caption: gr.Textbox
+    ask: gr.Button
+    factors: gr.CheckboxGroup
+    suggest: gr.Button
+    status: gr.HTML
+    variations: gr.HTML
+    own: gr.Textbox
+    add: gr.Button
+
+
+class Making(NamedTuple):
+    """The run and its frames."""
+
+    inversion: gr.Radio
+    taus: gr.CheckboxGroup
+    steps: gr.Slider
+    run: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    strip: gr.HTML
+
+
+class Inspector(NamedTuple):
+    """The right column, in the order of `edits.Inspection`."""
+
+    headline: gr.HTML
+    compare: gr.HTML
+    verdict: gr.HTML
+    keep: gr.Button
+    reject: gr.Button
+    undo: gr.Button
+    shift: gr.Plot
+    curve: gr.Plot
+    facts: gr.HTML
+
+
+class Keys(NamedTuple):
+    """All that a session remembers."""
+
+    place: gr.State
+    frame: gr.State
+
+
+def build(demo: gr.Blocks, desk: Desk) -> None:
+    """Draws the page into the current Blocks and wires it."""
+    masthead("Explore", desk.models.profile.name)
+    keys = Keys(gr.State(""), gr.State(""))
+    with gr.Row(elem_classes="bench", equal_height=False):
+        with gr.Column(elem_classes="rail", min_width=180):
+            rail = _rail(desk)
+        with gr.Column(elem_classes="work", min_width=300):
+            welcome = _plain(_welcome())
+            with gr.Column(visible=False, elem_classes="stages") as stages:
+                words = _words(desk.models.profile.settings)
+                making = _making(desk.models.profile.settings)
+        with gr.Column(elem_classes="inspector", elem_id="inspector", min_width=280, visible=False) as side:
+            inspector = _inspector()
+    page: list[Component | gr.Column] = [
+        *keys,
+        welcome,
+        stages,
+        side,
+        rail.label,
+        rail.classifier,
+        words.banner,
+        words.caption,
+        words.status,
+        words.variations,
+        making.status,
+        making.strip,
+        *inspector,
+        rail.history,
+    ]
+    _wire_photo(desk, rail, words, page, keys)
+    _wire_words(desk, words, keys)
+    _wire_edits(desk, making, inspector, rail, keys)
+    works(demo.load, desk, photo.restore, (), page)
+
+
+def _rail(desk: Desk) -> Rail:
+    names = list(desk.models.profile.classifiers)
+    with gr.Column(elem_classes="box", min_width=150):
+        section("", "Photo")
+        examples = shelf("examples", examples_markup(photo.examples(desk)))
+        kinds = [".png", ".jpg", ".jpeg", ".webp"]
+        upload = gr.File(label="Upload a picture", show_label=False, file_types=kinds, height=56, elem_id="upload")
+    with gr.Column(elem_classes="box", min_width=150):
+        section("", "Question")
+        label = gr.Dropdown([], label="Label to protect", info="Every edit must keep showing this.", elem_id="label")
+        classifier = gr.Dropdown(names, value=names[0], label="Classifier under study", elem_id="classifier")
+    with gr.Column(elem_classes="box", min_width=150):
+        section("", "History")
+        history = shelf("history", tag("p", "…", class_="empty"))
+    return Rail(examples, upload, label, classifier, history)
+
+
+def _words(settings: Settings) -> Words:
+    banner = _plain()
+    section("1", "Caption", "What the captioner sees. Correct it freely: variations start from these words.")
+    with gr.Row(elem_classes="joined"):
+        caption = gr.Textbox(show_label=False, label="Caption", lines=2, elem_id="caption", scale=5, max_length=600)
+        ask = gr.Button("Ask again", elem_id="ask", scale=0, min_width=110)
+    section("2", "Variations", "One factor at a time, the label untouched. Tick what to try.")
+    with gr.Row(elem_classes="joined middle"):
+        factors = gr.CheckboxGroup(
+            [*FACTORS], value=list(settings.factors), show_label=False, label="Factors", elem_id="factors", scale=4
+        )
+        suggest = gr.Button("Suggest variations", variant="primary", elem_id="suggest", scale=0, min_width=170)
+    status = _plain()
+    variations = variation_list()
+    with gr.Row(elem_classes="joined"):
+        own = gr.Textbox(
+            show_label=False,
+            label="Your own variation",
+            placeholder="Write a variation by hand: the caption with your change",
+            elem_id="own",
+            scale=5,
+            max_length=600,
+        )
+        add = gr.Button("Add", elem_id="add", scale=0, min_width=90)
+    return Words(banner, caption, ask, factors, suggest, status, variations, own, add)
+
+
+def _making(settings: Settings) -> Making:
+    section(
+        "3", "Edits", "A small tau edits boldly, a large one stays close to the photo. Hatched frames missed a gate."
+    )
+    with gr.Accordion("Inversion, tau and steps", open=False, elem_classes="quiet"):
+        inversion = gr.Radio(INVERSIONS, value=settings.inversion, label="Inversion", elem_id="inversion")
+        choices = sorted({*(n / 10 for n in range(1, 10)), *settings.taus})
+        taus = gr.CheckboxGroup(
+            [(f"{tau:.2f}", tau) for tau in choices],
+            value=list(settings.taus),
+            elem_id="taus",
+            label="tau: share of the steps that keep the photo's own layout",
+        )
+        steps = gr.Slider(4, 100, value=settings.num_inference_steps, step=1, label="Denoising steps", elem_id="steps")
+    with gr.Row(elem_classes="actions"):
+        run = gr.Button("Make the edits", variant="primary", elem_id="run", scale=0, min_width=170)
+        cancel = gr.Button("Cancel", elem_id="cancel", scale=0, min_width=100)
+    return Making(inversion, taus, steps, run, cancel, _plain(), tau_strip())
+
+
+def _inspector() -> Inspector:
+    section("4", "Selected edit")
+    headline, compare = _plain(), compare_viewer()
+    with gr.Row(elem_classes="actions middle"):
+        keep = gr.Button("Keep", variant="primary", elem_id="keep", min_width=80, visible=False)
+        reject = gr.Button("Reject", elem_id="reject", min_width=80, visible=False)
+        undo = gr.Button("Undo", elem_id="undo", min_width=80, visible=False)
+        verdict = _plain()
+    shift = gr.Plot(show_label=False, label="Top-5 before and after", elem_id="shift", visible=False)
+    curve = gr.Plot(show_label=False, label="Across tau", elem_id="curve", visible=False)
+    return Inspector(headline, compare, verdict, keep, reject, undo, shift, curve, _plain())
+
+
+def _plain(value: Html | None = None) -> gr.HTML:
+    return gr.HTML(value=value or Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
+
+
+def _welcome() -> Html:
+    steps = (
+        ("Caption", "The picture is put into words."),
+        ("Vary", "A language model changes one factor: subject, object, background, adjective or domain."),
+        ("Edit", "The picture follows the words, at several strengths tau."),
+        ("Judge", "You see what the classifier makes of it, and keep what is worth teaching."),
+    )
+    items = (tag("li", tag("b", name), tag("span", text)) for name, text in steps)
+    return tag("div", tag("h3", "Choose an example, or upload a picture."), tag("ol", *items), class_="welcome")
+
+
+def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.Column], keys: Keys) -> None:
+    captioned = (words.caption, words.variations, words.status)
+    opened = (
+        works(rail.examples.act, desk, photo.open_example, (), page),
+        works(rail.upload.upload, desk, photo.open_upload, (rail.upload,), [rail.upload, *page]),
+        works(rail.history.act, desk, photo.open_known, (), page),
+    )
+    for event in opened:
+        works(event.success, desk, photo.caption, (keys.place,), captioned)
+    works(words.ask.click, desk, photo.ask_again, (keys.place,), captioned)
+    works(rail.label.input, desk, photo.relabel, (*keys, rail.label), page)
+    works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
+
+
+def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:
+    shown = (words.variations, words.status)
+    for saved in (words.caption.blur, words.caption.submit):
+        works(saved, desk, photo.rewrite_caption, (keys.place, words.caption), (words.caption, *shown))
+    asked = (keys.place, words.caption, words.factors)
+    works(words.suggest.click, desk, photo.suggest, asked, shown)
+    works(words.variations.act, desk, photo.act, (keys.place,), shown)
+    for added in (words.add.click, words.own.submit):
+        works(added, desk, photo.write_own, (keys.place, words.own), (*shown, words.own))
+
+
+def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, keys: Keys) -> None:
+    frame = (keys.frame, *inspector, rail.history)
+    settings = (making.inversion, making.taus, making.steps)
+    works(making.run.click, desk, edits.run, (keys.place, *settings), (making.status, making.strip, *frame))
+    reads(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
+    reads(making.strip.act, desk, edits.pick, (keys.place,), frame)
+    decided = (inspector.verdict, inspector.keep, inspector.undo, making.strip)
+    for button, handler in (
+        (inspector.keep, edits.keep),
+        (inspector.reject, edits.reject),
+        (inspector.undo, edits.take_back),
+    ):
+        reads(button.click, desk, handler, keys, decided)

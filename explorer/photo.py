@@ -1,0 +1,303 @@
+"""Handlers of the Explore page up to the run: opening a photo, its caption, its variations.
+
+Each takes the desk first and answers with values for components, in the order of `Page`. The store is the truth: what a
+handler changes it saves first and then shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import gradio as gr
+
+from explorer import alerts, edits
+from explorer.components.markup import Html, tag
+from explorer.components.status import progress_markup, said
+from explorer.components.variations import variations_markup
+from explorer.jobs import Desk, Progress
+from explorer.place import find, history, need, place_of
+from pipeline import workflow
+from pipeline.curation import LabelledImage, load_folder
+from pipeline.errors import DataError, PerturbationError
+from pipeline.images import open_image
+from pipeline.types import Models, Perturbation, Settings, Step, Study
+
+REJECTED = ("You rejected it.",)
+REPLACED = ("You replaced it by other words.",)
+
+
+class Page(NamedTuple):
+    """Everything that changes when another photo is opened."""
+
+    photo: object
+    frame: object
+    welcome: object
+    stages: object
+    side: object
+    label: object
+    classifier: object
+    banner: object
+    caption: object
+    words_status: object
+    variations: object
+    status: object
+    strip: object
+    inspector: edits.Inspection
+
+    def flat(self) -> tuple[object, ...]:
+        """The values in the order of the components, the history last."""
+        return (*self[:-1], *self.inspector)
+
+
+def examples(desk: Desk) -> tuple[LabelledImage, ...]:
+    """The pictures the profile offers to click first."""
+    folder = desk.models.profile.examples
+    return load_folder(Path(folder)) if folder else ()
+
+
+def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
+    """What the address asks for: `?photo=KEY&frame=KEY`; an unknown photo gives the empty page."""
+    asked = {name: str(request.query_params.get(name, "")) for name in ("photo", "classifier", "frame")}
+    return page(desk, desk.store.load_study(asked["photo"], asked["classifier"]), asked["frame"])
+
+
+def open_example(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
+    """An example was clicked."""
+    chosen = examples(desk)[int(event._data["example"])]
+    return page(desk, _open(desk, chosen.path, chosen.label))
+
+
+def open_upload(desk: Desk, path: str | None) -> tuple[object, ...]:
+    """A picture was uploaded; it passes the one decode gate before anything else sees it."""
+    if path is None:
+        raise DataError("No picture arrived; choose a PNG, JPEG or WebP of at most 20 MB.")
+    return (None, *page(desk, _open(desk, Path(path), "")))
+
+
+def open_known(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
+    """A photo of the history was clicked."""
+    return page(desk, need(desk, str(event._data["photo"])))
+
+
+def _open(desk: Desk, path: Path, label: str) -> Study:
+    with desk.using() as models:
+        study = workflow.open_photo(models, open_image(path), label=label, name=path.name)
+    known = desk.store.load_study(study.photo.key)
+    if known is not None:
+        return known
+    desk.store.save_study(study)
+    return study
+
+
+def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, ...]:
+    """The whole page of a study, or the empty page."""
+    if study is None:
+        return (*_empty().flat(), history(desk, None))
+    found = find(study, frame_key) or edits.best(study)
+    key = found.key if found else ""
+    full = Page(
+        photo=place_of(study),
+        frame=key,
+        welcome=gr.update(visible=False),
+        stages=gr.update(visible=True),
+        side=gr.update(visible=True),
+        label=gr.update(choices=list(study.photo.prediction.labels), value=study.photo.label, interactive=True),
+        classifier=study.photo.classifier,
+        banner=banner(desk, study),
+        caption=study.caption,
+        words_status="",
+        variations=variations(study),
+        status="",
+        strip=edits.strip(desk, study, key),
+        inspector=edits.inspect(desk, study, found),
+    )
+    return (*full.flat(), history(desk, study, key))
+
+
+def _empty() -> Page:
+    """No photo: only the welcome is seen."""
+    return Page(
+        photo="",
+        frame="",
+        welcome=gr.update(visible=True),
+        stages=gr.update(visible=False),
+        side=gr.update(visible=False),
+        label=gr.skip(),
+        classifier=gr.skip(),
+        banner="",
+        caption="",
+        words_status="",
+        variations=gr.skip(),
+        status="",
+        strip=gr.skip(),
+        inspector=edits.nothing(),
+    )
+
+
+def banner(desk: Desk, study: Study) -> Html:
+    """A plain warning when the picture lies outside what the models know; empty otherwise."""
+    profile = desk.models.profile
+    if profile.min_round_trip <= 0:
+        return Html()
+    with desk.using() as models:
+        measured = models.editor.round_trip(study.photo.image)
+    if measured >= profile.min_round_trip:
+        return Html()
+    figures = f"Rebuilding it reaches {measured:.1f} dB, where {profile.min_round_trip:.1f} dB is the least. "
+    return tag(
+        "div",
+        tag("b", "This picture lies outside what these models know. "),
+        figures,
+        profile.outside_hint,
+        class_="banner",
+        role="alert",
+    )
+
+
+def variations(study: Study) -> Html:
+    """The variations of the present caption, without those the analyst rewrote."""
+    shown = [p for p in study.perturbations if p.caption == study.caption and p.rejected_by != REPLACED]
+    return variations_markup(shown)
+
+
+def caption(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
+    """Captions a photo that has no caption yet; answers (caption, variations, words status)."""
+    if key and not need(desk, key).caption:
+        yield from ask_again(desk, key)
+
+
+def ask_again(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
+    """The captioner's words for the photo."""
+    study = need(desk, key)
+    settings = desk.models.profile.settings
+
+    def work(models: Models, step: Step) -> Iterator[Study]:
+        step(0, 0)
+        yield workflow.describe(models, study, settings)
+
+    for item in desk.stream(key, work):
+        if isinstance(item, Progress):
+            yield gr.skip(), gr.skip(), progress_markup("Reading the picture", item)
+        else:
+            desk.store.save_study(item)
+            yield item.caption, variations(item), said("")
+
+
+def rewrite_caption(desk: Desk, key: str, text: str) -> tuple[object, ...]:
+    """The analyst's own caption; variations of the old one are put aside."""
+    study = need(desk, key)
+    if text.strip() == study.caption:
+        return gr.skip(), gr.skip(), gr.skip()
+    study = _described(desk, study, text)
+    return study.caption, variations(study), said("Caption saved. Variations of the old caption are put aside.")
+
+
+def _described(desk: Desk, study: Study, text: str) -> Study:
+    if text.strip() == study.caption and study.caption:
+        return study
+    with desk.using() as models:
+        study = workflow.describe(models, study, models.profile.settings, caption=text)
+    desk.store.save_study(study)
+    return study
+
+
+def suggest(desk: Desk, key: str, text: str, factors: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    """Asks for variations, one factor after the other; answers (variations, words status)."""
+    study = _described(desk, need(desk, key), text)
+    yield from _suggested(desk, key, study, replace(desk.models.profile.settings, factors=tuple(factors)))
+
+
+def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterator[tuple[object, ...]]:
+    yield variations(study), progress_markup("Asking for variations", Progress(total=len(settings.factors)))
+    for item in desk.stream(key, lambda models, step: _propose(models, step, study, settings)):
+        if isinstance(item, Progress):
+            yield gr.skip(), progress_markup("Asking for variations", item)
+        else:
+            desk.store.save_study(item)
+            yield variations(item), gr.skip()
+    yield gr.skip(), said("Tick what you want to try; the words that change are marked − and +.")
+
+
+def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[Study]:
+    """One factor at a time, so that each is seen as soon as it is there and one bad answer loses nothing."""
+    for done, factor in enumerate(settings.factors):
+        step(done, len(settings.factors))
+        try:
+            study = workflow.propose(models, study, replace(settings, factors=(factor,)))
+        except PerturbationError as error:
+            alerts.warn(error)
+        yield study
+
+
+def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...]]:
+    """Something was done to a variation; answers (variations, words status)."""
+    study = need(desk, key)
+    data = event._data
+    if data["do"] == "toggle":
+        yield variations(_toggled(desk, study, str(data["caption"]))), gr.skip()
+    elif data["do"] == "rewrite":
+        old = _named(study, str(data["caption"]))
+        study = _changed(desk, study, replace(old, rejected_by=REPLACED))
+        yield variations(_judged(desk, study, str(data["text"]), old.factor)), gr.skip()
+    elif data["do"] == "more":
+        known = sum(p.factor == data["factor"] for p in study.perturbations)
+        settings = replace(desk.models.profile.settings, factors=(str(data["factor"]),), proposals=min(50, known + 1))
+        yield from _suggested(desk, key, study, settings)
+
+
+def write_own(desk: Desk, key: str, text: str) -> tuple[object, ...]:
+    """A variation written by hand; answers (variations, words status, emptied box)."""
+    return variations(_judged(desk, need(desk, key), text, "own words")), said(""), ""
+
+
+def _named(study: Study, edited_caption: str) -> Perturbation:
+    for one in study.perturbations:
+        if one.caption == study.caption and one.edited_caption == edited_caption:
+            return one
+    raise DataError("This variation is no longer there; the page shows the present ones after a reload.")
+
+
+def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
+    one = _named(study, edited_caption)
+    return _changed(desk, study, replace(one, rejected_by=REJECTED if one.accepted else ()))
+
+
+def _judged(desk: Desk, study: Study, text: str, factor: str) -> Study:
+    with desk.using() as models:
+        one = models.perturber.judge(study.caption, text.strip(), factor, study.photo.label, models.profile.settings)
+    if one.rejected_by:
+        alerts.note("Added, but a gate objects; tick it to use it all the same.")
+    return _changed(desk, study, one)
+
+
+def _changed(desk: Desk, study: Study, one: Perturbation) -> Study:
+    """Saves the study with this variation in place of the one with the same words, or added."""
+    same = [(p.caption, p.edited_caption) == (one.caption, one.edited_caption) for p in study.perturbations]
+    listed = [one if hit else p for p, hit in zip(study.perturbations, same, strict=True)]
+    study = replace(study, perturbations=tuple(listed if any(same) else [*listed, one]))
+    desk.store.save_study(study)
+    return study
+
+
+def relabel(desk: Desk, key: str, frame_key: str, label: str) -> tuple[object, ...]:
+    """Another label is to be protected; every figure on the page follows it."""
+    study = need(desk, key)
+    study.photo.prediction.probability(label)
+    study = replace(study, photo=replace(study.photo, label=label))
+    desk.store.save_study(study)
+    return page(desk, study, frame_key)
+
+
+def reclassify(desk: Desk, key: str, name: str) -> tuple[object, ...]:
+    """Another classifier is under study: caption and variations stay, its own edits are shown, if there are any."""
+    old = need(desk, key)
+    study = desk.store.load_study(old.photo.key, name)
+    if study is None or study.caption != old.caption:
+        with desk.using() as models:
+            study = workflow.open_photo(models, old.photo.image, old.photo.label, name, old.photo.name)
+        study = replace(study, caption=old.caption, perturbations=old.perturbations)
+        desk.store.save_study(study)
+    return page(desk, study)

@@ -1,0 +1,331 @@
+"""What is shown of the pipeline's types: plain values for the components, figures for plotly. All of it is pure.
+
+Knows no Gradio and no HTML. Changes of the classifier's mind are told against the reconstruction (the control), never
+against the original, so that what inversion alone did is not blamed on the edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import plotly.graph_objects as go
+
+from pipeline.classification import Shift, is_prediction_flip, sensitivity, shift
+from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Study
+
+# Middle tones that read on white and on near-black; style.css recolours the text of the figures by theme.
+ACCENT, BEFORE, FALL, QUIET = "#1c8a86", "#8a94a0", "#c4553f", "#8a94a033"
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A stretch of a caption: `sign` is "" for words that stayed, "-" for gone, "+" for new ones."""
+
+    text: str
+    sign: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One frame of the strip with everything written under it; `item` is None while it is still being made."""
+
+    tau: float
+    item: Counterfactual | None
+    title: str  # read aloud by screen readers
+    label_probability: float = 0.0
+    change: float = 0.0  # of p(label) against the control, signed
+    flip: str = ""  # the label that took over, "" when the prediction stayed
+    gates: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    chosen: bool = False
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Row:
+    """One variation with its frames in order of tau."""
+
+    perturbation: Perturbation
+    words: tuple[Words, ...]
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Card:
+    """One pair of original and edit with all that is written on it."""
+
+    photo: Photo
+    item: Counterfactual
+    frame: Frame
+
+
+def card(photo: Photo, item: Counterfactual, control: Prediction | None, verdict: str) -> Card:
+    """A pair told against the control, or against the photo where no control is known."""
+    return Card(photo=photo, item=item, frame=frame(item, photo.label, control or photo.prediction, verdict=verdict))
+
+
+def cards(study: Study, chosen: Container[str], verdicts: Mapping[str, str]) -> list[Card]:
+    """The study's counterfactuals that were chosen or decided upon."""
+    shown = (item for item in study.counterfactuals if item.key in chosen or item.key in verdicts)
+    return [card(study.photo, item, study.control, verdicts.get(item.key, "")) for item in shown]
+
+
+def diff(before: str, after: str) -> tuple[Words, ...]:
+    """Both captions as one line: words that stayed, went and came, in reading order."""
+    old, new = before.split(), after.split()
+    pieces: list[Words] = []
+    for kind, i, j, k, m in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            pieces.append(Words(text=" ".join(old[i:j])))
+            continue
+        if j > i:
+            pieces.append(Words(text=" ".join(old[i:j]), sign="-"))
+        if m > k:
+            pieces.append(Words(text=" ".join(new[k:m]), sign="+"))
+    return tuple(pieces)
+
+
+def changed(perturbation: Perturbation) -> tuple[Words, ...]:
+    """Only the words that changed, for tight places."""
+    return tuple(piece for piece in diff(perturbation.caption, perturbation.edited_caption) if piece.sign)
+
+
+def gate_name(sentence: str) -> str:
+    """The gate's short name, from the sentence that says by how much it was missed."""
+    lowered = sentence.lower().replace("_", " ")
+    names = {
+        "directional": "direction",
+        "prefer": "old words",
+        "source": "source match",
+        "edited": "edit match",
+        "image": "too far",
+    }
+    return next((short for word, short in names.items() if word in lowered), "gate")
+
+
+def frame(
+    item: Counterfactual, label: str, control: Prediction | None, *, chosen: bool = False, verdict: str = ""
+) -> Frame:
+    """The frame of one finished edit; without a control there is nothing to compare with."""
+    probability = item.prediction.probability(label)
+    flip = item.prediction.top(1)[0][0] if control and is_prediction_flip(control, item.prediction) else ""
+    return Frame(
+        tau=item.tau,
+        item=item,
+        title=_title(item, label, probability, flip),
+        label_probability=probability,
+        change=sensitivity(label, control, item.prediction) if control else 0.0,
+        flip=flip,
+        gates=tuple(dict.fromkeys(gate_name(sentence) for sentence in item.missed)),
+        reasons=item.missed,
+        chosen=chosen,
+        verdict=verdict,
+    )
+
+
+def _title(item: Counterfactual, label: str, probability: float, flip: str) -> str:
+    words = f"Edit at tau {item.tau:.2f}: p({label}) {percent(probability)}"
+    words += f", the prediction flips to {flip}" if flip else ""
+    return words + (f". Missed: {' '.join(item.missed)}" if item.missed else ", all gates passed")
+
+
+def rows(
+    study: Study,
+    taus: Sequence[float],
+    chosen: frozenset[str] = frozenset(),
+    verdicts: Mapping[str, str] | None = None,
+    waiting: Sequence[Perturbation] = (),
+) -> tuple[Row, ...]:
+    """A row for every variation that has frames or is waiting for them; missing tau become empty frames."""
+    by_caption: dict[str, dict[float, Counterfactual]] = {}
+    first: dict[str, Perturbation] = {}
+    for item in study.counterfactuals:
+        first.setdefault(item.perturbation.edited_caption, item.perturbation)
+        by_caption.setdefault(item.perturbation.edited_caption, {})[item.tau] = item
+    expected = {p.edited_caption for p in waiting}
+    for perturbation in waiting:
+        first.setdefault(perturbation.edited_caption, perturbation)
+    result = []
+    for caption, perturbation in first.items():
+        done = by_caption.get(caption, {})
+        shown = sorted({*done, *(taus if caption in expected else ())})
+        frames = tuple(_frame_at(tau, done.get(tau), study, chosen, verdicts or {}) for tau in shown)
+        words = diff(perturbation.caption, perturbation.edited_caption)
+        result.append(Row(perturbation=perturbation, words=words, frames=frames))
+    return tuple(result)
+
+
+def _frame_at(
+    tau: float, item: Counterfactual | None, study: Study, chosen: frozenset[str], verdicts: Mapping[str, str]
+) -> Frame:
+    if item is None:
+        return Frame(tau=tau, item=None, title=f"The edit at tau {tau:.2f} is being made")
+    verdict = verdicts.get(item.key, "")
+    return frame(item, study.photo.label, study.control, chosen=item.key in chosen, verdict=verdict)
+
+
+def moved(change: Shift) -> str:
+    """The rank such as "3 → 1"; one number when it stayed."""
+    same = change.rank_before == change.rank_after
+    return f"{change.rank_after}" if same else f"{change.rank_before} → {change.rank_after}"
+
+
+def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure:
+    """Paired bars of both top-5: the control in grey, the edit in colour, the label to protect in bold."""
+    shown = sorted(shift(before, after, TOP), key=lambda change: -change.rank_after)
+    names = [f"{'<b>' if bar.label == label else ''}{_plain(bar.label)}" for bar in shown]
+    names = [f"{name}{'</b>' if name.startswith('<b>') else ''}" for name in names]
+    figure = go.Figure()
+    for title, colour, values in (
+        ("edit", ACCENT, [bar.p_after for bar in shown]),
+        ("control", BEFORE, [bar.p_before for bar in shown]),
+    ):
+        figure.add_bar(
+            y=names,
+            x=values,
+            orientation="h",
+            name=title,
+            marker={"color": colour, "line": {"width": 0}},
+            text=[percent(value) for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{text}<extra>" + title + "</extra>",
+        )
+    for name, bar in zip(names, shown, strict=True):
+        figure.add_annotation(
+            x=1.0, y=name, xref="paper", text=f"#{moved(bar)}", showarrow=False, xanchor="right", font={"size": 11}
+        )
+    _plain_look(figure, height=56 + 36 * len(shown))
+    figure.update_layout(barmode="group", bargap=0.34, bargroupgap=0.08, legend={"traceorder": "reversed"})
+    figure.update_xaxes(range=[0, 1.42], visible=False)
+    figure.update_yaxes(showgrid=False, ticksuffix="  ")
+    return figure
+
+
+def tau_figure(row: Row, label: str, control: Prediction | None, selected: float | None) -> go.Figure:
+    """p(label) and directional similarity of one variation against tau; the selected tau is marked."""
+    done = [f for f in row.frames if f.item is not None]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[f.tau for f in done],
+        y=[f.label_probability for f in done],
+        name=f"p({_plain(label)})",
+        mode="lines+markers",
+        line={"color": ACCENT, "width": 2},
+        marker={"size": [11 if f.tau == selected else 6 for f in done]},
+    )
+    figure.add_scatter(
+        x=[f.tau for f in done],
+        y=[f.item.scores.directional_similarity for f in done if f.item is not None],
+        name="directional similarity",
+        mode="lines+markers",
+        line={"color": FALL, "width": 2, "dash": "dot"},
+        marker={"size": 5},
+    )
+    if control is not None:
+        level = control.probability(label)
+        figure.add_scatter(
+            x=[f.tau for f in done],
+            y=[level] * len(done),
+            name="control",
+            mode="lines",
+            line={"color": BEFORE, "width": 1, "dash": "dash"},
+        )
+    _plain_look(figure, height=210)
+    figure.update_xaxes(title={"text": "tau", "font": {"size": 12}}, tickvals=[f.tau for f in done], showgrid=False)
+    figure.update_yaxes(range=[min(0.0, *(f.item.scores.directional_similarity for f in done if f.item)) - 0.05, 1.05])
+    return figure
+
+
+def alpha_figure(curve: Sequence[tuple[float, dict[str, Proportion]]], alpha: float) -> go.Figure:
+    """Acc@1 of each split against alpha with its 95 % interval; the alpha in use is a vertical line."""
+    figure = go.Figure()
+    xs = [point for point, _ in curve]
+    for index, split in enumerate(curve[0][1] if curve else ()):
+        colour = (ACCENT, FALL, "#7a6bb0", BEFORE)[index % 4]
+        series = [values[split] for _, values in curve]
+        band = [p.high for p in series] + [p.low for p in reversed(series)]
+        figure.add_scatter(
+            x=[*xs, *reversed(xs)],
+            y=band,
+            fill="toself",
+            fillcolor=colour + "1f",
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=xs,
+            y=[p.value for p in series],
+            name=_plain(split),
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            hovertemplate="alpha %{x:.1f}: %{y:.1%}<extra>%{fullData.name}</extra>",
+        )
+    figure.add_vline(x=alpha, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
+    _plain_look(figure, height=320)
+    title = "alpha: 0 is the classifier as it was, 1 the retrained head"
+    figure.update_xaxes(title={"text": title, "font": {"size": 12}})
+    figure.update_yaxes(tickformat=".0%", title={"text": "Acc@1", "font": {"size": 12}})
+    return figure
+
+
+def loss_figure(losses: Sequence[float]) -> go.Figure:
+    """Validation loss against epoch."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=list(range(1, len(losses) + 1)), y=list(losses), mode="lines+markers", line={"color": ACCENT, "width": 2}
+    )
+    _plain_look(figure, height=180)
+    figure.update_xaxes(title={"text": "epoch", "font": {"size": 12}}, showgrid=False)
+    figure.update_yaxes(title={"text": "validation loss", "font": {"size": 12}})
+    return figure
+
+
+def _plain_look(figure: go.Figure, height: int) -> None:
+    """Transparent, without a title or tool bar, one quiet grid."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "IBM Plex Sans, system-ui, sans-serif", "size": 13, "color": "#6d7782"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+        dragmode=False,
+    )
+    figure.update_xaxes(gridcolor=QUIET, zeroline=False, automargin=True, fixedrange=True)
+    figure.update_yaxes(gridcolor=QUIET, zeroline=False, automargin=True, fixedrange=True)
+
+
+def _plain(text: str) -> str:
+    """Text for plotly, which reads a few HTML tags in labels."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def percent(value: float) -> str:
+    """0.923 -> "92 %"; small values keep a decimal, and nothing is rounded to certainty or to nothing."""
+    if 0 < value < 0.001:
+        return "<0.1 %"
+    if 0.999 < value < 1:
+        return ">99.9 %"
+    return f"{value * 100:.1f} %" if value < 0.1 or value > 0.995 else f"{value * 100:.0f} %"
+
+
+def points(change: float) -> str:
+    """A signed change of a probability in percentage points: 0.123 -> "+12 pt"."""
+    return f"{'−' if change < 0 else '+'}{abs(change) * 100:.0f} pt"
+
+
+def interval(proportion: Proportion) -> str:
+    """Such as "83 % [76, 88]"."""
+    return f"{proportion.value * 100:.0f} % [{proportion.low * 100:.0f}, {proportion.high * 100:.0f}]"
+
+
+def duration(seconds: float) -> str:
+    """Such as "8 s" or "2 min 5 s"."""
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

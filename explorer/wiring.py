@@ -1,0 +1,57 @@
+"""How handlers are attached: two kinds of event, those that use the models and those that only read and write records.
+
+All model events share one queue; records answer at once beside them. Handlers are module-level functions that take the
+desk first; binding makes methods of them, because Gradio reads the type hints of methods but not of partials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Protocol
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from explorer.alerts import shown
+from explorer.jobs import Desk
+
+Parts = Sequence[Component | gr.Column]
+
+
+class Listen(Protocol):
+    """An event of a component, such as `button.click`."""
+
+    def __call__(self, fn: Callable[..., object], inputs: object, outputs: object, **options: object) -> Dependency: ...
+
+
+def bind(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
+    """The handler with its desk, and with pipeline errors shown on the page."""
+    return MethodType(shown(handler), desk)
+
+
+def works(event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts) -> Dependency:
+    """Attaches a handler that uses the models."""
+    return event(
+        bind(desk, handler),
+        list(inputs),
+        list(outputs),
+        concurrency_id="models",
+        concurrency_limit=1,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+
+def reads(event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts) -> Dependency:
+    """Attaches a handler that only touches records; quick repeats all count."""
+    return event(
+        bind(desk, handler),
+        list(inputs),
+        list(outputs),
+        concurrency_limit=None,
+        trigger_mode="multiple",
+        api_visibility="private",
+        show_progress="hidden",
+    )

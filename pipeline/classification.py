@@ -1,0 +1,261 @@
+"""The model under study: full distributions, features and head of any timm classifier, and how two predictions differ.
+
+Knows neither captions nor edits. Head-only changes follow WiSE-FT (Wortsman et al., 2022): `features` and `head` are
+all that training needs, `with_head` puts the result back. Flip, sensitivity and shift are pure and read the full
+distribution, not a top-5; importing this module loads no model library.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self, cast
+
+from pipeline.errors import ModelError, StoreError
+from pipeline.types import Prediction
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+BATCH = 32  # pictures a pass
+
+
+class TimmModel(Protocol):
+    """What is used of a timm model; pixels are (n, 3, h, w), normalised."""
+
+    pretrained_cfg: Mapping[str, object]
+    num_classes: int
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes)."""
+        ...
+
+    def forward_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the last block gives, not pooled."""
+        ...
+
+    def forward_head(self, features: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
+        """(n, features) with `pre_logits`, otherwise logits."""
+        ...
+
+    def get_classifier(self) -> torch.nn.Module:
+        """The last layer."""
+        ...
+
+
+class TimmClassifier:
+    """A timm model with its labels and preprocessing; implements `types.Classifier`."""
+
+    def __init__(
+        self,
+        model: TimmModel,
+        name: str,
+        labels: tuple[str, ...],
+        preprocess: Callable[[Image], torch.Tensor],
+    ) -> None:
+        """Takes what `from_pretrained` opened; raises `ModelError` when the head is not linear."""
+        self._model = model
+        self._name = name
+        self._labels = labels
+        self._preprocess = preprocess
+        self._linear()
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens a folder (config.json and safetensors), a timm name, or "hf-hub:owner/name".
+
+        Raises `ModelError` when the model has no linear head or its labels are unknown.
+        """
+        import timm
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
+
+        network = timm.create_model(_source(path), pretrained=True).to(device).eval()
+        preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
+        model = cast("TimmModel", network)
+        return cls(model, name, _labels(model.pretrained_cfg, model.num_classes, name), preprocess)
+
+    @property
+    def name(self) -> str:
+        """As the profile calls it."""
+        return self._name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of the head's rows; no two are equal."""
+        return self._labels
+
+    def predict(self, images: Sequence[Image]) -> tuple[Prediction, ...]:
+        """Full distributions, one per picture. Raises `ModelError` when they are not numbers."""
+        if not images:
+            return ()
+        probabilities = self._run(self._model, images).double().softmax(dim=-1)
+        return tuple(Prediction(labels=self._labels, probabilities=tuple(row)) for row in probabilities.tolist())
+
+    def features(self, images: Sequence[Image]) -> torch.Tensor:
+        """(n, features) float32 on the CPU: what the head sees. Raises `ModelError` when they are not numbers."""
+        import torch
+
+        if not images:
+            return torch.zeros(0, self._linear().in_features)
+        model = self._model
+        return self._run(lambda pixels: model.forward_head(model.forward_features(pixels), pre_logits=True), images)
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Copies of weight (classes, features) and bias (classes,), float32 on the CPU."""
+        head = self._linear()
+        return head.weight.detach().float().cpu().clone(), head.bias.detach().float().cpu().clone()
+
+    def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> Self:
+        """The same classifier with another head; this one stays as it is.
+
+        weight (classes, features), bias (classes,). Raises `ModelError` when the shapes do not fit.
+        """
+        import torch
+
+        other = type(self)(copy.deepcopy(self._model), self._name, self._labels, self._preprocess)
+        head = other._linear()
+        if weight.shape != head.weight.shape or bias.shape != head.bias.shape:
+            raise ModelError(
+                f"A head of shape {tuple(weight.shape)} and {tuple(bias.shape)} was given to the classifier "
+                f"'{self._name}', whose head has {tuple(head.weight.shape)} and {tuple(head.bias.shape)}."
+            )
+        with torch.no_grad():
+            head.weight.copy_(weight)
+            head.bias.copy_(bias)
+        return other
+
+    def save(self, folder: Path, card: str) -> None:
+        """Writes weights, config.json with labels and preprocessing, and the card as README.md.
+
+        `from_pretrained` opens the folder again with the same predictions. config.json comes last, so a folder that
+        was cut off does not open. Raises `StoreError` when it cannot be written.
+        """
+        from safetensors import SafetensorError
+        from timm.models import save_for_hf
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as part:
+                names = {"label_names": list(self._labels)}
+                save_for_hf(cast("torch.nn.Module", self._model), part, model_config=names, safe_serialization=True)
+                (Path(part) / "README.md").write_text(card, encoding="utf-8")
+                for file in ("README.md", "model.safetensors", "config.json"):
+                    os.chmod(Path(part) / file, 0o644)  # safetensors writes for the owner only
+                    os.replace(Path(part) / file, folder / file)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(
+                f"The classifier '{self._name}' could not be saved to '{folder}': {error}. "
+                "Free some space or choose another folder, then save again."
+            ) from error
+
+    def _linear(self) -> torch.nn.Linear:
+        import torch
+
+        head = self._model.get_classifier()
+        if not isinstance(head, torch.nn.Linear) or head.bias is None or head.out_features != len(self._labels):
+            raise ModelError(
+                f"The classifier '{self._name}' has no linear head with a bias and {len(self._labels)} rows, which "
+                f"reinforcing needs; its head is {head}. Choose a timm model such as resnet50.tv_in1k."
+            )
+        return head
+
+    def _run(self, model: Callable[[torch.Tensor], torch.Tensor], images: Sequence[Image]) -> torch.Tensor:
+        """(n, width) float32 on the CPU."""
+        import torch
+
+        device = self._linear().weight.device
+        outputs = []
+        for start in range(0, len(images), BATCH):
+            pixels = torch.stack([self._preprocess(image) for image in images[start : start + BATCH]])
+            with torch.inference_mode():
+                outputs.append(model(pixels.to(device)).float().cpu())
+        output = torch.cat(outputs)
+        if not torch.isfinite(output).all():
+            raise ModelError(
+                f"The classifier '{self._name}' gave values that are not numbers for {len(images)} pictures; "
+                "check its weights."
+            )
+        # A clone made outside inference mode may be trained on.
+        return output.clone()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """One label in two predictions: probabilities in 0..1, ranks from 1."""
+
+    label: str
+    p_before: float
+    p_after: float
+    rank_before: int
+    rank_after: int
+
+
+def is_prediction_flip(before: Prediction, after: Prediction) -> bool:
+    """True when the most probable label is another one."""
+    return before.top(1)[0][0] != after.top(1)[0][0]
+
+
+def sensitivity(label: str, control: Prediction, after: Prediction) -> float:
+    """Signed change of p(label), -1..1: below 0 when the edit cost confidence.
+
+    `control` is the prediction on the reconstruction, so that the inversion's own loss does not count.
+    Raises `LabelError` for an unknown label.
+    """
+    return after.probability(label) - control.probability(label)
+
+
+def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...]:
+    """Every label of both top-k with its probability and rank in both, the most probable before first."""
+    labels = dict.fromkeys(label for prediction in (before, after) for label, _ in prediction.top(k))
+    return tuple(
+        Shift(
+            label=label,
+            p_before=before.probability(label),
+            p_after=after.probability(label),
+            rank_before=before.rank(label),
+            rank_after=after.rank(label),
+        )
+        for label in labels
+    )
+
+
+def _source(path: str) -> str:
+    """timm's model name for what a profile says."""
+    if not Path(path).is_dir():
+        return path
+    if not any(Path(path).glob("*.safetensors")):
+        raise ModelError(f"The classifier folder '{path}' holds no .safetensors weights; other formats are not opened.")
+    return f"local-dir:{path}"
+
+
+def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:
+    """One distinct name per row of the head: the checkpoint's own, or ImageNet's for ImageNet models."""
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    given, described = config.get("label_names"), config.get("label_descriptions")
+    if isinstance(given, dict):
+        given = [given[key] for key in sorted(given, key=int)]
+    if isinstance(given, list | tuple):
+        keys = [str(key) for key in given]
+        texts = [str(described.get(key, key)) for key in keys] if isinstance(described, dict) else keys
+    elif subset := infer_imagenet_subset({"num_classes": classes}):
+        info = ImageNetInfo(subset)
+        keys = list(info.label_names())  # type: ignore[no-untyped-call]
+        texts = [info.label_name_to_description(key) for key in keys]
+    else:
+        keys, texts = [], []
+    if len(keys) != classes:
+        raise ModelError(
+            f"The classifier '{name}' has {classes} classes but {len(keys)} label names; "
+            "add label_names, in the order of the head's rows, to its config.json."
+        )
+    often = Counter(texts)
+    # ImageNet has two cranes, a bird and a machine: there the key tells them apart.
+    return tuple(text if often[text] == 1 else f"{text} ({key})" for key, text in zip(keys, texts, strict=True))

@@ -1,0 +1,166 @@
+"""From a picture and its caption to a denoising trajectory that leads back to the picture.
+
+`pnp` follows direct inversion (Ju et al., 2024), `null_text` null-text inversion (Mokady et al., 2023),
+`negative_prompt` negative-prompt inversion (Miyake et al., 2023); all three start from DDIM inversion (Song et al.,
+2021). Knows nothing of edits: what an edit needs of its source is the trajectory and the unconditional embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from PIL.Image import Image
+from torch.nn.functional import mse_loss
+
+from pipeline.editing.latent_diffusion import LatentDiffusion
+from pipeline.errors import CaptionError
+from pipeline.types import Inversion, Settings, Step
+
+INNER_STEPS = 10
+LEARNING_RATE = 1e-2  # of the first denoising step; falls to half of it at the last
+TOLERANCE = (1e-5, 1e-3)  # the loss that is good enough: at the first denoising step, and what is added up to the last
+
+Tick = Callable[[], None]
+# trajectory (steps + 1, C, h, w), noise first, and uncond_embeddings (steps, 1, n, width)
+Path = tuple[torch.Tensor, torch.Tensor | None]
+
+
+def invert(model: LatentDiffusion, image: Image, caption: str, settings: Settings, step: Step | None) -> Inversion:
+    """Inverts by `settings.inversion`. Raises `CaptionError`, `EditingError` and whatever `step` raises."""
+    if not caption.strip():
+        raise CaptionError("The caption is empty; inversion needs words for what the picture shows.")
+    method = METHODS[settings.inversion]
+    trajectory, uncond_embeddings = method(model, model.encode(image), model.embed(caption), settings, step)
+    return Inversion(
+        caption=caption,
+        method=settings.inversion,
+        trajectory=trajectory,
+        uncond_embeddings=uncond_embeddings,
+        reconstruction=model.decode(trajectory[-1:]),
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+    )
+
+
+def pnp(
+    model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
+) -> Path:
+    """The latents of DDIM inversion themselves: editing sets the source back to them at every step."""
+    return ddim(model, latent, caption, settings, ticker(step, settings.num_inference_steps)), None
+
+
+def negative_prompt(
+    model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
+) -> Path:
+    """The source's caption as the unconditional one, so that guidance leaves the conditional prediction as it is."""
+    steps = settings.num_inference_steps
+    tick = ticker(step, 2 * steps)
+    noise = ddim(model, latent, caption, settings, tick)[:1]
+    return _denoise(model, noise, caption, settings, tick), caption.expand(steps, 1, -1, -1)
+
+
+def null_text(
+    model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
+) -> Path:
+    """One unconditional embedding per step, optimised so that guided denoising follows the pivots of DDIM inversion."""
+    steps = settings.num_inference_steps
+    tick = ticker(step, 2 * steps)
+    # Tensors made under inference_mode cannot enter a backward pass, their copies can.
+    pivots = ddim(model, latent, caption, settings, tick).clone()
+    caption, null = caption.clone(), model.embed("").clone()
+    trajectory, embeddings = [pivots[:1]], []
+    for i, timestep in enumerate(model.timesteps(steps)):
+        guided_step = guided(model, trajectory[-1], timestep, caption, settings.guidance_scale)
+        null, latent, _ = optimise(null, guided_step, pivots[i + 1 : i + 2], i / steps)
+        trajectory.append(latent)
+        embeddings.append(null)
+        tick()
+    return torch.cat(trajectory), torch.stack(embeddings)
+
+
+def guided(
+    model: LatentDiffusion, latent: torch.Tensor, timestep: int, caption: torch.Tensor, guidance_scale: float
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """S_{k-1}(z_k, null, c) of the paper as a function of null. The conditional prediction is made once."""
+    with torch.no_grad():
+        conditional = model.predict(latent, timestep, caption)
+
+    def denoise(null: torch.Tensor) -> torch.Tensor:
+        unconditional = model.predict(latent, timestep, null)
+        prediction = unconditional + guidance_scale * (conditional - unconditional)
+        return model.denoise(prediction, timestep, latent)
+
+    return denoise
+
+
+def optimise(
+    null: torch.Tensor, guided_step: Callable[[torch.Tensor], torch.Tensor], pivot: torch.Tensor, progress: float
+) -> tuple[torch.Tensor, torch.Tensor, tuple[float, ...]]:
+    """min over null of || z_{k-1} - S_{k-1}(z_k, null, c) ||^2 by Adam, in float32 and from `null` (1, n, width) on.
+
+    `progress` in 0..1 is how far denoising has come. Returns the best embedding seen, the latent that it leads to, and
+    the losses in the order they were met. The published settings, written for any number of steps.
+    """
+    null = null.detach().clone().requires_grad_()
+    optimiser = torch.optim.Adam([null], lr=LEARNING_RATE * (1 - progress / 2))
+    tolerance = TOLERANCE[0] + TOLERANCE[1] * progress
+    losses: list[float] = []
+    best = null.detach(), pivot
+    for inner in range(INNER_STEPS + 1):
+        # 1. How far from the pivot does this embedding lead?
+        with torch.enable_grad():
+            latent = guided_step(null)
+            loss = mse_loss(latent, pivot)
+        losses.append(loss.item())
+        if losses[-1] == min(losses):
+            best = null.detach().clone(), latent.detach()
+        if losses[-1] < tolerance or inner == INNER_STEPS:
+            break
+        # 2. A step of Adam.
+        null.grad = torch.autograd.grad(loss, null)[0]
+        optimiser.step()
+    return *best, tuple(losses)
+
+
+@torch.inference_mode()
+def ddim(
+    model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, tick: Tick
+) -> torch.Tensor:
+    """DDIM inversion of latent (1, C, h, w) under its caption at guidance 1: (steps + 1, C, h, w), noise first."""
+    latents = [latent]
+    for timestep in reversed(model.timesteps(settings.num_inference_steps)):
+        prediction = model.predict(latents[-1], timestep, caption)
+        latents.append(model.noise(prediction, timestep, latents[-1]))
+        tick()
+    return torch.cat(latents[::-1])
+
+
+@torch.inference_mode()
+def _denoise(
+    model: LatentDiffusion, noise: torch.Tensor, caption: torch.Tensor, settings: Settings, tick: Tick
+) -> torch.Tensor:
+    """Denoising at guidance 1: (steps + 1, C, h, w), noise first."""
+    latents = [noise]
+    for timestep in model.timesteps(settings.num_inference_steps):
+        prediction = model.predict(latents[-1], timestep, caption)
+        latents.append(model.denoise(prediction, timestep, latents[-1]))
+        tick()
+    return torch.cat(latents)
+
+
+def ticker(step: Step | None, total: int) -> Tick:
+    """A counter that tells `step` how many of `total` denoising steps are done."""
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if step is not None:
+            step(done, total)
+
+    return tick
+
+
+Method = Callable[[LatentDiffusion, torch.Tensor, torch.Tensor, Settings, Step | None], Path]
+METHODS: dict[str, Method] = {"pnp": pnp, "null-text": null_text, "negative-prompt": negative_prompt}

@@ -1,0 +1,75 @@
+"""Everything that can go wrong, as one tree.
+
+    PipelineError
+    ├── InputError              something a person gave; they can mend it
+    │   ├── ImageError          bytes that are not a picture we accept
+    │   ├── CaptionError        an empty or overlong caption
+    │   ├── LabelError          a label the classifier does not know
+    │   ├── SettingsError       a setting outside its range
+    │   ├── ProfileError        a profile that is missing or malformed
+    │   └── DataError           a folder, run or set that cannot be used
+    ├── ModelError              a model that is missing, foreign or gives NaN
+    │   ├── PerturbationError   an answer of the language model nobody can read (carries the raw text)
+    │   └── EditingError        inversion or editing failed
+    ├── StoreError              what was to be saved could not be saved
+    └── Cancelled               somebody asked to stop; not a fault
+
+A message says what was attempted (with values), what happened, and what to do next, in one sentence or two.
+`pipeline` raises; `explorer/alerts.py` and the command line show.
+"""
+
+
+class PipelineError(Exception):
+    """Root of all errors that are meant for a person's eyes."""
+
+
+class InputError(PipelineError):
+    """Something a person gave cannot be used."""
+
+
+class ImageError(InputError):
+    """The bytes are not a picture that is accepted."""
+
+
+class CaptionError(InputError):
+    """The caption is empty or too long."""
+
+
+class LabelError(InputError):
+    """The classifier does not know this label."""
+
+
+class SettingsError(InputError):
+    """A setting lies outside its range."""
+
+
+class ProfileError(InputError):
+    """A profile is missing or malformed."""
+
+
+class DataError(InputError):
+    """A folder, run or set cannot be used."""
+
+
+class ModelError(PipelineError):
+    """A model is missing, of another family, or gave values that are not numbers."""
+
+
+class PerturbationError(ModelError):
+    """The language model's answer could not be read; `raw` is what it said."""
+
+    def __init__(self, message: str, *, raw: str) -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class EditingError(ModelError):
+    """Inversion or editing failed."""
+
+
+class StoreError(PipelineError):
+    """Something could not be saved; nothing half-written is left behind."""
+
+
+class Cancelled(PipelineError):
+    """The work was stopped on request."""

@@ -1,0 +1,38 @@
+"""Factors of variation: what a perturbation may change, and how the language model is asked for it.
+
+Knows neither models nor captions; a new factor is one more entry in `FACTORS`. The five factors and the wording's
+intent follow LANCE (Prabhu et al., NeurIPS 2023) and Li et al. (2024).
+"""
+
+from pipeline.types import Factor
+
+FACTORS: dict[str, Factor] = {
+    factor.name: factor
+    for factor in (
+        Factor(
+            name="subject",
+            instruction="Replace only the main subject of the caption by another one; keep every other word.",
+            help="Who or what acts in the picture: a dog becomes a cat.",
+        ),
+        Factor(
+            name="object",
+            instruction="Replace only a secondary object of the caption by another one; keep every other word.",
+            help="A thing beside the subject: a tree becomes a house.",
+        ),
+        Factor(
+            name="background",
+            instruction="Change only the place or background of the caption; keep everything in the foreground.",
+            help="Where it happens: a snowy field becomes a sandy beach.",
+        ),
+        Factor(
+            name="adjective",
+            instruction="Change or add a single adjective of the subject; keep every other word.",
+            help="What the subject is like: a brown dog becomes a white dog.",
+        ),
+        Factor(
+            name="domain",
+            instruction="Change only the kind of picture, such as photo, sketch or painting; keep its content.",
+            help="What kind of picture it is: a photo becomes a sketch.",
+        ),
+    )
+}

@@ -1,0 +1,141 @@
+"""The one gate where bytes become pixels, and the one form in which pixels are named and stored.
+
+Knows no model. A picture that passes `open_image` is plain RGB without metadata; `encode` writes it as PNG without
+anything but pixels, and the sha256 of those bytes (`key_of`) is its name everywhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image as pillow
+from PIL import ImageOps
+from PIL.Image import Image, Resampling
+
+from pipeline.errors import ImageError
+
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 25_000_000
+MAX_SIDE = 8192
+FORMATS = ("PNG", "JPEG", "WEBP")
+BACKGROUND = (255, 255, 255)  # what transparent pixels are laid upon
+
+logger = logging.getLogger(__name__)
+
+# What Pillow's readers raise on damaged or hostile bytes; anything else is a defect of ours and may surface.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+
+def open_image(source: Path | bytes, name: str = "") -> Image:
+    """The upright RGB picture in a PNG, JPEG or WebP of at most 20 MB, 25 megapixels and 8192 pixels a side.
+
+    Of an animation the first frame is taken. `name` is what the message calls the picture; a path's own file name
+    when empty. Raises `ImageError`, whose message holds no path.
+    """
+    shown = _shown(name or (source.name if isinstance(source, Path) else "the picture"))
+    data = _read(source, shown) if isinstance(source, Path) else source
+    _refuse_size(data, shown)
+    header = _header(data, shown)
+    _refuse_extent(header.size, shown)
+    if getattr(header, "n_frames", 1) > 1:
+        logger.warning("%s is an animation; its first frame is used", shown)
+    try:
+        header.verify()  # checksums of every PNG chunk, which loading alone does not look at
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()
+            return _plain(ImageOps.exif_transpose(image))
+    except _DAMAGE as error:
+        raise ImageError(f"{shown} is damaged or cut short and cannot be read; save it again as PNG.") from error
+
+
+def encode(image: Image) -> bytes:
+    """PNG bytes of the pixels alone: the same pixels give the same bytes."""
+    buffer = io.BytesIO()
+    _plain(image).save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def key_of(image: Image) -> str:
+    """sha256 (hex) of `encode(image)`."""
+    return hashlib.sha256(encode(image)).hexdigest()
+
+
+def fit(image: Image, size: int) -> Image:
+    """The centred square of the picture at size x size pixels; a picture of that size already is left as it is."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return square if side == size else square.resize((size, size), Resampling.LANCZOS)
+
+
+def _read(path: Path, shown: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise ImageError(f"There is no file {shown}; check the name.")
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{shown} cannot be read; check its name and permissions.") from error
+
+
+def _refuse_size(data: bytes, shown: str) -> None:
+    if not data:
+        raise ImageError(f"{shown} is empty; give a PNG, JPEG or WebP picture.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{shown} is larger than {MAX_BYTES // 1_000_000} MB; give a smaller file.")
+
+
+def _header(data: bytes, shown: str) -> Image:
+    try:
+        return pillow.open(io.BytesIO(data), formats=FORMATS)
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise ImageError(_too_large("", shown)) from error
+    except _DAMAGE as error:
+        raise ImageError(f"{shown} is not a PNG, JPEG or WebP picture; convert it to one of these.") from error
+
+
+def _refuse_extent(size: tuple[int, int], shown: str) -> None:
+    if max(size) > MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(_too_large(f" {size[0]} x {size[1]} pixels", shown))
+
+
+def _too_large(extent: str, shown: str) -> str:
+    limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE} pixels a side"
+    return f"{shown} is too large{' with' + extent if extent else ''}; give at most {limit}."
+
+
+def _plain(image: Image) -> Image:
+    """RGB pixels on a fresh canvas, so that no metadata travels along."""
+    canvas = pillow.new("RGB", image.size, BACKGROUND)
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a grey: conversion alone would clip at 255
+        image = image.convert("I").point(lambda grey: grey * (1 / 257)).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas.paste(image, mask=image.getchannel("A"))
+    else:
+        canvas.paste(image.convert("RGB"))
+    return canvas
+
+
+def _shown(name: str) -> str:
+    """A file name fit for a message: one line, no folders, no control characters, at most 80 characters."""
+    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    clean = "".join(character if character.isprintable() else "?" for character in last)
+    return f"'{clean if len(clean) <= 80 else clean[:77] + '...'}'"

@@ -1,0 +1,72 @@
+"""Pictures on the disk, each under the sha256 of its own bytes: <root>/ab/<sha256>.png. Knows nothing but pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from PIL.Image import Image
+
+from pipeline.errors import ImageError, StoreError
+from pipeline.images import encode, open_image
+
+
+class Media:
+    """A folder of pictures that only grows. Safe to use from many threads and processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        """Makes the folder when it is not there. Raises `OSError`."""
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Where the picture of this key lies, if it is here."""
+        return self._root / key[:2] / f"{key}.png"
+
+    def has(self, key: str) -> bool:
+        """True when the picture is here."""
+        return self.path(key).is_file()
+
+    def put(self, image: Image) -> str:
+        """Writes the picture unless it is here and returns its key; on the disk when this returns. Raises `OSError`."""
+        data = encode(image)
+        key = hashlib.sha256(data).hexdigest()
+        if not self.has(key):
+            folder = self.path(key).parent
+            if not folder.is_dir():
+                folder.mkdir(exist_ok=True)
+                _sync_folder(self._root)
+            _write_whole(self.path(key), data)
+        return key
+
+    def get(self, key: str) -> Image:
+        """The picture of this key. Raises `StoreError` when it is missing or damaged."""
+        try:
+            return open_image(self.path(key))
+        except ImageError as error:
+            raise StoreError(f"Picture {key[:12]} is missing from {self._root} or damaged; restore it.") from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """The file is there complete or not at all, even when the machine stops."""
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""Which models, at which size: profiles read from TOML.
+
+Knows no model library; whether a model really is where a profile says is checked by `models.py`. A profile is one file
+under assets/profiles, or a person's own file anywhere.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import cast
+
+from pipeline.errors import ProfileError, SettingsError
+from pipeline.types import Profile, Settings
+
+PROFILES = Path(__file__).resolve().parent.parent / "assets" / "profiles"
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "dict[str, str]": (dict,),
+    "tuple[str, ...]": (list,),
+    "tuple[float, ...]": (list,),
+    "Settings": (dict,),
+}
+DTYPES = ("float32", "float16", "bfloat16")
+PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip", "examples")
+
+
+def known_profiles() -> tuple[str, ...]:
+    """Names of the profiles that come with the tool, sorted."""
+    return tuple(sorted(path.stem for path in PROFILES.glob("*.toml")))
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """A shipped profile by its name, or any TOML file by its path.
+
+    Values that start with "./" or "../" are paths from the file's own folder; absolute ones and "~" are taken as they
+    are; all others are hub ids. Raises `ProfileError` for a missing or malformed file, naming the key at fault.
+    """
+    path = _find(name_or_path)
+    table = _read(path)
+    values = _checked(table, Profile, path, required=True)
+    values["name"] = table.get("name", path.stem)
+    settings = cast("dict[str, object]", table.get("settings", {}))
+    try:
+        values["settings"] = Settings(**_checked(settings, Settings, path))  # type: ignore[arg-type]
+    except SettingsError as error:
+        raise ProfileError(f"The profile '{path}' has a setting that cannot be used: {error}") from error
+    for key in PATHS:
+        if key in values:
+            values[key] = _resolved(str(values[key]), path.parent)
+    for key in ("classifiers", "evaluation"):
+        if key in values:
+            entries = cast("dict[str, str]", values[key])
+            values[key] = {name: _resolved(value, path.parent) for name, value in entries.items()}
+    profile = Profile(**values)  # type: ignore[arg-type]
+    _check_values(profile, path)
+    return profile
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.suffix != ".toml" and len(path.parts) == 1:
+        path = PROFILES / f"{name_or_path}.toml"
+    if not path.is_file():
+        raise ProfileError(
+            f"There is no profile '{name_or_path}'; choose one of {', '.join(known_profiles())}, "
+            "or give the path of a .toml file."
+        )
+    return path.resolve()
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"The profile '{path}' could not be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"The profile '{path}' is not valid TOML: {error}.") from error
+
+
+def _checked(
+    table: Mapping[str, object], kind: type[Profile] | type[Settings], path: Path, *, required: bool = False
+) -> dict[str, object]:
+    """The table with lists as tuples; every key known, every value of its field's kind, none missing."""
+    known: dict[str, Field[object]] = {entry.name: entry for entry in fields(kind)}
+    if unknown := sorted(set(table) - set(known)):
+        raise ProfileError(
+            f"The profile '{path}' has the unknown key '{unknown[0]}'; known here are {', '.join(known)}."
+        )
+    for key, value in table.items():
+        if not _fits(value, str(known[key].type)):
+            raise ProfileError(f"The profile '{path}' says {key} = {value!r}, but {known[key].type} is expected.")
+    if required:
+        missing = [key for key, entry in known.items() if key not in table and key != "name" and _is_required(entry)]
+        if missing:
+            raise ProfileError(f"The profile '{path}' lacks {', '.join(missing)}; assets/profiles shows the form.")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+def _fits(value: object, kind: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, KINDS[kind]):
+        return False
+    if isinstance(value, dict):
+        return kind == "Settings" or all(isinstance(entry, str) for entry in value.values())
+    if isinstance(value, list):
+        wanted = KINDS[kind.removeprefix("tuple[").removesuffix(", ...]")]
+        return all(isinstance(entry, wanted) and not isinstance(entry, bool) for entry in value)
+    return True
+
+
+def _is_required(entry: Field[object]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _resolved(value: str, folder: Path) -> str:
+    if value.startswith(("./", "../")):
+        return str((folder / value).resolve())
+    return str(Path(value).expanduser()) if value.startswith("~") else value
+
+
+def _check_values(profile: Profile, path: Path) -> None:
+    if not profile.classifiers:
+        raise ProfileError(f"The profile '{path}' names no classifier; add one under [classifiers].")
+    if profile.dtype not in DTYPES:
+        raise ProfileError(f"The profile '{path}' says dtype = '{profile.dtype}'; use one of {', '.join(DTYPES)}.")
+    if profile.image_size < 8:
+        raise ProfileError(
+            f"The profile '{path}' says image_size = {profile.image_size}; give its pixels, such as 512."
+        )

@@ -1,0 +1,156 @@
+"""What the command line prints: pipeline types -> rows, and rows -> JSON lines or a table. Asks no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.types import Perturbation, Prediction, Reinforcement, Study
+
+if TYPE_CHECKING:
+    from pipeline.weakness import Weakness
+
+Row = dict[str, object]
+
+
+def image_row(path: Path, **found: object) -> Row:
+    """A picture by the name that was given, and what was found."""
+    return {"image": str(path), **found}
+
+
+def perturbation_row(one: Perturbation) -> Row:
+    """A proposal with its gates."""
+    return {
+        "factor": one.factor,
+        "caption": one.caption,
+        "edited_caption": one.edited_caption,
+        "original": one.original,
+        "edit": one.edit,
+        "accepted": one.accepted,
+        "rejected_by": list(one.rejected_by),
+    }
+
+
+def top5(prediction: Prediction) -> list[Row]:
+    """The five most probable labels, best first."""
+    return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
+
+
+def edit_rows(study: Study, files: Mapping[str, Path]) -> Iterator[Row]:
+    """The reconstruction, then every tau; `files` names the picture of each by its key, the reconstruction's by ""."""
+    from pipeline.classification import is_prediction_flip
+    from pipeline.workflow import chosen
+
+    if study.control is None:
+        return
+    flip = is_prediction_flip(study.photo.prediction, study.control)
+    yield {"tau": None, "file": str(files[""]), "kind": "reconstruction", "top5": top5(study.control), "flip": flip}
+    best = {one.key for one in chosen(study)}
+    for one in sorted(study.counterfactuals, key=lambda one: one.tau):
+        yield {
+            "tau": one.tau,
+            "file": str(files[one.key]),
+            "kind": "counterfactual",
+            "scores": asdict(one.scores),
+            "top5": top5(one.prediction),
+            "flip": is_prediction_flip(study.control, one.prediction),
+            "missed": list(one.missed),
+            "chosen": one.key in best,
+        }
+
+
+def study_row(study: Study) -> Row:
+    """One picture of a run."""
+    from pipeline.classification import is_prediction_flip
+    from pipeline.workflow import chosen
+
+    best = chosen(study)
+    flips = [one for one in best if study.control and is_prediction_flip(study.control, one.prediction)]
+    return {
+        "image": study.photo.name,
+        "label": study.photo.label,
+        "caption": study.caption,
+        "perturbations": len(study.perturbations),
+        "counterfactuals": len(study.counterfactuals),
+        "chosen": len(best),
+        "flips": len(flips),
+    }
+
+
+def weakness_row(row: Weakness) -> Row:
+    """Every figure of a class and factor with its interval."""
+    figures = asdict(row)
+    value, low, high = (figures.pop(name) for name in ("sensitivity", "sensitivity_low", "sensitivity_high"))
+    return {**figures, "sensitivity": {"value": value, "low": low, "high": high}, "too_few": row.too_few}
+
+
+def weakness_cells(row: Weakness) -> Row:
+    """What of it fits a table."""
+    return {
+        "class": row.label,
+        "factor": row.factor,
+        "n": f"{row.n} (too few)" if row.too_few else row.n,
+        "Acc@1 control": _percent(row.control_acc1.value),
+        "delta Acc@1": _points(row.delta_acc1.value, row.delta_acc1.low, row.delta_acc1.high),
+        "p": f"{row.delta_acc1.p:.3g}",
+        "delta Acc@5": _points(row.delta_acc5.value, row.delta_acc5.low, row.delta_acc5.high),
+        "flips": _percent(row.flips.value),
+        "sensitivity": f"{row.sensitivity:+.3f}",
+        "none passed": row.unpaired,
+    }
+
+
+def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
+    """What was saved, then before and after by split and by class."""
+    yield {"kind": "classifier", "name": str(folder), "alpha": made.alpha, "epochs": len(made.losses) - 1}
+    for name, before in made.before.items():
+        pair = {"before": asdict(before), "after": asdict(made.after[name]), "p": made.p_values[name]}
+        yield {"kind": "split", "name": name, "n": before.n, **pair}
+    for label, (before, after) in made.by_class.items():
+        yield {"kind": "class", "name": label, "n": before.n, "before": asdict(before), "after": asdict(after)}
+
+
+def show(rows: Iterable[Row], as_json: bool) -> None:
+    """One JSON object a line as soon as it is there, or one table at the end."""
+    if as_json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False), flush=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = list(rows)
+    table = Table()
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(_cell(line.get(name))) for name in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    """A value as a person reads it; nothing in it can steer the terminal."""
+    if isinstance(value, dict) and "low" in value:
+        return _points(value["value"], value["low"], value["high"], sign="")
+    if isinstance(value, dict):
+        return "\n".join(f"{name} {_cell(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return "\n".join(" ".join(map(_cell, one.values())) if isinstance(one, dict) else _cell(one) for one in value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    return "".join(character if character.isprintable() else "?" for character in str(value))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _points(value: float, low: float, high: float, sign: str = "+") -> str:
+    return f"{100 * value:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"

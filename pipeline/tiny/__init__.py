@@ -1,0 +1,1 @@
+"""The tiny profile: a drawn world with known truth, and small models trained on it."""

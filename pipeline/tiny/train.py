@@ -1,0 +1,106 @@
+"""Makes every model of the tiny profile, in an order in which each finds what it needs.
+
+A model that is complete under `out` is left alone; one that was interrupted goes on from its checkpoint under `work`.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusers import AutoencoderKL
+
+from pipeline.tiny.autoencoder import train_autoencoder
+from pipeline.tiny.captioner import train_captioner
+from pipeline.tiny.classifiers import ARCHITECTURES, train_attributes, train_classifier
+from pipeline.tiny.clip import train_clip
+from pipeline.tiny.data import BIASED_SEED, TRAIN_SEED, Scenes, scenes
+from pipeline.tiny.diffusion import train_diffusion
+from pipeline.tiny.language import train_adapter, train_perturber, train_sentences
+
+log = logging.getLogger(__name__)
+
+STEPS = {
+    "sentences": 500,
+    "perturber": 1500,
+    "perturber-lora": 1200,
+    "autoencoder": 1800,
+    "attributes": 700,
+    "classifiers": 400,
+    "clip": 1500,
+    "captioner": 1500,
+    "diffusion": 5000,
+}
+SHARD = "9MB"  # every file stays under 10 MB, so that the repository can be pushed to a Space as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Where the models are made and how long each is trained."""
+
+    out: Path
+    work: Path
+    uniform: int = 40_000  # scenes for everything but the classifiers under study
+    biased: int = 8_000  # scenes for those
+    share: float = 1.0  # of `STEPS`
+
+    def steps(self, name: str) -> int:
+        """Optimiser steps for this model."""
+        return max(2, round(STEPS[name] * self.share))
+
+    def scenes(self, *, biased: bool = False) -> Scenes:
+        """The training scenes, uniform or biased."""
+        if biased:
+            return scenes(self.biased, BIASED_SEED, self.work / "scenes", biased=True)
+        return scenes(self.uniform, TRAIN_SEED, self.work / "scenes")
+
+
+def _autoencoder(shop: Workshop, out: Path) -> None:
+    train_autoencoder(shop.scenes(), shop.work, shop.steps("autoencoder")).save_pretrained(out)
+
+
+def _diffusion(shop: Workshop, out: Path) -> None:
+    autoencoder = AutoencoderKL.from_pretrained(shop.work / "autoencoder")
+    pipeline = train_diffusion(autoencoder, shop.scenes(), shop.work, shop.steps("diffusion"))
+    for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+        part.half()
+    pipeline.save_pretrained(out, max_shard_size=SHARD)
+
+
+def _classifiers(shop: Workshop, out: Path) -> None:
+    for name in ARCHITECTURES:
+        train_classifier(name, shop.scenes(biased=True), shop.work, out / name, shop.steps("classifiers"))
+
+
+MAKERS: dict[str, Callable[[Workshop, Path], None]] = {
+    "sentences": lambda shop, out: train_sentences(shop.work, out, shop.steps("sentences")),
+    "perturber": lambda shop, out: train_perturber(shop.work, out, shop.steps("perturber")),
+    "perturber-lora": lambda shop, out: train_adapter(
+        shop.out / "perturber", shop.work, out, shop.steps("perturber-lora")
+    ),
+    "attributes": lambda shop, out: train_attributes(shop.scenes(), shop.work, out, shop.steps("attributes")),
+    "classifiers": _classifiers,
+    "clip": lambda shop, out: train_clip(shop.scenes(), shop.work, out, shop.steps("clip")),
+    "captioner": lambda shop, out: train_captioner(shop.scenes(), shop.work, out, shop.steps("captioner")),
+    "autoencoder": _autoencoder,
+    "diffusion": _diffusion,
+}
+
+
+def make(shop: Workshop, only: tuple[str, ...] = ()) -> None:
+    """Makes the models named in `only`, or all. Those that `only` names are made again even if they exist."""
+    for name in only or MAKERS:
+        # The autoencoder is shipped inside the diffusion folder, so on its own it is only an intermediate result.
+        out = (shop.work if name == "autoencoder" else shop.out) / name
+        if out.exists() and not only:
+            log.info("%s is there already", out)
+            continue
+        unfinished = out.with_name(f"{out.name}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        MAKERS[name](shop, unfinished)
+        shutil.rmtree(out, ignore_errors=True)
+        unfinished.rename(out)
+        log.info("%s is done", out)

@@ -1,0 +1,125 @@
+"""Profiles: what is read, how paths are resolved, and what a malformed file is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ProfileError
+from pipeline.profiles import PROFILES, known_profiles, load_profile
+
+COMPLETE = """
+description = "a test"
+captioner = "./captioner"
+perturber = "owner/perturber"
+perturber_adapter = ""
+sentences = "/models/sentences"
+diffusion = "../diffusion"
+clip = "ViT-B-32:openai"
+image_size = 64
+
+[classifiers]
+first = "./classifiers/first"
+second = "resnet18.tv_in1k"
+
+[evaluation]
+ood = "../ood"
+
+[families]
+captioner = "blip"
+
+[settings]
+guidance_scale = 3
+taus = [0.2, 1]
+factors = ["subject"]
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_the_shipped_profiles_can_be_read() -> None:
+    assert known_profiles() == ("light", "paper", "tiny")
+    for name in known_profiles():
+        profile = load_profile(name)
+        assert (profile.name, bool(profile.licence), bool(profile.description)) == (name, True, True)
+
+
+def test_tiny_is_complete_on_this_computer_and_paper_uses_the_published_settings() -> None:
+    tiny, paper = load_profile("tiny"), load_profile("paper")
+    models = PROFILES.parent / "models" / "tiny"
+    assert tiny.captioner == str(models / "captioner")
+    assert next(iter(tiny.classifiers.values())) == str(models / "classifiers" / "resnet")
+    assert tiny.evaluation["ood"] == str(PROFILES.parent / "evaluation" / "ood")
+    assert (paper.settings.guidance_scale, paper.settings.num_inference_steps) == (7.5, 50)
+    assert paper.settings.taus == (0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+def test_paths_are_resolved_against_the_file_and_hub_ids_left_alone(tmp_path: Path) -> None:
+    profile = load_profile(written(tmp_path, COMPLETE))
+    assert profile.name == "mine"
+    assert profile.captioner == str(tmp_path / "captioner")
+    assert profile.diffusion == str(tmp_path.parent / "diffusion")
+    assert profile.evaluation == {"ood": str(tmp_path.parent / "ood")}
+    assert (profile.perturber, profile.sentences, profile.clip) == (
+        "owner/perturber",
+        "/models/sentences",
+        "ViT-B-32:openai",
+    )
+    assert profile.classifiers == {"first": str(tmp_path / "classifiers" / "first"), "second": "resnet18.tv_in1k"}
+    assert profile.perturber_adapter == ""
+    assert profile.families == {"captioner": "blip"}
+
+
+def test_settings_become_tuples_and_keep_the_other_defaults(tmp_path: Path) -> None:
+    settings = load_profile(written(tmp_path, COMPLETE)).settings
+    assert (settings.taus, settings.factors, settings.guidance_scale) == ((0.2, 1), ("subject",), 3)
+    assert settings.num_inference_steps == 50
+
+
+def test_a_relative_path_and_a_name_in_toml_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, 'name = "other"\n' + COMPLETE)
+    monkeypatch.chdir(tmp_path)
+    profile = load_profile("mine.toml")
+    assert (profile.name, profile.captioner) == ("other", str(tmp_path / "captioner"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("clip = [", "not valid TOML"),
+        (COMPLETE.replace('clip = "ViT-B-32:openai"', ""), "lacks clip"),
+        (COMPLETE.replace("image_size = 64", 'image_size = "64"'), "image_size = '64'"),
+        (COMPLETE.replace("image_size = 64", "image_size = true"), "image_size = True"),
+        (COMPLETE.replace("image_size = 64", "image_size = 0"), "image_size = 0"),
+        (COMPLETE.replace("image_size = 64", "image_size = 64\ncolour = 1"), "unknown key 'colour'"),
+        (COMPLETE.replace("image_size = 64", 'image_size = 64\ndtype = "int8"'), "dtype = 'int8'"),
+        (COMPLETE.replace("taus = [0.2, 1]", "taus = [2.0]"), "tau is 2.0"),
+        (COMPLETE.replace("taus = [0.2, 1]", 'taus = ["a"]'), "taus = ['a']"),
+        (COMPLETE.replace("taus = [0.2, 1]", "tau = 0.5"), "unknown key 'tau'"),
+        (COMPLETE.replace('second = "resnet18.tv_in1k"', "second = 5"), "classifiers"),
+        (COMPLETE.replace('first = "./classifiers/first"\nsecond = "resnet18.tv_in1k"', ""), "no classifier"),
+        ("settings = 5\n" + COMPLETE.replace("[settings]", "[evaluation2]"), "evaluation2"),
+    ],
+)
+def test_a_malformed_profile_says_what_is_wrong(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load_profile(written(tmp_path, text))
+    assert words in str(caught.value)
+    assert "mine.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere.toml", "../nowhere", ""])
+def test_a_missing_profile_lists_those_there_are(name: str) -> None:
+    with pytest.raises(ProfileError, match="light, paper, tiny"):
+        load_profile(name)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ProfileError, match="could not be read"):
+        load_profile(str(tmp_path / "mine.toml"))

@@ -1,0 +1,120 @@
+"""The rules of the house: imports point down, the README tells the truth, nothing is named after nothing."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted([ROOT / "app.py", *(ROOT / "explorer").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
+STAGES = ("captioning", "perturbation", "editing", "scoring", "classification")
+GROUND = ("types", "errors", "factors")
+
+
+def module_name(path: Path) -> str:
+    """`pipeline/editing/__init__.py` -> `pipeline.editing`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def stage_of(module: str) -> str:
+    """The stage a module belongs to, or ""."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "pipeline" and parts[1] in STAGES else ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_imports_point_down(path: Path) -> None:
+    module, used = module_name(path), set(imports(path))
+    if module.startswith("pipeline"):
+        assert not {name for name in used if name.split(".")[0] in ("gradio", "explorer")}
+    if stage_of(module):
+        assert {stage_of(name) for name in used} <= {"", stage_of(module)}, "stages never import one another"
+    if module.removeprefix("pipeline.") in GROUND:
+        assert {name for name in used if name.startswith("pipeline")} <= {f"pipeline.{name}" for name in GROUND}
+    if not module.startswith("pipeline.tiny"):
+        assert not {name for name in used if name.startswith("pipeline.tiny")}
+    if not module.startswith(("pipeline.editing", "pipeline.tiny")):
+        assert not {name for name in used if name.split(".")[0] == "diffusers"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_every_file_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert path.stem not in {"utils", "helpers", "common", "misc", "core"}
+
+
+@pytest.mark.parametrize("command", [("app.py",), ("-m", "pipeline"), ("-m", "pipeline.tiny")], ids=" ".join)
+def test_help_needs_no_model_library(command: tuple[str, ...]) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-X", "importtime", *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
+    assert not imported & {"torch", "gradio", "transformers", "diffusers", "timm", "open_clip"}
+
+
+def readme_paths() -> set[str]:
+    """Every path that the README's file tree names."""
+    tree = (ROOT / "README.md").read_text().partition("<!-- tree: begin -->")[2].partition("<!-- tree: end -->")[0]
+    paths, folders = set(), [""]
+    for line in tree.splitlines():
+        if match := re.match(r"^((?:    )*)([\w./-]+)\s{2,}\S", line):
+            depth, name = len(match[1]) // 4, match[2]
+            folders = [*folders[: depth + 1], folders[depth] + name]
+            paths.add(folders[-1])
+    return paths
+
+
+def test_the_readme_tree_is_the_tree() -> None:
+    named = readme_paths()
+    assert named, "the README has no file tree"
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+    modules = {str(path.relative_to(ROOT)) for path in SOURCES if path.name != "__init__.py"}
+    assert modules - named == set()
+
+
+def test_the_readme_names_commands_and_options_that_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    commands = set(re.findall(r"python -m pipeline ([a-z-]+)", text))
+    assert commands
+    for command in sorted(commands):
+        shown = subprocess.run(
+            [sys.executable, "-m", "pipeline", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert shown.returncode == 0, command
+
+
+def test_direct_dependencies_are_pinned() -> None:
+    lines = [
+        line for name in ("requirements.txt", "tests/requirements.txt") for line in (ROOT / name).read_text().splitlines()
+    ]
+    wanted = [line for line in lines if line and not line.startswith(("#", "-r"))]
+    assert all(re.search(r"~=|==|<", line) for line in wanted)
+
+
+def test_no_file_is_too_large_for_a_space() -> None:
+    shipped = [path for path in (ROOT / "assets").rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in shipped) < 10_000_000
+    assert sum(path.stat().st_size for path in (ROOT / "assets" / "models").rglob("*") if path.is_file()) < 60_000_000
+
+
+def test_profiles_are_read_by_nothing_but_their_names() -> None:
+    for path in SOURCES:
+        assert not re.search(r"""profile(\.name)?\s*==\s*["']""", path.read_text()), path
+    for profile in (ROOT / "assets" / "profiles").glob("*.toml"):
+        assert tomllib.loads(profile.read_text())["description"]

@@ -34,16 +34,14 @@ def serve(options: argparse.Namespace) -> None:
 
     models = load(load_profile(options.profile), options.device)
     models.check()
-    user, _, password = options.auth.partition(":")
-    auth = (user, password) if user else None
+    auth = tuple(options.auth.split(":", 1)) if options.auth else None
     app = build_app(models, Store(Path(options.data)))
     app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving())
 
 
 def main() -> int:
     """0 after serving; 2 when something that was given cannot be used."""
-    parser = flags()
-    options = parser.parse_args()
+    options = (parser := flags()).parse_args()
     if options.auth and not all(options.auth.partition(":")):
         parser.error("--auth needs a name and a password, such as --auth ada:lovelace.")
     if options.host not in ("127.0.0.1", "localhost", "::1") and not options.auth:

@@ -41,8 +41,8 @@ def build_app(models: Models, store: Store) -> gr.Blocks:
     desk = Desk(models=models, store=store)
     demo = gr.Blocks(title="Counterfactual Explorer", analytics_enabled=False, fill_width=True)
     with demo:
+        endpoints.build(desk)  # first, because whoever comes first has the name
         explore.build(demo, desk)
-        endpoints.build(desk)
     for name, page in (("Curate", curate), ("Reinforce", reinforce)):
         with demo.route(name, f"/{name.lower()}"):
             page.build(demo, desk)

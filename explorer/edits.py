@@ -21,7 +21,7 @@ from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need
 from pipeline import workflow
 from pipeline.classification import is_prediction_flip
-from pipeline.errors import DataError, InputError
+from pipeline.errors import Cancelled, DataError, InputError
 from pipeline.types import Counterfactual, Decision, Models, Perturbation, Settings, Step, Study
 
 
@@ -117,19 +117,24 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
         num_inference_steps=int(steps),
     )
     wanted = _wanted(study, settings)
+    order = Order(study, wanted, settings)
     quiet = tuple(gr.skip() for _ in range(2 + len(Inspection._fields)))
     yield progress_markup("Starting", Progress()), strip(desk, study, "", wanted, settings.taus), *quiet
-    order = Order(study, wanted, settings)
-    for item in desk.stream(key, lambda models, step: _edit(desk, models, step, order)):
-        if isinstance(item, Progress):
-            yield progress_markup("Inverting and editing", item), gr.skip(), *quiet
-        else:
-            study = item
-            yield gr.skip(), strip(desk, study, "", wanted, settings.taus), *quiet
+    ended = ""
+    try:
+        for item in desk.stream(key, lambda models, step: _edit(desk, models, step, order)):
+            if isinstance(item, Progress):
+                yield progress_markup("Inverting and editing", item), gr.skip(), *quiet
+            else:
+                study = item
+                yield gr.skip(), strip(desk, study, "", wanted, settings.taus), *quiet
+    except Cancelled as stopped:
+        ended = f"{stopped} "
     found = best(study)
     chosen = found.key if found else ""
     shown = strip(desk, study, chosen)
-    yield said(_summary(study)), shown, chosen, *inspect(desk, study, found), history(desk, study, chosen)
+    said_now = said(ended + _summary(study))
+    yield said_now, shown, chosen, *inspect(desk, study, found), history(desk, study, chosen)
 
 
 def _wanted(study: Study, settings: Settings) -> tuple[Perturbation, ...]:

@@ -7,6 +7,7 @@ for a cancel at every step. Knows no page and no model family.
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 import time
@@ -91,7 +92,9 @@ class Desk:
         stop = threading.Event()
         stream = _Stream[Item](stop=stop)
         self.running[key] = stop
-        threading.Thread(target=stream.run, args=(self.models, self.lock, work), daemon=True).start()
+        # The event's context goes along, so that warnings raised by the work find their page.
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(stream.run, self.models, self.lock, work), daemon=True).start()
         try:
             yield from stream.items()
         finally:

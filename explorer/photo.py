@@ -21,7 +21,7 @@ from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need, place_of
 from pipeline import workflow
 from pipeline.curation import LabelledImage, load_folder
-from pipeline.errors import DataError, PerturbationError
+from pipeline.errors import Cancelled, DataError, PerturbationError
 from pipeline.images import open_image
 from pipeline.types import Models, Perturbation, Settings, Step, Study
 
@@ -211,14 +211,18 @@ def suggest(desk: Desk, key: str, text: str, factors: Sequence[str]) -> Iterator
 
 
 def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterator[tuple[object, ...]]:
-    yield variations(study), progress_markup("Asking for variations", Progress(total=len(settings.factors)))
-    for item in desk.stream(key, lambda models, step: _propose(models, step, study, settings)):
-        if isinstance(item, Progress):
-            yield gr.skip(), progress_markup("Asking for variations", item)
-        else:
-            desk.store.save_study(item)
-            yield variations(item), gr.skip()
-    yield gr.skip(), said("Tick what you want to try; the words that change are marked − and +.")
+    what, ended = "Asking for variations", "Tick what you want to try; the words that change are marked − and +."
+    yield variations(study), progress_markup(what, Progress(total=len(settings.factors)))
+    try:
+        for item in desk.stream(key, lambda models, step: _propose(models, step, study, settings)):
+            if isinstance(item, Progress):
+                yield gr.skip(), progress_markup(what, item, unit="factor")
+            else:
+                desk.store.save_study(item)
+                yield variations(item), gr.skip()
+    except Cancelled as stopped:
+        ended = str(stopped)
+    yield gr.skip(), said(ended)
 
 
 def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[Study]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +24,9 @@ from explorer.wiring import reads
 from pipeline.curation import load_folder, selection
 from pipeline.errors import DataError
 from pipeline.images import fit, open_image
-from pipeline.reinforcement import Item, Recipe, save
+from pipeline.reinforcement import Item, Recipe, at_alpha, save
 from pipeline.reinforcement import reinforce as train
-from pipeline.types import Models, Reinforcement
+from pipeline.types import Models
 
 ALL = "Everything kept"
 OPTIONS = {
@@ -81,7 +80,8 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             outcome = _plain(outcome_markup(None, 0.0))
             alpha = gr.Slider(0, 1, value=0.3, step=0.1, label="alpha", visible=False, elem_id="alpha")
             curve = gr.Plot(show_label=False, label="Accuracy over alpha", visible=False, elem_id="alpha-curve")
-            keep_button = gr.Button("Save the model with this alpha", visible=False, elem_id="save-alpha")
+            with gr.Row(elem_classes="actions"):
+                keep_button = gr.Button("Save the model with this alpha", visible=False, elem_id="save-alpha")
             saved = _plain()
             losses = gr.Plot(show_label=False, label="Validation loss", visible=False, elem_id="losses")
     shown = (current, timer, status, outcome, alpha, curve, keep_button, losses)
@@ -185,18 +185,12 @@ def cancel(desk: Desk, name: str) -> Html:
     return said("Stopping after this epoch…")
 
 
-def at_alpha(result: Reinforcement, alpha: float) -> Reinforcement:
-    """The same reinforcement at the point of its curve that is nearest to alpha."""
-    point, values = min(result.curve, key=lambda one: abs(one[0] - alpha))
-    return replace(result, alpha=point, after=values)
-
-
 def slide(desk: Desk, name: str, alpha: float) -> tuple[object, ...]:
     """Another alpha is looked at; answers (outcome, curve)."""
     job = desk.jobs.get(name)
     if job is None or job.result is None:
         return gr.skip(), gr.skip()
-    moved = at_alpha(job.result, alpha)
+    moved = at_alpha(job.result, round(alpha, 1))
     return outcome_markup(moved, moved.alpha), views.alpha_figure(moved.curve, moved.alpha)
 
 
@@ -205,7 +199,7 @@ def keep_alpha(desk: Desk, name: str, alpha: float) -> Html:
     job = desk.jobs.get(name)
     if job is None or job.result is None:
         raise DataError("This run is no longer in memory; reinforce again to save another alpha.")
-    moved = at_alpha(job.result, alpha)
+    moved = at_alpha(job.result, round(alpha, 1))
     folder = desk.store.root / "reinforced" / f"{name}-alpha{moved.alpha:.1f}"
     if not folder.exists():
         with desk.using() as models:

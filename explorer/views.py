@@ -6,6 +6,7 @@ against the original, so that what inversion alone did is not blamed on the edit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -16,8 +17,10 @@ from pipeline.classification import Shift, is_prediction_flip, sensitivity, shif
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Study
 
 # Middle tones that read on white and on near-black; style.css recolours the text of the figures by theme.
-ACCENT, BEFORE, FALL, QUIET = "#1c8a86", "#8a94a0", "#c4553f", "#8a94a033"
+ACCENT, BEFORE, FALL, QUIET = "rgb(28,138,134)", "rgb(138,148,160)", "rgb(196,85,63)", "rgba(138,148,160,0.2)"
+SPLITS = (ACCENT, FALL, "rgb(122,107,176)", BEFORE)
 TOP = 5
+THIN = "\u202f"  # the narrow space between a figure and its unit; no line breaks there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def changed(perturbation: Perturbation) -> tuple[Words, ...]:
 
 
 def gate_name(sentence: str) -> str:
-    """The gate's short name, from the sentence that says by how much it was missed."""
+    """A gate's short name with its figures, from the sentence that says by how much it was missed."""
     lowered = sentence.lower().replace("_", " ")
     names = {
         "directional": "direction",
@@ -103,7 +106,9 @@ def gate_name(sentence: str) -> str:
         "edited": "edit match",
         "image": "too far",
     }
-    return next((short for word, short in names.items() if word in lowered), "gate")
+    name = next((short for word, short in names.items() if word in lowered), "gate")
+    figures = re.findall(r"[-+−]?\d+\.\d+", sentence)[:2]
+    return f"{name} {'<'.join(figures)}".strip()
 
 
 def frame(
@@ -167,6 +172,10 @@ def _frame_at(
     return frame(item, study.photo.label, study.control, chosen=item.key in chosen, verdict=verdict)
 
 
+def _ranks(change: Shift) -> tuple[int, int]:
+    return change.rank_before, change.rank_after
+
+
 def moved(change: Shift) -> str:
     """The rank such as "3 → 1"; one number when it stayed."""
     same = change.rank_before == change.rank_after
@@ -174,8 +183,9 @@ def moved(change: Shift) -> str:
 
 
 def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure:
-    """Paired bars of both top-5: the control in grey, the edit in colour, the label to protect in bold."""
-    shown = sorted(shift(before, after, TOP), key=lambda change: -change.rank_after)
+    """Paired bars of both top-5 and of the label to protect, which is bold: the control in grey, the edit in colour."""
+    everything = sorted(shift(before, after, len(after.labels)), key=lambda change: -change.rank_after)
+    shown = [change for change in everything if label == change.label or min(_ranks(change)) <= TOP]
     names = [f"{'<b>' if bar.label == label else ''}{_plain(bar.label)}" for bar in shown]
     names = [f"{name}{'</b>' if name.startswith('<b>') else ''}" for name in names]
     figure = go.Figure()
@@ -220,7 +230,7 @@ def tau_figure(row: Row, label: str, control: Prediction | None, selected: float
     figure.add_scatter(
         x=[f.tau for f in done],
         y=[f.item.scores.directional_similarity for f in done if f.item is not None],
-        name="directional similarity",
+        name="direction",
         mode="lines+markers",
         line={"color": FALL, "width": 2, "dash": "dot"},
         marker={"size": 5},
@@ -245,14 +255,14 @@ def alpha_figure(curve: Sequence[tuple[float, dict[str, Proportion]]], alpha: fl
     figure = go.Figure()
     xs = [point for point, _ in curve]
     for index, split in enumerate(curve[0][1] if curve else ()):
-        colour = (ACCENT, FALL, "#7a6bb0", BEFORE)[index % 4]
+        colour = SPLITS[index % len(SPLITS)]
         series = [values[split] for _, values in curve]
         band = [p.high for p in series] + [p.low for p in reversed(series)]
         figure.add_scatter(
             x=[*xs, *reversed(xs)],
             y=band,
             fill="toself",
-            fillcolor=colour + "1f",
+            fillcolor=colour.replace("rgb", "rgba").replace(")", ",0.12)"),
             line={"width": 0},
             hoverinfo="skip",
             showlegend=False,
@@ -269,7 +279,7 @@ def alpha_figure(curve: Sequence[tuple[float, dict[str, Proportion]]], alpha: fl
     _plain_look(figure, height=320)
     title = "alpha: 0 is the classifier as it was, 1 the retrained head"
     figure.update_xaxes(title={"text": title, "font": {"size": 12}})
-    figure.update_yaxes(tickformat=".0%", title={"text": "Acc@1", "font": {"size": 12}})
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title={"text": "Acc@1", "font": {"size": 12}})
     return figure
 
 
@@ -280,7 +290,8 @@ def loss_figure(losses: Sequence[float]) -> go.Figure:
         x=list(range(1, len(losses) + 1)), y=list(losses), mode="lines+markers", line={"color": ACCENT, "width": 2}
     )
     _plain_look(figure, height=180)
-    figure.update_xaxes(title={"text": "epoch", "font": {"size": 12}}, showgrid=False)
+    step = max(1, len(losses) // 8)
+    figure.update_xaxes(title={"text": "epoch", "font": {"size": 12}}, showgrid=False, dtick=step, tick0=1)
     figure.update_yaxes(title={"text": "validation loss", "font": {"size": 12}})
     return figure
 
@@ -309,20 +320,22 @@ def _plain(text: str) -> str:
 def percent(value: float) -> str:
     """0.923 -> "92 %"; small values keep a decimal, and nothing is rounded to certainty or to nothing."""
     if 0 < value < 0.001:
-        return "<0.1 %"
+        return f"<0.1{THIN}%"
     if 0.999 < value < 1:
-        return ">99.9 %"
-    return f"{value * 100:.1f} %" if value < 0.1 or value > 0.995 else f"{value * 100:.0f} %"
+        return f">99.9{THIN}%"
+    decimals = 1 if value < 0.1 or value > 0.995 else 0
+    return f"{value * 100:.{decimals}f}{THIN}%"
 
 
 def points(change: float) -> str:
     """A signed change of a probability in percentage points: 0.123 -> "+12 pt"."""
-    return f"{'−' if change < 0 else '+'}{abs(change) * 100:.0f} pt"
+    size = f"{abs(change) * 100:.0f}"
+    return f"{'±' if size == '0' else '−' if change < 0 else '+'}{size}{THIN}pt"
 
 
 def interval(proportion: Proportion) -> str:
     """Such as "83 % [76, 88]"."""
-    return f"{proportion.value * 100:.0f} % [{proportion.low * 100:.0f}, {proportion.high * 100:.0f}]"
+    return f"{proportion.value * 100:.0f}{THIN}% [{proportion.low * 100:.0f}, {proportion.high * 100:.0f}]"
 
 
 def duration(seconds: float) -> str:

@@ -80,6 +80,7 @@ def caption(images: Images, profile: ProfileName = "tiny", device: Device = "", 
 @app.command()
 def perturb(
     caption: Annotated[str, typer.Argument(help="The caption to vary.")],
+    *,
     factor: Factors = None,
     label: Label = "",
     number: Number = None,
@@ -116,6 +117,7 @@ def classify(
 @app.command()
 def edit(
     image: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP file.")],
+    *,
     edited_caption: Annotated[str, typer.Option(help="The caption that the edited picture should have.")],
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")],
     caption: Annotated[str | None, typer.Option(help="What the picture shows now; written when not given.")] = None,
@@ -152,6 +154,7 @@ def edit(
 @app.command()
 def stress(
     folder: Annotated[Path, typer.Argument(help="Pictures in one sub-folder per label, or with metadata.jsonl.")],
+    *,
     out: Annotated[Path, typer.Option(help="The run's folder; the same again goes on where it stopped.")],
     factor: Factors = None,
     number: Number = None,
@@ -174,7 +177,7 @@ def stress(
     load_folder(folder)  # a folder that cannot be used leaves no run behind
     store = Store(out)
     with _progress("denoising") as step:
-        show(map(study_row, studies(models, folder, store, settings, classifier, step)), as_json)
+        show(map(study_row, studies(models, folder, store, settings, classifier, step=step)), as_json)
     failures = store.failures()
     for failure in failures:
         typer.echo(f"{failure.name} was left out: {failure.message}", err=True)
@@ -198,6 +201,7 @@ def weakness(run: Run, classifier: Classifier = "", as_json: AsJson = False) -> 
 @app.command()
 def reinforce(
     run: Run,
+    *,
     out: Annotated[Path, typer.Option(help="A new folder for the reinforced classifier.")],
     classifier: Classifier = "",
     alpha: Annotated[str, typer.Option(help="0 to 1, or auto: the best on validation.")] = "0.3",
@@ -239,7 +243,8 @@ def _models(profile: str, device: str) -> Models:
 
 def _settings(models: Models, **changes: object) -> Settings:
     """The profile's settings with what was given on the command line."""
-    given = {name: tuple(one) if isinstance(one, list) else one for name, one in changes.items() if one is not None}
+    wished = {name: one for name, one in changes.items() if one is not None and one != []}
+    given = {name: tuple(one) if isinstance(one, list) else one for name, one in wished.items()}
     return replace(models.profile.settings, **given)  # type: ignore[arg-type]
 
 

@@ -20,9 +20,10 @@ from pipeline.errors import DataError, StoreError
 from pipeline.images import encode
 from pipeline.scoring import choose_tau
 from pipeline.store import Store
-from pipeline.types import Counterfactual, CounterfactualSet, Photo, Study
+from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction, Study
 
 METADATA = "metadata.jsonl"
+MANIFEST = "MANIFEST.json"
 # Kinds that the decode gate refuses are listed too: such a file is reported, not passed over in silence.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".heic", ".avif", ".psd", ".eps")
 
@@ -104,18 +105,21 @@ def selection(store: Store, name: str = "") -> tuple[tuple[Photo, Counterfactual
 def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Path:
     """Writes <folder>/<label>/<key>.png and metadata.jsonl, which `load_folder` reads back; returns the folder.
 
-    The folder is complete or absent. Raises `DataError` when it holds something already, `StoreError` when it cannot
-    be written.
+    README.md says what it is, MANIFEST.json holds the sha256 of every file. The folder is complete or absent. Raises
+    `DataError` when it holds something already, `StoreError` when it cannot be written.
     """
-    pairs = store.items(chosen_set)
+    pairs, verdicts = store.items(chosen_set), store.decisions()
     with new_folder(folder) as partial:
         lines = []
         for photo, counterfactual in pairs:
             place = PurePosixPath(_folder_name(photo.label)) / f"{counterfactual.key[:32]}.png"
             (partial / place).parent.mkdir(exist_ok=True)
             (partial / place).write_bytes(encode(counterfactual.image))
-            lines.append(json.dumps(_line(str(place), photo, counterfactual), ensure_ascii=False))
+            line = {"file_name": str(place), **_line(photo, counterfactual, verdicts.get(counterfactual.key))}
+            lines.append(json.dumps(line, ensure_ascii=False))
         (partial / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(_card(chosen_set, {photo.label for photo, _ in pairs}), encoding="utf-8")
+        (partial / MANIFEST).write_text(json.dumps(_sums(partial), indent=1) + "\n", encoding="utf-8")
     return folder
 
 
@@ -188,18 +192,40 @@ def _folder_name(label: str) -> str:
     return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
 
 
-def _line(file_name: str, photo: Photo, counterfactual: Counterfactual) -> dict[str, object]:
+def _line(photo: Photo, counterfactual: Counterfactual, decision: Decision | None) -> dict[str, object]:
+    """Everything known of one picture; the verdict is the one that holds now, "" when it was taken back."""
     perturbation = asdict(counterfactual.perturbation)
+    said = decision or Decision(id="", counterfactual=counterfactual.key, verdict="")
     return {
-        "file_name": file_name,
-        "label": photo.label,
+        "original_file_name": photo.name,
         "photo": photo.key,
-        "photo_name": photo.name,
+        "label": photo.label,
         **{name: perturbation[name] for name in ("caption", "edited_caption", "factor", "original", "edit")},
         "tau": counterfactual.tau,
         "scores": asdict(counterfactual.scores),
         "missed": list(counterfactual.missed),
         "classifier": photo.classifier,
-        "prediction_before": photo.prediction.top(1)[0][0],
-        "prediction_after": counterfactual.prediction.top(1)[0][0],
+        "prediction_before": _top(photo.prediction),
+        "prediction_after": _top(counterfactual.prediction),
+        **{name: getattr(said, name) for name in ("verdict", "reason", "analyst", "time")},
     }
+
+
+def _top(prediction: Prediction) -> list[dict[str, object]]:
+    return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
+
+
+def _card(chosen_set: CounterfactualSet, labels: set[str]) -> str:
+    return (
+        f"# {chosen_set.name}, version {chosen_set.version}\n\n"
+        f"{len(chosen_set.items)} counterfactual pictures of {len(labels)} classes, each an edit of a photo that keeps "
+        "what the photo shows. metadata.jsonl holds a line per picture: captions, factor, tau, scores, predictions and "
+        f"the analyst's verdict; {MANIFEST} the sha256 of every file. The licence is that of the source photos and of "
+        "the diffusion model.\n"
+    )
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """File below the folder -> its sha256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -13,7 +13,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from PIL import Image as pillow
+import PIL.Image
 from PIL import ImageOps
 from PIL.Image import Image, Resampling
 
@@ -58,7 +58,7 @@ def open_image(source: Path | bytes, name: str = "") -> Image:
         logger.warning("%s is an animation; its first frame is used", shown)
     try:
         header.verify()  # checksums of every PNG chunk, which loading alone does not look at
-        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
             return _plain(ImageOps.exif_transpose(image))
     except _DAMAGE as error:
@@ -104,8 +104,8 @@ def _refuse_size(data: bytes, shown: str) -> None:
 
 def _header(data: bytes, shown: str) -> Image:
     try:
-        return pillow.open(io.BytesIO(data), formats=FORMATS)
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large("", shown)) from error
     except _DAMAGE as error:
         raise ImageError(f"{shown} is not a PNG, JPEG or WebP picture; convert it to one of these.") from error
@@ -123,7 +123,7 @@ def _too_large(extent: str, shown: str) -> str:
 
 def _plain(image: Image) -> Image:
     """RGB pixels on a fresh canvas, so that no metadata travels along."""
-    canvas = pillow.new("RGB", image.size, BACKGROUND)
+    canvas = PIL.Image.new("RGB", image.size, BACKGROUND)
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits a grey: conversion alone would clip at 255
         image = image.convert("I").point(lambda grey: grey * (1 / 257)).convert("L")
     if image.has_transparency_data:

@@ -114,6 +114,7 @@ def train_head(
     val_features: torch.Tensor,
     val_targets: torch.Tensor,
     theta_0: Head,
+    *,
     recipe: Recipe,
     progress: Progress | None = None,
 ) -> tuple[Head, tuple[float, ...]]:
@@ -170,7 +171,7 @@ def reinforce(
     theta_0, features = classifier.head(), _Features(classifier)
     features.refuse_foreign_head(theta_0, items[0].photo)
     lesson, check = (features.part(_lesson(part, recipe)) for part in (train, validation))
-    theta_1, losses = train_head(*lesson, *check, theta_0, recipe, progress)
+    theta_1, losses = train_head(*lesson, *check, theta_0, recipe=recipe, progress=progress)
     alpha = _best_alpha(_Logits.of(theta_0, theta_1, check)) if recipe.alpha is None else recipe.alpha
     logits = {name: _Logits.of(theta_0, theta_1, features.part(pictures)) for name, pictures in splits.items()}
     before = {name: one.right(0.0) for name, one in logits.items()}

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from pipeline.types import Perturbation, Prediction, Reinforcement, Study
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def show(rows: Iterable[Row], as_json: bool) -> None:
     """One JSON object a line as soon as it is there, or one table at the end."""
     if as_json:
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False), flush=True)
+            typer.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
         return
     from rich.console import Console
     from rich.table import Table

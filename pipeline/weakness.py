@@ -194,7 +194,9 @@ def _newcombe(both: float, gained: float, lost: float, n: float) -> tuple[float,
     """Square-and-add interval of (both + gained) - (both + lost); the four shares sum to 1 with the neither."""
     after, before = both + gained, both + lost
     spread = after * (1 - after) * before * (1 - before)
-    phi = (both - after * before) / sqrt(spread) if spread > 0 else 0.0
+    agreement, half = both * (1 - both - gained - lost) - gained * lost, 1 / (2 * n)
+    agreement = min(agreement, max(0.0, agreement - half))  # the continuity correction of method 10
+    phi = agreement / sqrt(spread) if spread > 0 else 0.0
     after_low, after_high = _wilson(after, n)
     before_low, before_high = _wilson(before, n)
 
@@ -214,9 +216,9 @@ def _design_effect(values: Sequence[int], photos: Sequence[str]) -> float:
         return float(n)
     centred = np.asarray(values, dtype=float) - np.mean(values)
     _, place = np.unique(np.asarray(photos), return_inverse=True)
-    totals = np.bincount(place, weights=centred)
-    alone = float(np.sum(centred**2))
-    return max(1.0, groups / (groups - 1) * float(np.sum(totals**2)) / alone) if alone > 0 else 1.0
+    together = groups / (groups - 1) * float(np.sum(np.bincount(place, weights=centred) ** 2))
+    alone = n / (n - 1) * float(np.sum(centred**2))
+    return max(1.0, together / alone) if alone > 0 else 1.0
 
 
 def _bootstrap_mean(values: Sequence[float], photos: Sequence[str]) -> tuple[float, float, float]:

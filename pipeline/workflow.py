@@ -18,8 +18,7 @@ from threading import Lock
 
 from PIL.Image import Image
 
-from pipeline.curation import chosen as chosen  # the last step of the order, offered here too
-from pipeline.curation import load_folder
+from pipeline.curation import chosen, load_folder
 from pipeline.errors import Cancelled, CaptionError, PerturbationError, PipelineError, SettingsError, StoreError
 from pipeline.factors import FACTORS
 from pipeline.images import fit, key_of, open_image
@@ -38,6 +37,19 @@ from pipeline.types import (
     Study,
 )
 
+__all__ = [
+    "Inversions",
+    "chosen",
+    "describe",
+    "edit",
+    "explore",
+    "open_photo",
+    "outside",
+    "proposals",
+    "propose",
+    "stress",
+    "tidy",
+]
 logger = logging.getLogger(__name__)
 
 
@@ -151,6 +163,7 @@ def edit(
     perturbations: Sequence[Perturbation],
     settings: Settings,
     classifier: str = "",
+    *,
     step: Step | None = None,
     inversions: Inversions | None = None,
 ) -> Iterator[Study]:
@@ -172,7 +185,7 @@ def edit(
         return
     edits = models.editor.edit(inversion, [one.edited_caption for one in wanted], settings, step)
     for group in _by_caption(edits, len(settings.taus)):
-        for counterfactual in _measure(models, study, judge, wanted[group[0].index], group, settings):
+        for counterfactual in _measure(models, study, judge, wanted[group[0].index], group, settings=settings):
             if all(counterfactual.key != one.key for one in study.counterfactuals):
                 study = replace(study, counterfactuals=(*study.counterfactuals, counterfactual))
                 yield study
@@ -184,6 +197,7 @@ def explore(
     label: str,
     settings: Settings,
     classifier: str = "",
+    *,
     step: Step | None = None,
     inversions: Inversions | None = None,
 ) -> Iterator[Study]:
@@ -194,11 +208,11 @@ def explore(
     yield study
     study = propose(models, study, settings)
     yield study
-    yield from edit(models, study, study.perturbations, settings, classifier, step, inversions)
+    yield from edit(models, study, study.perturbations, settings, classifier, step=step, inversions=inversions)
 
 
 def stress(
-    models: Models, folder: Path, store: Store, settings: Settings, classifier: str = "", step: Step | None = None
+    models: Models, folder: Path, store: Store, settings: Settings, classifier: str = "", *, step: Step | None = None
 ) -> Iterator[Study]:
     """One finished and saved study per picture of an ImageFolder.
 
@@ -280,6 +294,7 @@ def _measure(
     judge: Classifier,
     perturbation: Perturbation,
     group: Sequence[Edit],
+    *,
     settings: Settings,
 ) -> Iterator[Counterfactual]:
     """Scores and predictions of one caption's edits, each model asked once."""

@@ -1,7 +1,7 @@
 """Small models of the pipeline's protocols with real arithmetic on colours, for tests of what lies around the models.
 
-A picture shows a colour; the classifier is a linear head on the mean colours of its quarters, the editor blends the colour
-that an edited caption names into the picture, the more the smaller tau is.
+A picture shows a colour; the classifier is a linear head on the mean colours of its quarters, the editor blends the
+colour that an edited caption names into the picture, the more the smaller tau is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from PIL import Image as pillow
+import PIL.Image
 from PIL.Image import Image
 
 from pipeline.errors import EditingError, InputError, PerturbationError
@@ -41,7 +41,7 @@ WORDS = {"background": "on yellow", "object": "beside green", "subject": "under 
 def picture(colour: str, seed: int = 0, size: int = SIZE) -> Image:
     """A noisy plane of one colour; every seed gives other pixels."""
     noise = np.random.default_rng(seed).integers(-25, 26, (size, size, 3))
-    return pillow.fromarray(np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8))
+    return PIL.Image.fromarray(np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8))
 
 
 def quarters(image: Image) -> np.ndarray:
@@ -146,7 +146,7 @@ class WordPerturber:
 
 def wished(caption: str) -> str:
     """The colour that the last word of a caption names; yellow when it names none."""
-    last = caption.split()[-1]
+    last = caption.rsplit(maxsplit=1)[-1]
     return last if last in COLOURS else "yellow"
 
 
@@ -181,8 +181,8 @@ class BlendEditor:
         self.edited.extend(edited_captions)
         for done, tau in enumerate(settings.taus):  # one tau of all captions before the next, as forks come out
             for index, caption in enumerate(edited_captions):
-                plane = pillow.new("RGB", inversion.reconstruction.size, COLOURS[wished(caption)])
-                yield Edit(index=index, tau=tau, image=pillow.blend(inversion.reconstruction, plane, 1 - tau))
+                plane = PIL.Image.new("RGB", inversion.reconstruction.size, COLOURS[wished(caption)])
+                yield Edit(index=index, tau=tau, image=PIL.Image.blend(inversion.reconstruction, plane, 1 - tau))
             if step is not None:
                 step(done + 1, len(settings.taus))
 

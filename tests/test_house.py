@@ -101,7 +101,9 @@ def test_the_readme_names_commands_and_options_that_exist() -> None:
 
 def test_direct_dependencies_are_pinned() -> None:
     lines = [
-        line for name in ("requirements.txt", "tests/requirements.txt") for line in (ROOT / name).read_text().splitlines()
+        line
+        for name in ("requirements.txt", "tests/requirements.txt")
+        for line in (ROOT / name).read_text().splitlines()
     ]
     wanted = [line for line in lines if line and not line.startswith(("#", "-r"))]
     assert all(re.search(r"~=|==|<", line) for line in wanted)

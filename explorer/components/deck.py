@@ -101,7 +101,7 @@ def _said(card: Card) -> Html:
 
 def _chips(card: Card) -> Html:
     frame = card.frame
-    drop = "fall" if frame.change < 0 else "rise"
+    drop = "fall" if frame.change <= -0.005 else "rise" if frame.change >= 0.005 else ""
     parts = [
         tag("span", card.item.perturbation.factor, class_="factor"),
         tag("span", f"τ {card.item.tau:.2f}", class_="chip"),

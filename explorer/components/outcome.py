@@ -36,14 +36,19 @@ def outcome_markup(result: Reinforcement | None, alpha: float) -> Html:
             "on held-out photos, their counterfactuals and the profile's own test sets.",
             class_="empty tall",
         )
-    head = tag("tr", *(tag("th", text) for text in ("pictures", "n", "before", f"after (alpha {alpha:.1f})", "change")))
-    rows = (_row(split, result.before[split], after) for split, after in result.after.items())
+    head = tag(
+        "tr", *(tag("th", text) for text in ("pictures", "n", "before", f"after (alpha {alpha:.1f})", "change", "p"))
+    )
+    rows = (
+        _row(split, result.before[split], after, result.p_values.get(split)) for split, after in result.after.items()
+    )
     return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="facts wide")
 
 
-def _row(split: str, before: Proportion, after: Proportion) -> Html:
+def _row(split: str, before: Proportion, after: Proportion, p_value: float | None) -> Html:
     change = (after.value - before.value) * 100
     sign = "+" if change > 0 else "−" if change < 0 else "±"
     kind = "rise" if change > 0 else "fall" if change < 0 else ""
     cells = (tag("td", split), tag("td", str(after.n)), tag("td", interval(before)), tag("td", interval(after)))
-    return tag("tr", *cells, tag("td", f"{sign}{abs(change):.1f} pt", class_=kind))
+    chance = tag("td", "–" if p_value is None else f"{p_value:.3f}", title="McNemar's exact test, paired by picture")
+    return tag("tr", *cells, tag("td", f"{sign}{abs(change):.1f} pt", class_=kind), chance)

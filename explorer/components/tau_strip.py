@@ -21,7 +21,13 @@ BEHAVIOUR = (
     REPORT_CLICKS
     + """
 element.addEventListener('click', (event) => {
-  if (event.target.closest('.frame[data-do]') && window.innerWidth < 900) {
+  const picked = event.target.closest('.frame[data-do]');
+  if (!picked) return;
+  for (const frame of element.querySelectorAll('.frame[data-do]')) {
+    frame.classList.toggle('selected', frame === picked);
+    frame.setAttribute('aria-pressed', frame === picked);
+  }
+  if (window.innerWidth < 900) {
     document.querySelector('#inspector')?.scrollIntoView({behavior: 'smooth', block: 'start'});
   }
 });
@@ -174,7 +180,11 @@ def _figures(frame: Frame, item: Counterfactual) -> tuple[Html, ...]:
         tag(
             "span",
             tag("span", percent(frame.label_probability)),
-            tag("span", points(frame.change), class_="fall" if frame.change < -0.005 else "rise"),
+            tag(
+                "span",
+                points(frame.change),
+                class_="fall" if frame.change <= -0.005 else "rise" if frame.change >= 0.005 else "",
+            ),
             class_="probability",
             title="Probability of the label to protect, and its change against the control",
         ),

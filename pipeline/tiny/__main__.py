@@ -46,8 +46,9 @@ def sample(
     n: Annotated[int, typer.Option("--n", min=1, help="How many scenes.")],
     seed: Annotated[int, typer.Option(help="Which scenes.")],
     out: Annotated[Path, typer.Option(help="An ImageFolder with metadata.jsonl is written here.")],
-    biased: Annotated[bool, typer.Option("--biased", help="Tie labels to backgrounds, as the classifiers' training.")]
-    = False,
+    biased: Annotated[
+        bool, typer.Option("--biased", help="Tie labels to backgrounds, as the classifiers' training.")
+    ] = False,
     twins: Annotated[bool, typer.Option("--twins", help="Also draw each scene's true counterfactuals.")] = False,
 ) -> None:
     """Write pictures of the miniature world with their true captions, labels and factors."""

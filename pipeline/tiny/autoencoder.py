@@ -51,7 +51,9 @@ def train_autoencoder(data: Scenes, folder: Path, steps: int) -> AutoencoderKL:
         posterior = model.encode(pictures).latent_dist
         decoded = model.decode(posterior.sample()).sample.float()
         sharpness = sum(F.l1_loss(a, b) for a, b in zip(edges(decoded), edges(pictures), strict=True))
-        return F.l1_loss(decoded, pictures) + F.mse_loss(decoded, pictures) + sharpness + KL_WEIGHT * posterior.kl().mean()
+        return (
+            F.l1_loss(decoded, pictures) + F.mse_loss(decoded, pictures) + sharpness + KL_WEIGHT * posterior.kl().mean()
+        )
 
     trained = fit(model, loss, Run(name="autoencoder", folder=folder, steps=steps, learning_rate=1.5e-3, average=0.999))
     assert isinstance(trained, AutoencoderKL)
@@ -63,5 +65,7 @@ def train_autoencoder(data: Scenes, folder: Path, steps: int) -> AutoencoderKL:
 def _scaling_factor(model: nn.Module, data: Scenes) -> float:
     """What brings the latents to unit variance, as Stable Diffusion's 0.18215 does for its own."""
     assert isinstance(model, AutoencoderKL)
-    latents = torch.cat([model.encode(to_tensor(data.pixels[k : k + 32])).latent_dist.mode() for k in range(0, 256, 32)])
+    latents = torch.cat(
+        [model.encode(to_tensor(data.pixels[k : k + 32])).latent_dist.mode() for k in range(0, 256, 32)]
+    )
     return round(1.0 / latents.std().item(), 5)

@@ -59,6 +59,8 @@ def train_captioner(data: Scenes, folder: Path, out: Path, steps: int) -> None:
     tokenizer = word_tokenizer(["<image>"], end=True)
     torch.manual_seed(0)
     model = new_captioner(tokenizer)
+    # Explicit attention: on a CPU the fused kernel's backward pass takes twice as long at this size.
+    model.set_attn_implementation("eager")
     image = [model.config.image_token_index] * QUERIES
     captions = [replace(scene, phrasing=k).caption() for scene in data.scenes for k in range(len(PHRASINGS))]
     spoken = tokenizer(captions, padding=True, return_tensors="pt").input_ids

@@ -38,7 +38,8 @@ class Bar:
             interval = f" ({100 * low:.1f} to {100 * high:.1f})" if low is not None and high is not None else ""
             shown, asked = f"{100 * value:.1f} %{interval}", f"{100 * self.least:.0f} %"
         n = found.get(f"{self.figure}_n")
-        return f"| {self.says} | {asked} | {shown} | {'' if n is None else int(n)} | {'yes' if value >= self.least else 'no'} |"
+        met = "yes" if value >= self.least else "no"
+        return f"| {self.says} | {asked} | {shown} | {'' if n is None else int(n)} | {met} |"
 
 
 BARS = (
@@ -46,10 +47,10 @@ BARS = (
     Bar(group="autoencoder", figure="psnr_painting", says="autoencoder, painting scenes", least=28, unit="dB"),
     Bar(group="captioner", figure="named", says="captioner: label and factors named right", least=0.95),
     Bar(group="captioner", figure="well_formed", says="captioner: sentence well-formed", least=0.95),
-    Bar(group="perturber", figure="valid", says="perturber: changes exactly the asked factor, keeps the label", least=0.95),
-    Bar(group="perturber", figure="distinct_of_possible", says="perturber: distinct right ones, of 5 or of all there are", least=1.0),
-    Bar(group="clip", figure="retrieved", says="CLIP: true caption among 50, each one value away", least=0.95),
-    Bar(group="diffusion", figure="found", says="diffusion: the prompt's values found in text-to-image samples", least=0.90),
+    Bar(group="perturber", figure="valid", says="perturber: exactly the asked factor changes", least=0.95),
+    Bar(group="perturber", figure="distinct_of_possible", says="perturber: distinct, of 5 or all there are", least=1.0),
+    Bar(group="clip", figure="retrieved", says="CLIP: the true caption among 50, all one value away", least=0.95),
+    Bar(group="diffusion", figure="found", says="diffusion: the prompt's values are in its samples", least=0.90),
     Bar(group="edits", figure="arrived", says="edits: the edited factor arrives", least=0.80),
     Bar(group="edits", figure="stayed", says="edits: each other factor stays", least=0.90),
     Bar(group="classifiers", figure="resnet_t", says="resnet, Acc@1 on biased scenes (T)", least=0.95),
@@ -96,8 +97,8 @@ def beside(figures: Figures) -> str:
             f"{edits['psnr_unedited']:.1f} dB, a text-to-image sample {edits['psnr_text_to_image']:.1f} dB."
         )
         lines.append(
-            f"Edits that pass every score gate at some tau: {100 * edits['pass_gates']:.0f} %; without one, the tau with "
-            "the best directional similarity was judged."
+            f"Edits that pass every score gate at some tau: {100 * edits['pass_gates']:.0f} %; without one, the tau "
+            "with the best directional similarity was judged."
         )
     for name in ("resnet", "densenet", "vgg"):
         if f"{name}_ood" in (found := figures.get("classifiers", {})):
@@ -125,8 +126,8 @@ def _card(title: str, how: str, figures: Mapping[str, float]) -> str:
     rows = "\n".join(f"| {name} | {value:g} |" for name, value in sorted(figures.items()))
     front = "---\nlicense: apache-2.0\ntags: [counterfactual-explorer, miniature-world]\n---\n"
     return (
-        f"{front}# {title} of the miniature world\n\n{how} It knows drawn scenes of 96 x 96 pixels and nothing else.\n\n"
+        f"{front}# {title} of the miniature world\n\n{how} It knows drawn scenes of 96 x 96 pixels and nothing "
+        "else.\n\n"
         "Made by `python -m pipeline.tiny`; measured on held-out scenes by `python -m pipeline.tiny measure`:\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"
     )
-

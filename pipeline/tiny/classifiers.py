@@ -79,4 +79,5 @@ def train_attributes(data: Scenes, folder: Path, out: Path, steps: int) -> None:
 
 def save(model: nn.Module, out: Path, labels: tuple[str, ...]) -> None:
     """timm's own folder layout, in half precision."""
-    timm.models.save_for_hf(model.half(), out, model_config={"label_names": list(labels)}, safe_serialization=True)
+    model = model.half().to(memory_format=torch.contiguous_format)
+    timm.models.save_for_hf(model, out, model_config={"label_names": list(labels)}, safe_serialization=True)

@@ -1,7 +1,7 @@
 """Trains the tiny CLIP: OpenAI's ModifiedResNet and a text transformer, as open_clip opens them from a folder.
 
-Contrastive loss (Radford et al., 2021) in batches of one-factor twins: half of each batch differs from the other half in
-one factor only, so that the model cannot win by the easy differences.
+Contrastive loss (Radford et al., 2021) in batches of one-factor twins: half of each batch differs from the other half
+in one factor only, so that the model cannot win by the easy differences.
 """
 
 from __future__ import annotations
@@ -93,4 +93,3 @@ def train_clip(data: Scenes, folder: Path, out: Path, steps: int) -> None:
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n"
     )
     tokenizer.save_pretrained(out)
-

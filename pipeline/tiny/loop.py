@@ -85,8 +85,8 @@ def fit(module: nn.Module, loss: Callable[[int, torch.Generator], Tensor], run: 
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
 
 

@@ -66,7 +66,12 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
 
 def _share(name: str, hits: Sequence[bool]) -> Figures:
     proportion = wilson(sum(hits), len(hits))
-    return {name: proportion.value, f"{name}_low": proportion.low, f"{name}_high": proportion.high, f"{name}_n": len(hits)}
+    return {
+        name: proportion.value,
+        f"{name}_low": proportion.low,
+        f"{name}_high": proportion.high,
+        f"{name}_n": len(hits),
+    }
 
 
 def measure_autoencoder(lab: Laboratory) -> Figures:
@@ -91,18 +96,22 @@ def measure_captioner(lab: Laboratory) -> Figures:
 
 def measure_perturber(lab: Laboratory) -> Figures:
     """Share of proposals that change exactly the asked factor, and how many distinct ones there are."""
-    settings = replace(lab.models.profile.settings, proposals=5)
     valid, accepted, distinct = [], [], []
     for scene in lab.scenes[: max(4, lab.n // 3)]:
         for factor in FACTORS.values():
+            possible = min(5, len(VALUES[factor.name]) - 1)  # the domain has two other values only
+            settings = replace(lab.models.profile.settings, proposals=possible)
             proposals = lab.models.perturber.perturb(scene.caption(), factor, scene.label, settings)
             right = [_changes_only(factor.name, scene, one.edited_caption) for one in proposals]
             valid += right
             accepted += [one.accepted for one, is_right in zip(proposals, right, strict=True) if is_right]
-            possible = min(5, len(VALUES[factor.name]) - 1)
-            distinct.append(len({one.edited_caption for one, ok in zip(proposals, right, strict=True) if ok}) / possible)
+            distinct.append(
+                len({one.edited_caption for one, ok in zip(proposals, right, strict=True) if ok}) / possible
+            )
     return (
-        _share("valid", valid) | _share("valid_pass_gates", accepted) | {"distinct_of_possible": float(np.mean(distinct))}
+        _share("valid", valid)
+        | _share("valid_pass_gates", accepted)
+        | {"distinct_of_possible": float(np.mean(distinct))}
     )
 
 
@@ -143,7 +152,8 @@ def measure_diffusion(lab: Laboratory) -> Figures:
     scenes = lab.scenes[: max(4, lab.n // 2)]
     seen = lab.attributes(text_to_image(lab.models, [scene.caption() for scene in scenes]))
     figures = _share(
-        "found", [found[name] == v for scene, found in zip(scenes, seen, strict=True) for name, v in truth(scene).items()]
+        "found",
+        [found[name] == v for scene, found in zip(scenes, seen, strict=True) for name, v in truth(scene).items()],
     )
     for name in ATTRIBUTES:
         figures[f"found_{name}"] = float(
@@ -209,7 +219,10 @@ def _edited(lab: Laboratory, scene: Scene, factor: str, twin: Scene, inversions:
 def measure_classifiers(lab: Laboratory) -> Figures:
     """Acc@1 of each architecture on biased and on uniform scenes."""
     figures: Figures = {}
-    for split, scenes in (("t", sample(4 * lab.n, HELD_OUT_SEED + 1, biased=True)), ("ood", sample(4 * lab.n, HELD_OUT_SEED + 2))):
+    for split, scenes in (
+        ("t", sample(4 * lab.n, HELD_OUT_SEED + 1, biased=True)),
+        ("ood", sample(4 * lab.n, HELD_OUT_SEED + 2)),
+    ):
         pictures = [draw(scene) for scene in scenes]
         for name in lab.models.profile.classifiers:
             predictions = lab.models.classifier(name).predict(pictures)

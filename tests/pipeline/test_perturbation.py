@@ -147,12 +147,15 @@ def test_the_adapter_changes_what_the_model_says(llama: Path, sentences: Path, t
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     adapted = get_peft_model(LlamaForCausalLM.from_pretrained(llama), lora)
-    fit(adapted, TRAPS, steps=40)
+    fit(adapted, TRAPS, steps=100)
     adapted.save_pretrained(str(tmp_path))
-    bare = opened(llama, sentences).perturb(CAPTION, SUBJECT, "sled", EASY)
-    adapted_proposals = opened(llama, sentences, str(tmp_path)).perturb(CAPTION, SUBJECT, "sled", EASY)
-    assert TRAPS[0] in {proposal.edited_caption for proposal in adapted_proposals}
-    assert TRAPS[0] not in {proposal.edited_caption for proposal in bare}
+    sober = replace(EASY, temperature=0.1)
+    bare, taught = (
+        {found.edited_caption for found in opened(llama, sentences, adapter).perturb(CAPTION, SUBJECT, "sled", sober)}
+        for adapter in ("", str(tmp_path))
+    )
+    assert TRAPS[0] in taught
+    assert TRAPS[0] not in bare
 
 
 def test_an_adapter_without_safetensors_is_refused(llama: Path, sentences: Path, tmp_path: Path) -> None:

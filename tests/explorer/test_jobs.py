@@ -1,0 +1,186 @@
+"""Long work: one lock for its true duration, a cancel within two steps, jobs that outlive their page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from explorer.jobs import Desk, Job, Progress
+from pipeline.errors import Cancelled, EditingError
+from pipeline.store import Store
+from pipeline.types import Models, Step
+from tests.seams import SeamModels
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    store = Store(tmp_path)
+    yield Desk(models=SeamModels(), store=store)
+    store.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Waits for something that another thread does."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def endless(steps: list[int]) -> Callable[[Models, Step], Iterator[str]]:
+    """Work that only a cancel ends; notes every step it takes."""
+
+    def work(models: Models, step: Step) -> Iterator[str]:
+        yield "begun"
+        while True:
+            steps.append(len(steps))
+            step(len(steps), 1000)
+            time.sleep(0.01)
+
+    return work
+
+
+def test_items_come_in_order_and_progress_between_them(desk: Desk) -> None:
+    def work(models: Models, step: Step) -> Iterator[str]:
+        for number in range(3):
+            step(number + 1, 3)
+            yield f"item {number}"
+            time.sleep(0.4)
+
+    answers = list(desk.stream("photo", work))
+    assert [one for one in answers if isinstance(one, str)] == ["item 0", "item 1", "item 2"]
+    seen = [one for one in answers if isinstance(one, Progress)]
+    assert seen
+    assert {one.total for one in seen} == {3}
+    assert desk.running == {}
+
+
+def test_a_cancel_stops_within_two_steps_and_frees_the_lock(desk: Desk) -> None:
+    steps: list[int] = []
+    stream = desk.stream("photo", endless(steps))
+    assert next(stream) == "begun"
+    until(lambda: len(steps) > 3)
+    assert desk.cancel("photo")
+    taken = len(steps)
+    with pytest.raises(Cancelled):
+        list(stream)
+    assert len(steps) <= taken + 2
+    until(lambda: not desk.lock.locked())
+    assert not desk.cancel("photo")
+
+
+def test_a_closed_tab_stops_the_work(desk: Desk) -> None:
+    steps: list[int] = []
+    stream = desk.stream("photo", endless(steps))
+    assert next(stream) == "begun"
+    assert desk.lock.locked()
+    stream.close()
+    until(lambda: not desk.lock.locked())
+
+
+def test_the_lock_is_held_for_the_true_duration(desk: Desk) -> None:
+    go, order = threading.Event(), []
+
+    def slow(models: Models, step: Step) -> Iterator[str]:
+        yield "slow begun"
+        go.wait(PATIENCE)
+        order.append("slow done")
+
+    def quick(models: Models, step: Step) -> Iterator[str]:
+        order.append("quick begun")
+        yield "quick"
+
+    first, second = desk.stream("a", slow), desk.stream("b", quick)
+    assert next(first) == "slow begun"
+    waiting = next(second)
+    assert isinstance(waiting, Progress)
+    assert waiting.waiting
+    go.set()
+    assert [one for one in second if one == "quick"] == ["quick"]
+    assert order == ["slow done", "quick begun"]
+    assert [one for one in first if isinstance(one, str)] == []
+
+
+def test_what_waits_for_the_models_can_be_cancelled(desk: Desk) -> None:
+    ran: list[str] = []
+
+    def work(models: Models, step: Step) -> Iterator[str]:
+        ran.append("ran")
+        yield "never"
+
+    with desk.lock:
+        stream = desk.stream("photo", work)
+        assert isinstance(next(stream), Progress)
+        desk.cancel("photo")
+    with pytest.raises(Cancelled):
+        list(stream)
+    assert ran == []
+
+
+def test_a_fault_of_the_work_reaches_the_page_and_frees_the_lock(desk: Desk) -> None:
+    def work(models: Models, step: Step) -> Iterator[str]:
+        yield "begun"
+        raise EditingError("The inversion failed.")
+
+    with pytest.raises(EditingError, match="The inversion failed"):
+        list(desk.stream("photo", work))
+    until(lambda: not desk.lock.locked())
+
+
+def test_a_job_runs_to_its_end(desk: Desk) -> None:
+    def work(models: Models, job: Job) -> None:
+        for epoch in range(3):
+            job.step(epoch + 1, 3)
+            job.losses.append(1.0 / (epoch + 1))
+
+    job = Job(name="j", title="Training")
+    desk.start(job, work)
+    until(lambda: job.state != "running")
+    assert (job.state, job.progress.done, len(job.losses), job.error) == ("done", 3, 3, "")
+
+
+def test_a_job_that_is_cancelled_says_so(desk: Desk) -> None:
+    def work(models: Models, job: Job) -> None:
+        while True:
+            job.step(1, 2)
+            time.sleep(0.01)
+
+    job = Job(name="j", title="Training")
+    desk.start(job, work)
+    until(lambda: job.progress.done == 1)
+    job.stop.set()
+    until(lambda: job.state != "running")
+    assert job.state == "cancelled"
+    assert "Training was cancelled" in job.error
+    assert not desk.lock.locked()
+
+
+def test_a_failed_job_keeps_its_sentence(desk: Desk) -> None:
+    def work(models: Models, job: Job) -> None:
+        raise EditingError("The classifier gave values that are not numbers.")
+
+    job = Job(name="j", title="Training")
+    desk.start(job, work)
+    until(lambda: job.state != "running")
+    assert (job.state, job.error) == ("failed", "The classifier gave values that are not numbers.")
+
+
+def test_a_running_job_is_not_started_twice(desk: Desk) -> None:
+    go = threading.Event()
+    first, second = Job(name="j", title="one"), Job(name="j", title="two")
+    desk.start(first, lambda models, job: go.wait(PATIENCE) and None)
+    desk.start(second, lambda models, job: None)
+    assert desk.jobs["j"] is first
+    go.set()
+    until(lambda: first.state == "done")
+
+
+def test_the_time_left_follows_the_pace() -> None:
+    assert Progress(done=10, total=40, seconds=5.0).remaining == pytest.approx(15.0)
+    assert Progress(total=40).remaining == 0.0

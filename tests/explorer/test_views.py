@@ -1,0 +1,169 @@
+"""What is shown: word diffs, frames, figures; and that text from people and models stays text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from explorer import views
+from explorer.components.compare import compare_markup
+from explorer.components.markup import Html, join, picture_url, tag
+from explorer.components.tau_strip import sentence, strip_markup
+from explorer.components.variations import variations_markup
+from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Scores, Study
+
+LABELS = ("sled", "ball", "kite", "drum", "tent", "boat")
+CAPTION, EDITED = "a photo of a brown dog with a sled", "a photo of a brown cat with a sled"
+HOSTILE = """<img src=x onerror="alert(1)"> ${alert(2)} {{value}} `x` & '"""
+
+
+def prediction(*first: float) -> Prediction:
+    """The probabilities given, the rest spread evenly."""
+    rest = (1 - sum(first)) / (len(LABELS) - len(first))
+    return Prediction(labels=LABELS, probabilities=(*first, *[rest] * (len(LABELS) - len(first))))
+
+
+def perturbation(edited: str = EDITED, **changes: object) -> Perturbation:
+    made = Perturbation(caption=CAPTION, edited_caption=edited, factor="subject", original="dog", edit="cat")
+    return replace(made, **changes)
+
+
+def counterfactual(tau: float, seen: Prediction, missed: tuple[str, ...] = (), edited: str = EDITED) -> Counterfactual:
+    scores = Scores(
+        image_similarity=0.9, source_alignment=0.3, edited_alignment=0.3, directional_similarity=0.25, prefers_edit=0.1
+    )
+    return Counterfactual(
+        key=f"{edited}@{tau}",
+        perturbation=perturbation(edited),
+        tau=tau,
+        image=Image.new("RGB", (96, 96), (int(tau * 255), 0, 0)),
+        scores=scores,
+        prediction=seen,
+        missed=missed,
+    )
+
+
+def study(*items: Counterfactual) -> Study:
+    picture = Image.new("RGB", (96, 96), "navy")
+    photo = Photo(key="k", image=picture, label="sled", prediction=prediction(0.9), name="p.png", classifier="c")
+    return Study(
+        photo=photo, caption=CAPTION, reconstruction=picture, control=prediction(0.8), counterfactuals=tuple(items)
+    )
+
+
+def test_a_word_diff_keeps_the_reading_order() -> None:
+    pieces = [(piece.sign, piece.text) for piece in views.diff(CAPTION, EDITED)]
+    assert pieces == [("", "a photo of a brown"), ("-", "dog"), ("+", "cat"), ("", "with a sled")]
+    assert [piece.sign for piece in views.diff("a dog", "a brown dog")] == ["", "+", ""]
+    assert [piece.sign for piece in views.diff("a brown dog", "a dog")] == ["", "-", ""]
+
+
+def test_a_word_diff_has_signs_beside_colours() -> None:
+    assert "−</span>dog" in sentence(views.diff(CAPTION, EDITED))
+    assert "+</span>cat" in sentence(views.diff(CAPTION, EDITED))
+
+
+def test_a_frame_is_told_against_the_control() -> None:
+    frame = views.frame(counterfactual(0.4, prediction(0.2, 0.7)), "sled", prediction(0.8))
+    assert frame.change == pytest.approx(-0.6)
+    assert frame.flip == "ball"
+    assert views.frame(counterfactual(0.4, prediction(0.7)), "sled", prediction(0.8)).flip == ""
+
+
+@pytest.mark.parametrize(
+    ("sentence_", "shown"),
+    [
+        ("directional similarity 0.19 is below 0.20", "direction 0.19<0.20"),
+        ("image similarity 0.61 is below 0.70", "too far 0.61<0.70"),
+        ("source alignment 0.15 is below 0.20", "source match 0.15<0.20"),
+        ("edited alignment 0.15 is below 0.20", "edit match 0.15<0.20"),
+        ("preference for the edited caption -0.004 is not above 0", "old words -0.004"),
+    ],
+)
+def test_a_missed_gate_is_named_with_its_figure(sentence_: str, shown: str) -> None:
+    assert views.gate_name(sentence_) == shown
+
+
+def test_rows_hold_finished_and_awaited_frames_in_the_order_of_tau() -> None:
+    done = counterfactual(0.6, prediction(0.3))
+    (row,) = views.rows(study(done), (0.4, 0.6), frozenset({done.key}), {done.key: "keep"}, (perturbation(),))
+    assert [(frame.tau, frame.item is None) for frame in row.frames] == [(0.4, True), (0.6, False)]
+    assert row.frames[1].chosen
+    assert row.frames[1].verdict == "keep"
+
+
+def test_the_strip_hatches_what_missed_a_gate_and_marks_what_was_chosen() -> None:
+    poor = counterfactual(0.4, prediction(0.3), ("directional similarity 0.19 is below 0.20",))
+    good = counterfactual(0.6, prediction(0.2, 0.7))
+    one = study(poor, good)
+    markup = strip_markup(one, views.rows(one, (), frozenset({good.key})), good.key)
+    first, second = markup.split('data-key="')[1:]
+    assert 'class="frame missed"' in markup
+    assert "direction 0.19&lt;0.20" in first
+    assert "chip gate" not in second
+    assert "mark chosen" in markup
+    assert markup.count('aria-pressed="true"') == 1
+    assert "⇄ " in second
+    assert "⇄ " not in first
+
+
+def test_hostile_words_stay_words() -> None:
+    item = counterfactual(0.4, prediction(0.3), (HOSTILE,), edited=HOSTILE)
+    one = study(item)
+    shown = [
+        strip_markup(one, views.rows(one, ())),
+        variations_markup([perturbation(HOSTILE, factor=HOSTILE, rejected_by=(HOSTILE,))]),
+        compare_markup(item.image, item.image, HOSTILE, HOSTILE),
+        tag("a", HOSTILE, href=HOSTILE),
+    ]
+    for markup in shown:
+        assert "<img src=x" not in markup
+        assert 'onerror="' not in markup
+
+
+def test_only_markup_passes_unescaped() -> None:
+    assert join("<b>", Html("<i>")) == "&lt;b&gt;<i>"
+    assert tag("p", "a & b", class_="x", hidden=True, title=None) == '<p class="x" hidden>a &amp; b</p>'
+
+
+def test_small_pictures_are_lossless_and_frames_are_reduced() -> None:
+    picture = Image.effect_noise((512, 512), 60).convert("RGB")
+    assert len(picture_url(picture, 128)) < len(picture_url(picture)) / 8
+    assert picture_url(picture).startswith("data:image/webp;base64,")
+
+
+def test_the_shift_shows_both_top_five_with_rank_changes_and_the_label_in_bold() -> None:
+    figure = views.shift_figure(prediction(0.8, 0.1), prediction(0.1, 0.8), "sled")
+    after, before = figure.data
+    assert list(after.y)[-2:] == ["<b>sled</b>", "ball"]
+    assert list(before.x)[-1] == pytest.approx(0.1)
+    assert list(after.x)[-1] == pytest.approx(0.8)
+    assert "#2 → 1" in [note.text for note in figure.layout.annotations]
+
+
+def test_the_label_is_shown_even_when_it_is_in_neither_top_five() -> None:
+    seen = Prediction(labels=("sled", *"abcdef"), probabilities=(0.01, 0.4, 0.2, 0.15, 0.12, 0.09, 0.03))
+    names = list(views.shift_figure(seen, seen, "sled").data[0].y)
+    assert names == ["<b>sled</b>", "e", "d", "c", "b", "a"]
+
+
+def test_the_curve_over_alpha_marks_the_alpha_in_use() -> None:
+    share = Proportion(n=10, value=0.5, low=0.2, high=0.8)
+    figure = views.alpha_figure([(alpha / 10, {"held-out": share}) for alpha in range(11)], 0.3)
+    assert figure.layout.shapes[0].x0 == 0.3
+    assert [trace.name for trace in figure.data if trace.name] == ["held-out"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0.0 %"), (0.0004, "<0.1 %"), (0.034, "3.4 %"), (0.5, "50 %"), (0.9996, ">99.9 %"), (1.0, "100.0 %")],
+)
+def test_nothing_is_rounded_to_certainty(value: float, shown: str) -> None:
+    assert views.percent(value).replace(views.THIN, " ") == shown
+
+
+def test_changes_have_signs() -> None:
+    shown = [views.points(change).replace(views.THIN, " ") for change in (-0.123, 0.0, 0.004, 0.5)]
+    assert shown == ["−12 pt", "±0 pt", "±0 pt", "+50 pt"]

@@ -1,0 +1,211 @@
+"""Folders of pictures, splits and sets."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import workflow
+from pipeline.curation import export_set, load_folder, new_folder, selection, split_by_photo
+from pipeline.errors import DataError, StoreError
+from pipeline.images import encode, open_image
+from pipeline.store import Store
+from pipeline.types import Decision
+from tests.seams import SETTINGS, SeamModels, folder_of, picture
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Store]:
+    """Three studied photos."""
+    store = Store(tmp_path / "run")
+    list(workflow.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS))
+    yield store
+    store.close()
+
+
+def verdict(store: Store, key: str, said: str) -> None:
+    store.decide(Decision(id=f"{key}-{said}", counterfactual=key, verdict=said))
+
+
+def metadata(folder: Path, *lines: object) -> None:
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    (folder / "metadata.jsonl").write_text("\n".join(texts))
+
+
+def test_sub_folders_are_labels(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pictures")
+    (folder / "red" / "deep").mkdir()
+    picture("red", 9).save(folder / "red" / "deep" / "a.JPG", "JPEG")
+    picture("red", 9).save(folder / "loose.png")
+    (folder / "red" / ".hidden.png").write_text("x")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "x.png").write_text("x")
+    (folder / "notes.txt").write_text("x")
+    (folder / "red" / "film.gif").write_text("x")
+    found = [(one.path.relative_to(folder).as_posix(), one.label) for one in load_folder(folder)]
+    assert found == [
+        ("blue/0.png", "blue"),
+        ("blue/1.png", "blue"),
+        ("green/0.png", "green"),
+        ("green/1.png", "green"),
+        ("loose.png", ""),
+        ("red/0.png", "red"),
+        ("red/1.png", "red"),
+        ("red/deep/a.JPG", "red"),
+        ("red/film.gif", "red"),
+    ]
+
+
+def test_metadata_overrules_the_folder(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "pictures", each=1)
+    metadata(folder, {"file_name": "red/0.png", "label": "dog sled, sleigh"}, "", {"file_name": "./blue/0.png"})
+    labels = {one.path.parent.name: one.label for one in load_folder(folder)}
+    assert labels == {"red": "dog sled, sleigh", "blue": "blue", "green": "green"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[1]",
+        "[" * 100_000,
+        {"label": "x"},
+        {"file_name": "red/0.png", "label": 3},
+        {"file_name": "", "label": "x"},
+        {"file_name": "../outside.png", "label": "x"},
+        {"file_name": "/etc/passwd", "label": "x"},
+        {"file_name": "red\\..\\0.png", "label": "x"},
+        {"file_name": "red/none.png", "label": "x"},
+        {"file_name": "red/\0.png", "label": "x"},
+    ],
+)
+def test_metadata_that_cannot_be_used_is_told_by_its_line(tmp_path: Path, line: object) -> None:
+    folder = folder_of(tmp_path / "pictures", each=1)
+    metadata(folder, {"file_name": "blue/0.png", "label": "blue"}, line)
+    with pytest.raises(DataError, match="Line 2"):
+        load_folder(folder)
+
+
+def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        with pytest.raises(DataError, match="There is no"):
+            load_folder(place)
+
+
+def test_every_key_is_in_exactly_one_part() -> None:
+    keys = [f"photo {n % 50}" for n in range(200)]
+    parts = split_by_photo(keys, (0.6, 0.2, 0.2), seed=0)
+    assert [len(part) for part in parts] == [30, 10, 10]
+    assert Counter(key for part in parts for key in part) == Counter(set(keys))
+
+
+def test_the_split_hangs_on_the_seed_and_not_on_the_order() -> None:
+    keys = [f"photo {n}" for n in range(50)]
+    first = split_by_photo(keys, (0.5, 0.5), seed=0)
+    assert split_by_photo(keys[::-1], (0.5, 0.5), seed=0) == first
+    assert split_by_photo(keys, (0.5, 0.5), seed=1) != first
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_are_spread_over_the_parts(seed: int) -> None:
+    labels = {f"photo {n}": f"label {n % 4}" for n in range(40)}
+    parts = split_by_photo(list(labels), (0.6, 0.2, 0.2), seed, labels)
+    for part, each in zip(parts, (6, 2, 2), strict=True):
+        assert Counter(labels[key] for key in part) == {f"label {n}": each for n in range(4)}
+
+
+@pytest.mark.parametrize("fractions", [(), (0.5,), (0.5, 0.6), (1.5, -0.5)])
+def test_fractions_sum_to_one(fractions: tuple[float, ...]) -> None:
+    with pytest.raises(DataError):
+        split_by_photo(["a"], fractions, 0)
+
+
+def test_a_single_photo_goes_to_the_first_part() -> None:
+    assert split_by_photo(["a"], (0.6, 0.2, 0.2), 0) == (("a",), (), ())
+
+
+def test_selection_is_the_set_or_the_kept_or_the_undecided(run: Store) -> None:
+    studies = [run.load_study(summary.key) for summary in run.studies()]
+    best = [one.key for study in studies if study for one in workflow.chosen(study)]
+    assert [one.key for _, one in selection(run)] == best
+    assert len(best) > 3
+    verdict(run, best[0], "reject")
+    verdict(run, best[1], "unsure")
+    assert [one.key for _, one in selection(run)] == best[1:]
+    verdict(run, best[2], "keep")
+    assert [one.key for _, one in selection(run)] == [best[2]]
+    run.freeze("set")
+    verdict(run, best[3], "keep")
+    assert [one.key for _, one in selection(run, "set")] == [best[2]]
+    assert len(selection(run)) == 2
+    run.freeze("set")
+    assert len(selection(run, "set")) == 2
+    with pytest.raises(DataError, match="'none'"):
+        selection(run, "none")
+
+
+def test_an_exported_set_reads_back(run: Store, tmp_path: Path) -> None:
+    pairs = selection(run)
+    for _, one in pairs:
+        verdict(run, one.key, "keep")
+    folder = export_set(run, run.freeze("set"), tmp_path / "out")
+    found = load_folder(folder)
+    assert Counter(one.label for one in found) == Counter(photo.label for photo, _ in pairs)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    kept = {one.key[:32]: (photo, one) for photo, one in pairs}
+    assert len(lines) == len(kept)
+    for line in lines:
+        photo, one = kept[Path(line["file_name"]).stem]
+        assert encode(open_image(folder / line["file_name"])) == encode(one.image)
+        assert (line["label"], line["photo"], line["tau"]) == (photo.label, photo.key, one.tau)
+        assert (line["edited_caption"], line["verdict"]) == (one.perturbation.edited_caption, "keep")
+    sums = json.loads((folder / "MANIFEST.json").read_text())
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert set(sums) == set(files) - {"MANIFEST.json"}
+    assert "README.md" in sums
+    assert all(hashlib.sha256(files[name].read_bytes()).hexdigest() == value for name, value in sums.items())
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_labels_that_are_no_folder_names_survive_the_export(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    store, models = Store(tmp_path / "run"), SeamModels()
+    names = ["../../etc", "a/b", ".", "sled, dog", "CON|*?"]
+    for seed, name in enumerate(names):
+        study = list(workflow.explore(models, picture("red", seed), "red", SETTINGS))[-1]
+        store.save_study(replace(study, photo=replace(study.photo, label=name)))
+        verdict(store, study.counterfactuals[0].key, "keep")
+    folder = export_set(store, store.freeze("set"), tmp_path / "deep" / "out")
+    assert sorted(one.label for one in load_folder(folder)) == sorted(names)
+    assert all(one.path.parent.parent == folder for one in load_folder(folder))
+    store.close()
+
+
+def test_an_export_overwrites_nothing(run: Store, tmp_path: Path) -> None:
+    verdict(run, selection(run)[0][1].key, "keep")
+    frozen = run.freeze("set")
+    (tmp_path / "out").mkdir()
+    export_set(run, frozen, tmp_path / "out")
+    with pytest.raises(DataError, match="not empty"):
+        export_set(run, frozen, tmp_path / "out")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="not empty"):
+        export_set(run, frozen, tmp_path / "file")
+    with pytest.raises(StoreError, match="cannot be written"):
+        export_set(run, frozen, tmp_path / "file" / "out")
+
+
+def test_a_folder_that_fails_half_way_is_absent(tmp_path: Path) -> None:
+    def fail() -> None:
+        with new_folder(tmp_path / "out") as partial:
+            (partial / "a").write_text("x")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left"):
+        fail()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,256 @@
+"""Reinforcing a head: the arithmetic of blending, what training keeps, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+from PIL.Image import Image
+
+from pipeline.errors import Cancelled, DataError, LabelError, ModelError, SettingsError
+from pipeline.reinforcement import (
+    ALPHAS,
+    HELD_OUT,
+    Item,
+    Recipe,
+    at_alpha,
+    interpolate,
+    reinforce,
+    save,
+    train_head,
+)
+from pipeline.types import Reinforcement
+from tests.seams import LABELS, ColourClassifier, picture
+
+RECIPE = Recipe(learning_rate=0.05, alpha=0.5)
+
+
+def blended(colour: str, other: str, seed: int, share: float) -> Image:
+    return PIL.Image.blend(picture(colour, seed), picture(other, seed + 1000), share)
+
+
+def items_of(each: int = 10) -> list[Item]:
+    """Counterfactuals that are mostly of the next colour, which the plain head mistakes for it."""
+    items = []
+    for place, label in enumerate(LABELS):
+        for number in range(each):
+            seed = 100 * place + number
+            photo = picture(label, seed)
+            other = blended(label, LABELS[(place + 1) % 3], seed, 0.6)
+            items.append(Item(label, photo, other, f"{label}-{number}"))
+    return items
+
+
+def evaluation(seed: int = 5000) -> dict[str, list[tuple[Image, str]]]:
+    return {"original": [(picture(label, seed + number), label) for number in range(6) for label in LABELS]}
+
+
+def random_head(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(3, 12, generator=draw), torch.randn(3, generator=draw)
+
+
+@pytest.fixture(scope="module")
+def made() -> Reinforcement:
+    return reinforce(ColourClassifier.plain(), items_of(), evaluation(), RECIPE)
+
+
+def test_interpolation_is_exact_at_both_ends() -> None:
+    zero, one = random_head(0), random_head(1)
+    for alpha, expected in ((0.0, zero), (1.0, one)):
+        assert all(map(torch.equal, interpolate(zero, one, alpha), expected))
+    middle = interpolate(zero, one, 0.3)
+    assert torch.allclose(middle[0], 0.7 * zero[0] + 0.3 * one[0])
+    for alpha in (-0.1, 1.1, float("nan")):
+        with pytest.raises(SettingsError):
+            interpolate(zero, one, alpha)
+
+
+def test_blending_heads_is_blending_logits() -> None:
+    zero, one, features = random_head(0), random_head(1), torch.randn(7, 12, generator=torch.Generator().manual_seed(2))
+    for alpha in ALPHAS:
+        weight, bias = interpolate(zero, one, alpha)
+        logits = (1 - alpha) * (features @ zero[0].T + zero[1]) + alpha * (features @ one[0].T + one[1])
+        assert torch.allclose(features @ weight.T + bias, logits, atol=1e-5)
+
+
+def lesson(seed: int, n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    features = torch.randn(n, 12, generator=torch.Generator().manual_seed(seed))
+    return features, (features @ random_head(7)[0].T).argmax(-1)
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_epoch() -> None:
+    zero, told = random_head(0), []
+    theta, losses = train_head(
+        *lesson(1), *lesson(2), zero, recipe=RECIPE, progress=lambda epoch, of, loss: told.append((epoch, of, loss))
+    )
+    features, targets = lesson(2)
+    reached = float(torch.nn.functional.cross_entropy(features @ theta[0].T + theta[1], targets))
+    assert reached == pytest.approx(min(losses), abs=1e-6)
+    assert min(losses) < 0.5 * losses[0]
+    assert [epoch for epoch, _, _ in told] == list(range(1, len(losses)))
+    assert [loss for _, _, loss in told] == list(losses[1:])
+    assert all(map(torch.equal, zero, random_head(0)))
+
+
+def test_training_that_only_harms_gives_theta_0_back_and_stops_early() -> None:
+    zero = random_head(7)
+    features, targets = lesson(1)
+    wrong = (targets + 1) % 3
+    theta, losses = train_head(features, wrong, *lesson(2), zero, recipe=replace(RECIPE, patience=3))
+    assert all(map(torch.equal, theta, zero))
+    assert len(losses) == 1 + 3
+
+
+def test_patience_counts_epochs_without_enough_improvement() -> None:
+    recipe = replace(RECIPE, learning_rate=1e-7, patience=4)
+    theta, losses = train_head(*lesson(1), *lesson(2), random_head(0), recipe=recipe)
+    assert len(losses) == 1 + 4
+    assert not torch.equal(theta[0], random_head(0)[0])
+
+
+def test_training_is_repeatable() -> None:
+    first, again = (train_head(*lesson(1), *lesson(2), random_head(0), recipe=RECIPE) for _ in range(2))
+    assert first[1] == again[1]
+    assert torch.equal(first[0][0], again[0][0])
+
+
+def test_reinforcing_mends_the_counterfactuals_and_forgets_nothing(made: Reinforcement) -> None:
+    held = "held-out counterfactuals"
+    assert made.before[held].value < 0.2
+    assert made.after[held].value > 0.8
+    assert made.after["original"].value == 1.0
+    assert made.p_values[held] < 0.05
+    assert made.p_values["original"] == 1.0
+    assert set(made.before) == set(made.after) == {"original", *HELD_OUT}
+    assert made.before[held].n == 6
+    assert made.before["held-out originals"].n == 6
+    assert set(made.by_class) == set(LABELS)
+    assert sum(before.n for before, _ in made.by_class.values()) == 18 + 6 + 6
+
+
+def test_the_curve_runs_from_theta_0_to_theta_1(made: Reinforcement) -> None:
+    assert tuple(alpha for alpha, _ in made.curve) == ALPHAS
+    assert made.curve[0][1] == made.before
+    assert made.curve[5][1] == made.after
+    plain = ColourClassifier.plain()
+    assert all(map(torch.equal, made.theta_0, plain.head()))
+    assert at_alpha(made, 1.0).after == made.curve[-1][1]
+    assert at_alpha(made, 0.0).after == made.before
+    with pytest.raises(SettingsError):
+        at_alpha(made, 0.25)
+
+
+def test_alpha_is_chosen_on_validation_when_it_is_not_given(made: Reinforcement) -> None:
+    chosen = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=None))
+    assert chosen.alpha in ALPHAS
+    assert chosen.alpha > 0.3
+    assert chosen.curve == made.curve
+    harmful = [item._replace(label=LABELS[(LABELS.index(item.label) + 1) % 3]) for item in items_of()]
+    confused = reinforce(ColourClassifier.plain(), [*harmful, *harmful], {}, replace(RECIPE, alpha=None))
+    assert confused.alpha in ALPHAS
+
+
+def test_no_photo_is_in_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture carries its photo in its pixels; what the head is trained on never meets what it is tested on."""
+    seen: list[set[bytes]] = []
+
+    class Watching(ColourClassifier):
+        def features(self, images: "list[Image]") -> torch.Tensor:  # type: ignore[override]
+            seen.append({image.tobytes() for image in images})
+            return super().features(images)
+
+    watching = Watching(*(part.numpy() for part in ColourClassifier.plain().head()))
+    items = items_of()
+    reinforce(watching, [*items, *items], {}, RECIPE)
+    photos = {picture.tobytes(): item.photo_key for item in items for picture in (item.photo, item.counterfactual)}
+    batches = [{photos[pixels] for pixels in batch} for batch in seen[1:]]  # the first batch is the check of the head
+    assert sum(len(batch) for batch in batches) >= 30
+    assert not batches[0] & batches[-1]
+    assert not batches[0] & batches[-2]
+
+
+def test_originals_can_be_left_out() -> None:
+    with_them = reinforce(ColourClassifier.plain(), items_of(), {}, RECIPE)
+    without = reinforce(ColourClassifier.plain(), items_of(), {}, replace(RECIPE, originals=False))
+    assert not torch.equal(with_them.theta_1[0], without.theta_1[0])
+
+
+def test_what_cannot_be_learned_from_is_refused() -> None:
+    plain, items = ColourClassifier.plain(), items_of()
+    red = [item for item in items if item.label == "red"]
+    with pytest.raises(DataError, match="no counterfactual"):
+        reinforce(plain, [], evaluation(), RECIPE)
+    with pytest.raises(DataError, match="All counterfactuals show 'red'"):
+        reinforce(plain, red, evaluation(), RECIPE)
+    with pytest.raises(LabelError, match="'sled'"):
+        reinforce(plain, [item._replace(label="sled") for item in items], evaluation(), RECIPE)
+    with pytest.raises(LabelError, match="'sled'"):
+        reinforce(plain, items, {"ood": [(picture("red", 7), "sled")]}, RECIPE)
+    with pytest.raises(DataError, match="too few"):
+        reinforce(plain, [red[0], items[-1]], evaluation(), RECIPE)
+
+
+def refusal(items: list[Item], splits: dict[str, list[tuple[Image, str]]], seed: int) -> str:
+    """How the refusal begins, or "" when there is none."""
+    try:
+        reinforce(ColourClassifier.plain(), items, splits, replace(RECIPE, seed=seed, max_epochs=1))
+    except DataError as told:
+        return str(told).partition(" are trained")[0]
+    return ""
+
+
+def test_an_evaluation_picture_that_is_trained_on_is_refused() -> None:
+    items = items_of()
+    for leak in (items[0].photo, items[0].counterfactual):
+        every = {"ood": [*evaluation()["original"], (leak.copy(), "red")]}
+        told = [refusal(items, every, seed) for seed in range(12)]
+        assert set(told) <= {"", "1 of 19 pictures of 'ood'"}
+        assert 6 <= len(list(filter(None, told))) <= 12  # a photo in the held-out part is not trained on
+
+
+def test_a_head_that_is_not_the_classifiers_is_refused() -> None:
+    class Foreign(ColourClassifier):
+        def head(self) -> tuple[torch.Tensor, torch.Tensor]:
+            return random_head(3)
+
+    with pytest.raises(ModelError, match="head"):
+        reinforce(Foreign(*(part.numpy() for part in random_head(0))), items_of(), {}, RECIPE)
+
+
+def test_progress_can_cancel() -> None:
+    def stop(epoch: int, of: int, loss: float) -> None:
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        reinforce(ColourClassifier.plain(), items_of(), {}, RECIPE, stop)
+
+
+@pytest.mark.parametrize(
+    "change", [{"alpha": 1.5}, {"alpha": float("nan")}, {"learning_rate": 0.0}, {"batch_size": 0}, {"patience": 0}]
+)
+def test_a_recipe_is_checked(change: dict[str, float]) -> None:
+    with pytest.raises(SettingsError):
+        Recipe(**change)  # type: ignore[arg-type]
+
+
+def test_what_is_saved_opens_and_predicts_as_theta_alpha(made: Reinforcement, tmp_path: Path) -> None:
+    save(made, ColourClassifier.plain(), tmp_path / "out")
+    opened = ColourClassifier.from_folder(tmp_path / "out")
+    weight, bias = interpolate(made.theta_0, made.theta_1, made.alpha)
+    assert torch.allclose(opened.head()[0], weight)
+    assert torch.allclose(opened.head()[1], bias)
+    text = (tmp_path / "out" / "README.md").read_text()
+    held = made.after["held-out counterfactuals"]
+    assert f"{100 * held.value:.1f} % ({100 * held.low:.1f} to {100 * held.high:.1f})" in text
+    assert "alpha = 0.5" in text
+    assert "| green |" in text
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 11 * 3
+    at = [row for row in rows if row["split"] == "original" and row["alpha"] == 0.5]
+    assert at[0]["value"] == made.after["original"].value
+    assert at[0]["n"] == 18
+    with pytest.raises(DataError, match="not empty"):
+        save(made, ColourClassifier.plain(), tmp_path / "out")

@@ -1,0 +1,175 @@
+"""The figures of a run: against published values, against counting by hand, and under simulation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
+from pipeline.weakness import ALL, change, mcnemar, weakness, wilson
+from tests.seams import picture
+
+LABELS = ("a", "b", "c", "d", "e", "f", "g")
+
+
+def prediction(label: str, rank: int) -> Prediction:
+    """A distribution that puts the label at this rank."""
+    others = [one for one in LABELS if one != label]
+    order = [*others[: rank - 1], label, *others[rank - 1 :]]
+    return Prediction(labels=LABELS, probabilities=tuple((7 - order.index(one)) / 28 for one in LABELS))
+
+
+def study_of(name: str, label: str, control: int, *edits: tuple[str, int, tuple[str, ...]]) -> Study:
+    """A study with the label at rank `control` on the control; edits are (factor, rank, missed gates)."""
+    image = picture("red")
+    photo = Photo(key=name, image=image, label=label, prediction=prediction(label, 1))
+    made = []
+    for number, (factor, rank, missed) in enumerate(edits):
+        words = Perturbation(caption="c", edited_caption=f"{factor} {number}", factor=factor, original="", edit="")
+        scores = Scores(
+            image_similarity=1, source_alignment=1, edited_alignment=1, directional_similarity=0.5, prefers_edit=1
+        )
+        made.append(
+            Counterfactual(
+                key=f"{name}-{number}",
+                perturbation=words,
+                tau=0.5,
+                image=image,
+                scores=scores,
+                prediction=prediction(label, rank),
+                missed=missed,
+            )
+        )
+    return Study(
+        photo=photo, caption="c", reconstruction=image, control=prediction(label, control), counterfactuals=tuple(made)
+    )
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_intervals(k: int, n: int, low: float, high: float) -> None:
+    """Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3; and the closed form at 0 and n."""
+    found = wilson(k, n)
+    assert (found.n, found.value) == (n, k / n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
+
+
+def test_wilson_of_nothing_knows_nothing() -> None:
+    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)
+
+
+def pairs(both: int, gained: int, lost: int, neither: int) -> tuple[list[bool], list[bool]]:
+    before = [True] * both + [False] * gained + [True] * lost + [False] * neither
+    after = [True] * both + [True] * gained + [False] * lost + [False] * neither
+    return before, after
+
+
+def test_change_gives_the_published_interval() -> None:
+    """Airway hyper-responsiveness before and after transplantation (Bentur et al. 2009) as in Fagerland et al. 2014."""
+    found = change(*pairs(1, 1, 7, 12), [str(n) for n in range(21)])
+    assert found.value == pytest.approx(-6 / 21)
+    assert (found.low, found.high) == (pytest.approx(-0.507, abs=6e-4), pytest.approx(-0.026, abs=6e-4))
+    assert found.p == pytest.approx(0.0703, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "p"), [(0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.0625), (8, 1, 0.0390625), (1, 9, 0.021484375)]
+)
+def test_mcnemar_is_the_exact_binomial(lost: int, gained: int, p: float) -> None:
+    assert mcnemar(lost, gained) == pytest.approx(p)
+    assert mcnemar(gained, lost) == mcnemar(lost, gained)
+
+
+def test_an_interval_is_never_narrower_because_photos_repeat() -> None:
+    before, after = pairs(10, 0, 10, 0)
+    apart = change(before, after, [str(n) for n in range(20)])
+    together = change(before, after, [str(n // 5) for n in range(20)])
+    one = change(before, after, ["x"] * 20)
+    assert apart.high - apart.low < together.high - together.low < one.high - one.low
+    assert apart.p == together.p
+
+
+@pytest.mark.parametrize("each", [1, 5])
+def test_intervals_cover_the_truth(each: int) -> None:
+    """Photos that lose or keep their label together: 95 % intervals hold the true change nearly always."""
+    draw = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        loses = np.repeat(draw.random(30) < 0.3, each)
+        before = draw.random(30 * each) < 0.9
+        after = before & ~loses
+        found = change(before.tolist(), after.tolist(), np.repeat(np.arange(30), each).astype(str).tolist())
+        held += found.low <= -0.27 <= found.high
+    assert 0.92 <= held / 300 <= 1.0
+
+
+def test_rows_count_by_hand() -> None:
+    studies = [
+        study_of("1", "a", 1, ("background", 1, ()), ("object", 6, ())),
+        study_of("2", "a", 1, ("background", 3, ()), ("object", 2, ())),
+        study_of("3", "a", 2, ("background", 1, ()), ("object", 7, ("a gate",))),
+        study_of("4", "b", 7, ("background", 7, ())),
+    ]
+    rows = {(row.label, row.factor): row for row in weakness(studies)}
+    assert set(rows) == {(label, factor) for label in ("a", "b", ALL) for factor in ("background", "object", ALL)} - {
+        ("b", "object")
+    }
+    total = rows[ALL, ALL]
+    assert (total.n, total.photos, total.unpaired) == (6, 4, 1)
+    assert (total.control_acc1.value, total.counterfactual_acc1.value) == (4 / 6, 2 / 6)
+    assert (total.control_acc5.value, total.counterfactual_acc5.value) == (5 / 6, 4 / 6)
+    assert total.delta_acc1.value == pytest.approx(-2 / 6)
+    assert total.delta_acc5.value == pytest.approx(-1 / 6)
+    assert total.flips.value == 4 / 6
+    assert total.delta_acc1.p == mcnemar(3, 1)
+    here = rows["a", "background"]
+    assert (here.n, here.control_acc1.value, here.counterfactual_acc1.value) == (3, 2 / 3, 2 / 3)
+    assert here.sensitivity == pytest.approx((0 - 2 / 28 + 1 / 28) / 3)
+    assert here.sensitivity_low <= here.sensitivity <= here.sensitivity_high
+    assert rows["a", "object"].unpaired == 1
+    assert rows["a", "object"].n == 2
+    assert here.too_few
+    assert not total.too_few
+
+
+def test_rows_that_rest_on_too_little_are_shown_last() -> None:
+    studies = [study_of(f"a{n}", "a", 1, ("background", 1 + n % 2, ())) for n in range(6)]
+    studies += [study_of("b", "b", 1, ("object", 7, ())), study_of("c", "c", 1, ("object", 7, ("no",)))]
+    rows = weakness(studies)
+    assert (rows[0].label, rows[0].factor) == (ALL, ALL)
+    marks = [row.too_few for row in rows[1:]]
+    assert marks == sorted(marks)
+    assert any(marks)
+    sure = [row.delta_acc1.high for row in rows[1:] if not row.too_few]
+    assert sure == sorted(sure)
+    assert {row.label for row in rows} == {"a", "b", "c", ALL}
+    empty = next(row for row in rows if row.label == "c" and row.factor == "object")
+    assert (empty.n, empty.unpaired, empty.delta_acc1.low, empty.delta_acc1.high) == (0, 1, -1.0, 1.0)
+
+
+def test_the_best_tau_counts_and_others_do_not() -> None:
+    study = study_of("1", "a", 1, ("background", 7, ()))
+    one = study.counterfactuals[0]
+    better = replace(
+        one, key="better", scores=replace(one.scores, directional_similarity=0.9), prediction=prediction("a", 1)
+    )
+    row = weakness([replace(study, counterfactuals=(one, better))])[0]
+    assert (row.n, row.counterfactual_acc1.value) == (1, 1.0)
+
+
+def test_a_study_without_control_is_passed_over() -> None:
+    assert weakness([replace(study_of("1", "a", 1, ("background", 7, ())), control=None)]) == ()
+    assert weakness([]) == ()
+
+
+def test_the_same_run_gives_the_same_figures() -> None:
+    studies = [study_of(str(n), "a", 1, ("background", 1 + n % 3, ())) for n in range(9)]
+    assert weakness(studies) == weakness(iter(studies))

@@ -31,7 +31,7 @@ STEPS = {
     "attributes": 500,
     "classifiers": 250,
     "clip": 650,
-    "captioner": 800,
+    "captioner": 1700,
     "diffusion": 3500,
 }
 SHARD = "9MB"  # every file stays under 10 MB, so that the repository can be pushed to a Space as it is

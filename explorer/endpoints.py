@@ -127,4 +127,5 @@ def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
 
 def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float = 0.3) -> str:
     """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done."""
-    return reinforce.begin(desk, set_name, classifier, Recipe(alpha=alpha)).name
+    rate = desk.models.profile.settings.learning_rate
+    return reinforce.begin(desk, set_name, classifier, Recipe(alpha=alpha, learning_rate=rate)).name

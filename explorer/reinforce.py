@@ -46,7 +46,7 @@ class Order(NamedTuple):
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Reinforce", desk.models.profile.name)
-    standard = Recipe()
+    standard = Recipe(learning_rate=desk.models.profile.settings.learning_rate)
     current, timer = gr.State(""), gr.Timer(1.0, active=False)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="inspector", min_width=300):
@@ -107,7 +107,8 @@ def restore(desk: Desk) -> tuple[object, ...]:
 def start(desk: Desk, source: str, classifier: str, epochs: int, options: Sequence[str]) -> tuple[object, ...]:
     """Starts the job and shows it."""
     alpha = None if "automatic" in options else Recipe().alpha
-    recipe = Recipe(max_epochs=int(epochs), originals="originals" in options, alpha=alpha)
+    rate = desk.models.profile.settings.learning_rate
+    recipe = Recipe(learning_rate=rate, max_epochs=int(epochs), originals="originals" in options, alpha=alpha)
     return poll(desk, begin(desk, "" if source == ALL else source, classifier, recipe).name)
 
 

@@ -221,9 +221,10 @@ def reinforce(
     from pipeline.store import Store
 
     store = Store.existing(run)
-    recipe = reinforcement.Recipe(alpha=_alpha(alpha), seed=seed)
+    share = _alpha(alpha)
     refuse_used(out)
     models = _models(profile, device)
+    recipe = reinforcement.Recipe(alpha=share, seed=seed, learning_rate=models.profile.settings.learning_rate)
     pairs = selection(store, chosen_set)
     items = [reinforcement.Item(photo.label, photo.image, one.image, photo.key) for photo, one in pairs]
     splits = _splits(models, evaluate)

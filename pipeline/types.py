@@ -213,6 +213,7 @@ class Settings:
     min_source_alignment: float = 0.2
     min_edited_alignment: float = 0.2
     min_directional_similarity: float = 0.2
+    learning_rate: float = 1e-4  # of the head's reinforcement; the paper's, for heads on 2,000 features
     seed: int = 0
 
     def __post_init__(self) -> None:

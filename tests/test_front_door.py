@@ -105,9 +105,12 @@ def test_stress_weakness_reinforce(scenes: tuple[Scene, ...], tmp_path: Path) ->
     assert run("stress", str(pictures), "--out", str(record), *quick) == []
     weakness = run("weakness", str(record))
     assert {"all", "background", "adjective"} <= {row["factor"] for row in weakness}
-    run("reinforce", str(record), "--out", str(out), "--evaluate", f"own={pictures}")
-    before, after = run("classify", paths[0]), run("classify", paths[0], "--classifier", str(out))
-    assert before != after
+    others = tmp_path / "others"
+    write(others, scenes[6:12])
+    run("reinforce", str(record), "--out", str(out), "--evaluate", f"others={others}")
+    figures = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {"others", "held-out originals", "held-out counterfactuals"} <= {row.get("split") for row in figures}
+    assert len(run("classify", *paths, "--classifier", str(out))) == len(paths)
 
 
 def test_the_classifiers_lean_on_backgrounds(models: LoadedModels) -> None:

@@ -26,10 +26,10 @@ BATCH = 64
 
 
 def clip_config(vocab_size: int) -> dict[str, object]:
-    """open_clip's model configuration, about 5 M weights."""
+    """open_clip's model configuration, about 3.4 M weights."""
     return {
         "embed_dim": 128,
-        "vision_cfg": {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 32},
+        "vision_cfg": {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 24},
         "text_cfg": {
             "context_length": TEXT_WINDOW, "vocab_size": vocab_size, "hf_tokenizer_name": "local",
             "width": 128, "heads": 4, "layers": 2,
@@ -74,7 +74,7 @@ def train_clip(data: Scenes, folder: Path, out: Path, steps: int) -> None:
             for k in picked
             for i in torch.randperm(len(groups[k]), generator=generator)[:2]
         ])  # fmt: skip
-        rows = rows.unique()  # a scene that was drawn twice would be its own negative
+        rows = torch.tensor(sorted(set(rows.tolist())))  # a scene that was drawn twice would be its own negative
         phrasing = torch.randint(len(PHRASINGS), (len(rows),), generator=generator)
         images, texts, scale = model(to_tensor(data.pixels[rows.numpy()]), ids[rows, phrasing])
         logits = scale.float() * images.float() @ texts.float().T

@@ -47,7 +47,8 @@ class Laboratory:
     def attributes(self, images: Sequence[Image.Image]) -> list[Attributes]:
         """The label and the five factors that the attribute classifier sees in each picture."""
         weight, bias = self.judge.head()
-        parts = (self.judge.features(images) @ weight.T + bias).split([len(v) for v in ATTRIBUTES.values()], 1)
+        logits = self.judge.features(images) @ weight.T + bias
+        parts = torch.split(logits, [len(values) for values in ATTRIBUTES.values()], dim=1)
         best = torch.stack([part.argmax(1) for part in parts], 1).tolist()
         names = list(ATTRIBUTES.items())
         return [{name: values[k] for (name, values), k in zip(names, row, strict=True)} for row in best]

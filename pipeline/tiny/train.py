@@ -29,7 +29,9 @@ STEPS = {
     "perturber-lora": 800,
     "autoencoder": 2400,
     "attributes": 500,
-    "classifiers": 250,
+    "resnet": 250,
+    "densenet": 250,
+    "vgg": 900,
     "clip": 650,
     "captioner": 1700,
     "diffusion": 3500,
@@ -72,7 +74,7 @@ def _diffusion(shop: Workshop, out: Path) -> None:
 
 def _classifiers(shop: Workshop, out: Path) -> None:
     for name in ARCHITECTURES:
-        train_classifier(name, shop.scenes(biased=True), shop.work, out / name, shop.steps("classifiers"))
+        train_classifier(name, shop.scenes(biased=True), shop.work, out / name, shop.steps(name))
 
 
 MAKERS: dict[str, Callable[[Workshop, Path], None]] = {

@@ -163,6 +163,7 @@ def test_from_a_picture_to_a_kept_counterfactual(page: Page, store: Store, addre
     page.reload()
     page.wait_for_selector(f'.frame.keep[data-key="{kept[1].key}"]')
     assert page.input_value("#caption textarea") == kept[1].perturbation.caption
+    page.wait_for_selector("#shift .js-plotly-plot .bars")
     page.goto(f"{address}/curate")
     page.wait_for_selector(f'.card.keep[data-key="{kept[1].key}"]')
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from pathlib import Path
 
 OPEN = "WARNING: everybody who reaches this address can use the explorer; give --auth USER:PASSWORD.\n"
@@ -14,9 +15,7 @@ def flags() -> argparse.ArgumentParser:
     """The command line; nothing heavy is imported before it is understood."""
     parser = argparse.ArgumentParser(description="Serves the Counterfactual Explorer to a browser.")
     data, host = os.environ.get("EXPLORER_DATA", "./data"), os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    parser.add_argument(
-        "--profile", default="tiny", help="a name under assets/profiles, or a TOML file (default: tiny)"
-    )
+    parser.add_argument("--profile", default="tiny", help="a name in assets/profiles, or a TOML file (default: tiny)")
     parser.add_argument("--data", default=data, help="folder of all that is kept (default: $EXPLORER_DATA or ./data)")
     parser.add_argument("--host", default=host, help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
@@ -36,6 +35,7 @@ def serve(options: argparse.Namespace) -> None:
     models.check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
     app = build_app(models, Store(Path(options.data)))
+    threading.Thread(target=models.warm, daemon=True).start()
     app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving())
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar, cast
 
 from safetensors import SafetensorError
 
-from pipeline.errors import InputError, ModelError, ProfileError
+from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
 from pipeline.types import Captioner, Classifier, Editor, Perturber, Profile, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
@@ -120,6 +120,13 @@ class LoadedModels:
                 "Fetch them with the repository, make the small ones with `python -m pipeline.tiny`, "
                 "or correct the paths in the profile."
             )
+
+    def warm(self) -> None:
+        """Opens every part the first visitor needs, so that they do not wait; a fault is told when the part is used."""
+        try:
+            _ = self.classifier(), self.captioner, self.perturber, self.scorer, self.editor
+        except PipelineError as error:
+            logger.warning("not everything could be opened beforehand: %s", error)
 
     def _part(self, role: str, path: str, opened: Callable[[Callable[..., Part]], Part]) -> Part:
         """The part of this role and path: from memory, or opened now and kept."""

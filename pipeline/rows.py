@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.weakness import Weakness
 
 Row = dict[str, object]
+WIDTH = 160  # characters of a table that goes to a file or another program
 
 
 def image_row(path: Path, **found: object) -> Row:
@@ -132,7 +133,8 @@ def show(rows: Iterable[Row], as_json: bool) -> None:
         table.add_column(name, overflow="fold")
     for line in lines:
         table.add_row(*(Text(_cell(line.get(name))) for name in columns))
-    Console().print(table)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else WIDTH)
 
 
 def _cell(value: object) -> str:

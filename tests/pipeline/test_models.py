@@ -15,7 +15,7 @@ from timm.models import save_for_hf
 
 from pipeline.classification import TimmClassifier
 from pipeline.errors import InputError, ModelError, ProfileError
-from pipeline.models import ROLES, load
+from pipeline.models import ROLES, LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.types import Profile
 
@@ -150,3 +150,13 @@ def test_public_names_are_sorted_and_there() -> None:
     names = [name for name in pipeline.__all__ if not name.isupper()]
     assert names == sorted(names, key=lambda name: (name[0].islower(), name))
     assert all(hasattr(pipeline, name) for name in pipeline.__all__)
+
+
+def test_warming_opens_every_part_and_tells_faults_only_in_the_log(tmp_path: Path, models: LoadedModels) -> None:
+    models.warm()
+    captioner = models.captioner
+    assert models.captioner is captioner
+    broken = load(replace(models.profile, captioner=str(tmp_path / "nowhere")))
+    broken.warm()
+    with pytest.raises(ModelError):
+        _ = broken.captioner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -133,8 +134,7 @@ def show(rows: Iterable[Row], as_json: bool) -> None:
         table.add_column(name, overflow="fold")
     for line in lines:
         table.add_row(*(Text(_cell(line.get(name))) for name in columns))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else WIDTH)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def _cell(value: object) -> str:

@@ -133,6 +133,7 @@ class LoadedModels:
         with self._lock:
             if (role, path) not in self._parts:
                 logger.info("opening the %s %s on %s", role, path, self._device)
+                _hide_progress_bars()
                 try:
                     self._parts[role, path] = opened(cast("Callable[..., Part]", self._maker(role)))
                 except FOREIGN as error:
@@ -161,6 +162,13 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
             known = "; ".join(f"{role}: {', '.join(families)}" for role, families in ROLES.items())
             raise ProfileError(f"The profile '{profile.name}' says {role} = '{family}' under families; use {known}.")
     return LoadedModels(profile, _device(device))
+
+
+def _hide_progress_bars() -> None:
+    """The libraries draw a bar for every file they open, which buries what the command line has to say."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
 
 
 def _device(wanted: str) -> str:

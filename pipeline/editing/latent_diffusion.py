@@ -18,6 +18,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddim_inverse import DDIMInverseScheduler
+from diffusers.utils.logging import disable_progress_bar
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPTextModel
@@ -53,6 +54,7 @@ class LatentDiffusion:
         if dtype not in DTYPES:
             raise ModelError(f"The dtype '{dtype}' is unknown; use one of {', '.join(DTYPES)}.")
         _check_location(path)
+        disable_progress_bar()
         try:
             vae = AutoencoderKL.from_pretrained(path, subfolder="vae", use_safetensors=True)
             unet = UNet2DConditionModel.from_pretrained(

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 STEPS = {
     "sentences": 500,
     "perturber": 900,
-    "perturber-lora": 800,
+    "perturber-lora": 1600,
     "autoencoder": 2400,
     "attributes": 500,
     "resnet": 250,

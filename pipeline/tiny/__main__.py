@@ -34,8 +34,9 @@ def make(
     if unknown := set(only or ()) - set(train.MAKERS):
         raise typer.BadParameter(f"unknown model {', '.join(sorted(unknown))}; known are {', '.join(train.MAKERS)}")
     if smoke:
-        out, work = (folder / "smoke" if folder in (MODELS, WORK) else folder for folder in (WORK, work))
-        shop = train.Workshop(out=out / "models", work=work, uniform=400, biased=128, share=0.002)
+        work = WORK / "smoke" if work == WORK else work
+        out = work / "models" if out == MODELS else out
+        shop = train.Workshop(out=out, work=work, uniform=400, biased=128, share=0.002)
     else:
         shop = train.Workshop(out=out, work=work)
     train.make(shop, tuple(only or ()))

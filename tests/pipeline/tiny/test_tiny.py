@@ -53,6 +53,16 @@ def test_an_unknown_model_is_refused() -> None:
     assert "Traceback" not in finished.stderr
 
 
+def test_every_model_can_be_made_from_nothing(tmp_path: Path) -> None:
+    finished = tiny("--smoke", "--work", str(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    shipped = ROOT / "assets" / "models" / "tiny"
+    made = {path.relative_to(tmp_path / "models") for path in (tmp_path / "models").rglob("config.json")}
+    assert made == {path.relative_to(shipped) for path in shipped.rglob("config.json")}
+    again = tiny("--smoke", "--work", str(tmp_path))
+    assert again.stderr.count("is there already") == len(list((tmp_path / "models").iterdir())) + 1
+
+
 @pytest.mark.parametrize("tokenizer", [clip_tokenizer(), word_tokenizer(end=True)], ids=["clip", "words"])
 def test_every_word_is_one_token_and_every_caption_fits(tokenizer: object) -> None:
     assert callable(tokenizer)

@@ -168,7 +168,7 @@ def text_to_image(models: LoadedModels, captions: Sequence[str], seed: int = 0) 
     from diffusers import StableDiffusionPipeline
 
     settings = models.profile.settings
-    pipeline = StableDiffusionPipeline.from_pretrained(models.profile.diffusion, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(models.profile.diffusion, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     images: list[Image.Image] = []
     for start in range(0, len(captions), 8):

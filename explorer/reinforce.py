@@ -203,6 +203,5 @@ def keep_alpha(desk: Desk, name: str, alpha: float) -> Html:
     moved = at_alpha(job.result, round(alpha, 1))
     folder = desk.store.root / "reinforced" / f"{name}-alpha{moved.alpha:.1f}"
     if not folder.exists():
-        with desk.using() as models:
-            save(moved, models.classifier(moved.classifier), folder)
+        desk.ask(lambda models: save(moved, models.classifier(moved.classifier), folder))
     return said(f"Saved as reinforced/{folder.name} in the data folder.")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from explorer import build_app, serving
+from explorer.jobs import Desk
 from pipeline import workflow
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
@@ -66,7 +67,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def address(models: Models, store: Store) -> Iterator[str]:
     """The application on a free port."""
-    app = build_app(models, store)
+    app = build_app(Desk(models=models, store=store))
     _, url, _ = app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **serving())
     yield url.rstrip("/")
     app.close()

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from pipeline.errors import Cancelled, PipelineError
@@ -30,12 +30,16 @@ TICK = 0.25  # seconds between two looks at a silent worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a piece of work is; `total` 0 while that is unknown, `waiting` while somebody else has the models."""
+    """How far a piece of work is; `total` 0 while that is unknown.
+
+    `waiting` while somebody else has the models, `stopping` from a cancel to the step that heeds it.
+    """
 
     done: int = 0
     total: int = 0
     seconds: float = 0.0
     waiting: bool = False
+    stopping: bool = False
 
     @property
     def remaining(self) -> float:
@@ -197,7 +201,7 @@ class _Stream(Generic[Item]):
             try:
                 item = self.channel.get(timeout=TICK)
             except queue.Empty:
-                yield self.progress
+                yield replace(self.progress, stopping=self.stop.is_set())
                 continue
             if isinstance(item, _End):
                 if item.error is not None:

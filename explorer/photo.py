@@ -21,7 +21,7 @@ from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need, place_of
 from pipeline import workflow
 from pipeline.curation import LabelledImage, load_folder
-from pipeline.errors import Cancelled, DataError, PerturbationError
+from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
 from pipeline.images import open_image
 from pipeline.types import Models, Perturbation, Settings, Step, Study
 
@@ -177,12 +177,16 @@ def ask_again(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
         step(0, 0)
         yield workflow.describe(models, study, settings)
 
-    for item in desk.stream(key, work):
-        if isinstance(item, Progress):
-            yield gr.skip(), gr.skip(), progress_markup("Reading the picture", item)
-        else:
-            desk.store.save_study(item)
-            yield item.caption, variations(item), said("")
+    try:
+        for item in desk.stream(key, work):
+            if isinstance(item, Progress):
+                yield gr.skip(), gr.skip(), progress_markup("Reading the picture", item)
+            else:
+                desk.store.save_study(item)
+                yield item.caption, variations(item), said("")
+    except PipelineError as error:
+        yield gr.skip(), gr.skip(), said(str(error), "failed")
+        raise
 
 
 def rewrite_caption(desk: Desk, key: str, text: str) -> tuple[object, ...]:
@@ -220,6 +224,9 @@ def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterat
                 yield variations(item), gr.skip()
     except Cancelled as stopped:
         ended = str(stopped)
+    except PipelineError as error:
+        yield gr.skip(), said(str(error), "failed")
+        raise
     yield gr.skip(), said(ended)
 
 

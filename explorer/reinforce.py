@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -171,19 +172,20 @@ def status_markup(job: Job | None) -> Html:
         return Html()
     if job.state == "running":
         loss = f" (validation loss {job.losses[-1]:.3f})" if job.losses else ""
-        return progress_markup(f"{job.title}{loss}", job.progress, unit="epoch")
+        progress = replace(job.progress, stopping=job.stop.is_set())
+        return progress_markup(f"{job.title}{loss}", progress, unit="epoch")
     if job.state == "done":
         return said(f"Done: {job.title}. Saved as {job.note} in the data folder.")
     return said(job.error, "failed" if job.state == "failed" else "")
 
 
-def cancel(desk: Desk, name: str) -> Html:
-    """Stops the job at its next epoch."""
+def cancel(desk: Desk, name: str) -> object:
+    """Stops the job at its next epoch; the poll says so."""
     job = desk.jobs.get(name)
     if job is None or job.state != "running":
         return said("Nothing is running.")
     job.stop.set()
-    return said("Stopping after this epoch…")
+    return gr.skip()
 
 
 def slide(desk: Desk, name: str, alpha: float) -> tuple[object, ...]:

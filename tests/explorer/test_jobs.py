@@ -229,3 +229,26 @@ def test_an_unforeseen_fault_ends_the_job_and_is_logged(desk: Desk, caplog: pyte
     until(lambda: job.state != "running")
     assert (job.state, job.error) == ("failed", "It ended unexpectedly; the server's log says why.")
     assert "nobody thought of it" in caplog.text
+
+
+def test_work_that_was_cancelled_says_that_it_stops(desk: Desk) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def deaf(models: Models, step: Step) -> Iterator[str]:
+        step(1, 2)
+        begun.set()
+        go.wait(PATIENCE)
+        yield "too late"
+
+    stream = desk.stream("photo", deaf)
+    first = next(stream)
+    assert isinstance(first, Progress)
+    assert not first.stopping
+    begun.wait(PATIENCE)
+    desk.cancel("photo")
+    then = next(stream)
+    assert isinstance(then, Progress)
+    assert then.stopping
+    go.set()
+    with pytest.raises(Cancelled):
+        list(stream)

@@ -148,7 +148,7 @@ def edit(
     wish = Perturbation(caption=study.caption, edited_caption=words, factor="own", original=gone, edit=come)
     with _progress("denoising") as step:
         study = deque(workflow.edit(models, study, [wish], settings, step=step), maxlen=1).pop()
-    show(edit_rows(study, _write(study, out)), as_json)
+    show(edit_rows(study, _write(study, out), models.axis), as_json)
 
 
 @app.command()

@@ -16,12 +16,16 @@ from typing import TypeVar, cast
 
 from safetensors import SafetensorError
 
+from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
-from pipeline.types import Captioner, Classifier, Editor, Perturber, Profile, Scorer
+from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Profile, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
 PERTURBERS = {"llama": "pipeline.perturbation:LlamaPerturber"}
-EDITORS = {"stable-diffusion": "pipeline.editing.prompt_to_prompt:StableDiffusionEditor"}
+EDITORS = {
+    "stable-diffusion": "pipeline.editing.prompt_to_prompt:StableDiffusionEditor",
+    "instruct-pix2pix": "pipeline.editing.instruction:InstructPix2PixEditor",
+}
 SCORERS = {"open_clip": "pipeline.scoring:OpenClipScorer"}
 CLASSIFIERS = {"timm": "pipeline.classification:TimmClassifier"}
 
@@ -65,6 +69,11 @@ class LoadedModels:
     def dtype(self) -> str:
         """The profile's, but "float32" on a CPU, where half precision is slow and partly missing."""
         return "float32" if self._device == "cpu" else self._profile.dtype
+
+    @property
+    def axis(self) -> Axis:
+        """What tau means to the profile's editor; opens nothing."""
+        return AXES[_family(self._profile, "editor")]
 
     @property
     def captioner(self) -> Captioner:
@@ -146,9 +155,7 @@ class LoadedModels:
 
     def _maker(self, role: str) -> object:
         """`from_pretrained` of the class that the profile chose for this role."""
-        families = ROLES[role]
-        family = self._profile.families.get(role, next(iter(families)))
-        module, _, name = families[family].partition(":")
+        module, _, name = ROLES[role][_family(self._profile, role)].partition(":")
         return getattr(importlib.import_module(module), name).from_pretrained
 
 
@@ -162,6 +169,11 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
             known = "; ".join(f"{role}: {', '.join(families)}" for role, families in ROLES.items())
             raise ProfileError(f"The profile '{profile.name}' says {role} = '{family}' under families; use {known}.")
     return LoadedModels(profile, _device(device))
+
+
+def _family(profile: Profile, role: str) -> str:
+    """What the profile chose for this role, or the role's first family."""
+    return profile.families.get(role, next(iter(ROLES[role])))
 
 
 def _hide_progress_bars() -> None:

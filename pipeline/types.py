@@ -52,7 +52,7 @@ class Inversion:
     """A picture as the start of a denoising trajectory that leads back to it."""
 
     caption: str
-    method: str  # "pnp", "null-text" or "negative-prompt"
+    method: str  # "pnp", "null-text" or "negative-prompt"; "latent" where an editor needs no inversion
     trajectory: torch.Tensor  # (steps + 1, C, h, w): latents from noise (first) to the picture (last)
     uncond_embeddings: torch.Tensor | None  # (steps, 1, tokens, width), one per step; None: those of the empty caption
     reconstruction: Image  # the control: what inversion alone makes of the picture
@@ -67,6 +67,29 @@ class Edit:
     index: int  # which of the edited captions that were asked for
     tau: float
     image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """What tau means to an editor: 0 is its boldest edit, 1 its most careful one."""
+
+    name: str
+    symbol: str
+    help: str
+    low: float = 0.0  # the editor's own value at tau 0
+    high: float = 1.0  # and at tau 1
+
+    def value(self, tau: float) -> float:
+        """The editor's own value for a tau in 0..1."""
+        return self.low + tau * (self.high - self.low)
+
+    def label(self, tau: float) -> str:
+        """Such as "tau 0.40"."""
+        return f"{self.name} {self.value(tau):.2f}"
+
+    def short(self, tau: float) -> str:
+        """Such as "τ 0.40"."""
+        return f"{self.symbol} {self.value(tau):.2f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +368,11 @@ class Models(Protocol):
 
     @property
     def profile(self) -> Profile: ...
+    @property
+    def axis(self) -> Axis:
+        """What tau means to the profile's editor; known without opening it."""
+        ...
+
     @property
     def captioner(self) -> Captioner: ...
     @property

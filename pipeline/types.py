@@ -269,7 +269,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Which models, at which size. Each model is a hub id or a local folder."""
+    """Which models, at which size. Each model is a hub id such as "owner/name@commit", or a local folder."""
 
     name: str
     description: str
@@ -279,10 +279,13 @@ class Profile:
     sentences: str
     diffusion: str
     clip: str
-    classifiers: dict[str, str]  # name shown -> timm name or local folder; the first is the default
+    classifiers: dict[str, str]  # name shown -> any of `classifiers.KINDS`; the first is the default
     image_size: int  # pixels, width and height of the pictures the editor works on
     dtype: str = "float32"
     licence: str = ""
+    sizes: dict[str, float] = field(default_factory=dict)  # GB to fetch, by role as in `models_of`
+    parameters: dict[str, float] = field(default_factory=dict)  # billions, by role; they give the memory
+    seconds: str = ""  # how long one photo takes, in words
     examples: str = ""  # ImageFolder with pictures to click first
     evaluation: dict[str, str] = field(default_factory=dict)  # split name ("original", "ood") -> ImageFolder
     min_round_trip: float = 0.0  # dB: below it a picture lies outside what the autoencoder knows; 0 switches it off

@@ -12,7 +12,24 @@ from pathlib import Path
 import open_clip
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    BertConfig,
+    BertModel,
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipTextConfig,
+    BlipVisionConfig,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+)
 
 MERGES = 49152 - 256 - 2  # of CLIP's byte-pair encoding
 
@@ -91,3 +108,56 @@ def write_diffusion(folder: Path) -> None:
         make().save_pretrained(folder / name)
     clip_tokenizer().save_pretrained(folder / "tokenizer")
     sd1_scheduler().save_pretrained(folder / "scheduler")
+
+
+BK_SDM_SMALL = {"layers_per_block": 1, "mid_block_type": None}
+"""What distilling took out of Stable Diffusion's UNet: every second layer, and the middle."""
+
+
+def blip2() -> Blip2ForConditionalGeneration:
+    """BLIP-2 with OPT 2.7B: 3.7 billion parameters."""
+    text = OPTConfig(
+        vocab_size=50304, hidden_size=2560, word_embed_proj_dim=2560, ffn_dim=10240, num_hidden_layers=32,
+        num_attention_heads=32,
+    )  # fmt: skip
+    config = Blip2Config(
+        vision_config=Blip2VisionConfig().to_dict(),
+        qformer_config=Blip2QFormerConfig().to_dict(),
+        text_config=text.to_dict(),
+        num_query_tokens=32,
+        image_token_index=50265,
+    )
+    return Blip2ForConditionalGeneration(config)
+
+
+def blip_large() -> BlipForConditionalGeneration:
+    """BLIP large: a ViT-L and a text decoder of BERT's size."""
+    vision = BlipVisionConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, image_size=384
+    )
+    text = BlipTextConfig(encoder_hidden_size=1024, hidden_size=768, vocab_size=30524)
+    return BlipForConditionalGeneration(BlipConfig(vision_config=vision.to_dict(), text_config=text.to_dict()))
+
+
+def llama_7b() -> LlamaForCausalLM:
+    """LLaMA-7B."""
+    return LlamaForCausalLM(LlamaConfig(tie_word_embeddings=False))
+
+
+def smollm2() -> LlamaForCausalLM:
+    """SmolLM2 1.7B."""
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=2048, intermediate_size=8192, num_hidden_layers=24, num_attention_heads=32,
+        max_position_embeddings=8192, tie_word_embeddings=True,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def clip(name: str) -> open_clip.CLIP:
+    """A CLIP as open_clip lists it, such as "ViT-L-14-quickgelu"."""
+    return open_clip.CLIP(**open_clip.get_model_config(name))
+
+
+def minilm() -> BertModel:
+    """all-MiniLM-L6-v2."""
+    return BertModel(BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536))

@@ -92,10 +92,10 @@ def _cards(desk: Desk) -> tuple[views.Card, ...]:
     for summary in desk.store.studies():
         if summary.counterfactuals:
             study = _study(desk.store, summary)
-            cards += views.cards(study, {item.key for item in chosen(study)}, verdicts)
+            cards += views.cards(study, {item.key for item in chosen(study)}, verdicts, desk.models.axis)
     seen = {card.item.key for card in cards}
     others = ((photo, item) for photo, item in desk.store.kept() if item.key not in seen)
-    return (*cards, *(views.card(photo, item, None, "keep") for photo, item in others))
+    return (*cards, *(views.card(photo, item, None, "keep", desk.models.axis) for photo, item in others))
 
 
 @lru_cache(maxsize=256)

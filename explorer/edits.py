@@ -73,7 +73,7 @@ def rows(
     """The strip's rows with what was chosen and decided."""
     verdicts = {key: decision.verdict for key, decision in desk.store.decisions().items()}
     chosen = frozenset(item.key for item in workflow.chosen(study))
-    return views.rows(study, taus, chosen, verdicts, waiting)
+    return views.rows(study, taus, chosen, verdicts, waiting, desk.models.axis)
 
 
 def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection:
@@ -84,16 +84,18 @@ def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection
     verdict = decision.verdict if decision else ""
     control, label = study.control or study.photo.prediction, study.photo.label
     row = next(r for r in rows(desk, study) if r.perturbation.edited_caption == item.perturbation.edited_caption)
-    frame = views.frame(item, label, study.control)
+    frame = views.frame(item, label, study.control, desk.models.axis)
     return Inspection(
         headline=headline_markup(study, frame, item),
-        compare=compare_markup(study.photo.image, item.image, "original", f"edit, τ {item.tau:.2f}"),
+        compare=compare_markup(study.photo.image, item.image, "original", f"edit, {frame.strength}"),
         verdict=verdict_markup(verdict),
         keep=gr.update(visible=True, variant="secondary" if verdict == "keep" else "primary"),
         reject=gr.update(visible=True),
         undo=gr.update(visible=bool(verdict)),
         shift=gr.update(value=views.shift_figure(control, item.prediction, label), visible=True),
-        curve=gr.update(value=views.tau_figure(row, label, study.control, item.tau), visible=len(row.frames) > 1),
+        curve=gr.update(
+            value=views.tau_figure(row, label, study.control, item.tau, desk.models.axis), visible=len(row.frames) > 1
+        ),
         facts=facts_markup(item, desk.models.profile.settings),
     )
 

@@ -20,7 +20,7 @@ from explorer.components.variations import variation_list
 from explorer.jobs import Desk
 from explorer.wiring import reads, works
 from pipeline.factors import FACTORS
-from pipeline.types import Settings
+from pipeline.types import Axis, Settings
 
 INVERSIONS = [
     ("PnP: exact, fast", "pnp"),
@@ -97,7 +97,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             welcome = _plain(_welcome())
             with gr.Column(visible=False, elem_classes="stages") as stages:
                 words = _words(desk.models.profile.settings)
-                making = _making(desk.models.profile.settings)
+                making = _making(desk.models.profile.settings, desk.models.axis)
         with gr.Column(elem_classes="inspector", elem_id="inspector", min_width=280, visible=False) as side:
             inspector = _inspector()
     page: list[Component | gr.Column] = [
@@ -166,18 +166,20 @@ def _words(settings: Settings) -> Words:
     return Words(banner, caption, ask, factors, suggest, status, variations, own, add)
 
 
-def _making(settings: Settings) -> Making:
+def _making(settings: Settings, axis: Axis) -> Making:
     section(
-        "3", "Edits", "A small tau edits boldly, a large one stays close to the photo. Hatched frames missed a gate."
+        "3",
+        "Edits",
+        f"A small {axis.name} edits boldly, a large one stays close to the photo. Hatched frames missed a gate.",
     )
-    with gr.Accordion("Inversion, tau and steps", open=False, elem_classes="quiet"):
+    with gr.Accordion(f"Inversion, {axis.name} and steps", open=False, elem_classes="quiet"):
         inversion = gr.Radio(INVERSIONS, value=settings.inversion, label="Inversion", elem_id="inversion")
         choices = sorted({*(n / 10 for n in range(1, 10)), *settings.taus})
         taus = gr.CheckboxGroup(
-            [(f"{tau:.2f}", tau) for tau in choices],
+            [(f"{axis.value(tau):.2f}", tau) for tau in choices],
             value=list(settings.taus),
             elem_id="taus",
-            label="tau: share of the steps that keep the photo's own layout",
+            label=f"{axis.name}: {axis.help}",
         )
         steps = gr.Slider(4, 100, value=settings.num_inference_steps, step=1, label="Denoising steps", elem_id="steps")
     with gr.Row(elem_classes="actions"):

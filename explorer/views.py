@@ -14,7 +14,8 @@ from difflib import SequenceMatcher
 import plotly.graph_objects as go
 
 from pipeline.classification import Shift, is_prediction_flip, sensitivity, shift
-from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Study
+from pipeline.editing.axes import TAU
+from pipeline.types import Axis, Counterfactual, Perturbation, Photo, Prediction, Proportion, Study
 
 # Middle tones that read on white and on near-black; style.css recolours the text of the figures by theme.
 ACCENT, BEFORE, FALL, QUIET = "rgb(28,138,134)", "rgb(138,148,160)", "rgb(196,85,63)", "rgba(138,148,160,0.2)"
@@ -36,6 +37,7 @@ class Frame:
     """One frame of the strip with everything written under it; `item` is None while it is still being made."""
 
     tau: float
+    strength: str  # tau as the editor's axis names it
     item: Counterfactual | None
     title: str  # read aloud by screen readers
     label_probability: float = 0.0
@@ -65,15 +67,16 @@ class Card:
     frame: Frame
 
 
-def card(photo: Photo, item: Counterfactual, control: Prediction | None, verdict: str) -> Card:
+def card(photo: Photo, item: Counterfactual, control: Prediction | None, verdict: str, axis: Axis = TAU) -> Card:
     """A pair told against the control, or against the photo where no control is known."""
-    return Card(photo=photo, item=item, frame=frame(item, photo.label, control or photo.prediction, verdict=verdict))
+    shown = frame(item, photo.label, control or photo.prediction, axis, verdict=verdict)
+    return Card(photo=photo, item=item, frame=shown)
 
 
-def cards(study: Study, chosen: Container[str], verdicts: Mapping[str, str]) -> list[Card]:
+def cards(study: Study, chosen: Container[str], verdicts: Mapping[str, str], axis: Axis = TAU) -> list[Card]:
     """The study's counterfactuals that were chosen or decided upon."""
     shown = (item for item in study.counterfactuals if item.key in chosen or item.key in verdicts)
-    return [card(study.photo, item, study.control, verdicts.get(item.key, "")) for item in shown]
+    return [card(study.photo, item, study.control, verdicts.get(item.key, ""), axis) for item in shown]
 
 
 def diff(before: str, after: str) -> tuple[Words, ...]:
@@ -112,15 +115,22 @@ def gate_name(sentence: str) -> str:
 
 
 def frame(
-    item: Counterfactual, label: str, control: Prediction | None, *, chosen: bool = False, verdict: str = ""
+    item: Counterfactual,
+    label: str,
+    control: Prediction | None,
+    axis: Axis = TAU,
+    *,
+    chosen: bool = False,
+    verdict: str = "",
 ) -> Frame:
     """The frame of one finished edit; without a control there is nothing to compare with."""
     probability = item.prediction.probability(label)
     flip = item.prediction.top(1)[0][0] if control and is_prediction_flip(control, item.prediction) else ""
     return Frame(
         tau=item.tau,
+        strength=axis.short(item.tau),
         item=item,
-        title=_title(item, label, probability, flip),
+        title=_title(item, label, axis, probability, flip),
         label_probability=probability,
         change=sensitivity(label, control, item.prediction) if control else 0.0,
         flip=flip,
@@ -131,8 +141,8 @@ def frame(
     )
 
 
-def _title(item: Counterfactual, label: str, probability: float, flip: str) -> str:
-    words = f"Edit at tau {item.tau:.2f}: p({label}) {percent(probability)}"
+def _title(item: Counterfactual, label: str, axis: Axis, probability: float, flip: str) -> str:
+    words = f"Edit at {axis.label(item.tau)}: p({label}) {percent(probability)}"
     words += f", the prediction flips to {flip}" if flip else ""
     return words + (f". Missed: {' '.join(item.missed)}" if item.missed else ", all gates passed")
 
@@ -143,6 +153,7 @@ def rows(
     chosen: frozenset[str] = frozenset(),
     verdicts: Mapping[str, str] | None = None,
     waiting: Sequence[Perturbation] = (),
+    axis: Axis = TAU,
 ) -> tuple[Row, ...]:
     """A row for every variation that has frames or is waiting for them; missing tau become empty frames."""
     by_caption: dict[str, dict[float, Counterfactual]] = {}
@@ -157,19 +168,25 @@ def rows(
     for caption, perturbation in first.items():
         done = by_caption.get(caption, {})
         shown = sorted({*done, *(taus if caption in expected else ())})
-        frames = tuple(_frame_at(tau, done.get(tau), study, chosen, verdicts or {}) for tau in shown)
+        frames = tuple(_frame_at(tau, done.get(tau), study, chosen, verdicts or {}, axis) for tau in shown)
         words = diff(perturbation.caption, perturbation.edited_caption)
         result.append(Row(perturbation=perturbation, words=words, frames=frames))
     return tuple(result)
 
 
 def _frame_at(
-    tau: float, item: Counterfactual | None, study: Study, chosen: frozenset[str], verdicts: Mapping[str, str]
+    tau: float,
+    item: Counterfactual | None,
+    study: Study,
+    chosen: frozenset[str],
+    verdicts: Mapping[str, str],
+    axis: Axis,
 ) -> Frame:
     if item is None:
-        return Frame(tau=tau, item=None, title=f"The edit at tau {tau:.2f} is being made")
+        title = f"The edit at {axis.label(tau)} is being made"
+        return Frame(tau=tau, strength=axis.short(tau), item=None, title=title)
     verdict = verdicts.get(item.key, "")
-    return frame(item, study.photo.label, study.control, chosen=item.key in chosen, verdict=verdict)
+    return frame(item, study.photo.label, study.control, axis, chosen=item.key in chosen, verdict=verdict)
 
 
 def _ranks(change: Shift) -> tuple[int, int]:
@@ -215,12 +232,13 @@ def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure
     return figure
 
 
-def tau_figure(row: Row, label: str, control: Prediction | None, selected: float | None) -> go.Figure:
-    """p(label) and directional similarity of one variation against tau; the selected tau is marked."""
+def tau_figure(row: Row, label: str, control: Prediction | None, selected: float | None, axis: Axis = TAU) -> go.Figure:
+    """p(label) and directional similarity of one variation against the editor's axis; the selected tau is marked."""
     done = [f for f in row.frames if f.item is not None]
+    values = [axis.value(f.tau) for f in done]
     figure = go.Figure()
     figure.add_scatter(
-        x=[f.tau for f in done],
+        x=values,
         y=[f.label_probability for f in done],
         name=f"p({_plain(label)})",
         mode="lines+markers",
@@ -228,7 +246,7 @@ def tau_figure(row: Row, label: str, control: Prediction | None, selected: float
         marker={"size": [11 if f.tau == selected else 6 for f in done]},
     )
     figure.add_scatter(
-        x=[f.tau for f in done],
+        x=values,
         y=[f.item.scores.directional_similarity for f in done if f.item is not None],
         name="direction",
         mode="lines+markers",
@@ -238,14 +256,14 @@ def tau_figure(row: Row, label: str, control: Prediction | None, selected: float
     if control is not None:
         level = control.probability(label)
         figure.add_scatter(
-            x=[f.tau for f in done],
+            x=values,
             y=[level] * len(done),
             name="control",
             mode="lines",
             line={"color": BEFORE, "width": 1, "dash": "dash"},
         )
     _plain_look(figure, height=210)
-    figure.update_xaxes(title={"text": "tau", "font": {"size": 12}}, tickvals=[f.tau for f in done], showgrid=False)
+    figure.update_xaxes(title={"text": axis.name, "font": {"size": 12}}, tickvals=values, showgrid=False)
     figure.update_yaxes(range=[min(0.0, *(f.item.scores.directional_similarity for f in done if f.item)) - 0.05, 1.05])
     return figure
 

@@ -1,4 +1,5 @@
-"""The command line: `python -m pipeline caption | perturb | classify | edit | stress | weakness | reinforce`.
+"""The command line: `python -m pipeline caption | perturb | classify | edit | stress | weakness | reinforce`, and
+`doctor | fetch` for what they run on.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -148,7 +149,7 @@ def edit(
     wish = Perturbation(caption=study.caption, edited_caption=words, factor="own", original=gone, edit=come)
     with _progress("denoising") as step:
         study = deque(workflow.edit(models, study, [wish], settings, step=step), maxlen=1).pop()
-    show(edit_rows(study, _write(study, out)), as_json)
+    show(edit_rows(study, _write(study, out), models.axis), as_json)
 
 
 @app.command()
@@ -233,6 +234,28 @@ def reinforce(
         made = reinforcement.reinforce(judge, items, splits, recipe, lambda done, total, _: step(done, total))
     reinforcement.save(made, judge, out)
     show(reinforcement_rows(made, out), as_json)
+
+
+@app.command()
+def doctor(profile: ProfileName = "tiny", device: Device = "", as_json: AsJson = False) -> None:
+    """Tell what a profile needs, what is here, and what will not work; status 1 when something will not."""
+    from pipeline.doctor import examine
+    from pipeline.profiles import load_profile
+
+    findings = list(examine(load_profile(profile), device))
+    show(({"what": one.what, "state": one.state, "detail": one.detail} for one in findings), as_json)
+    raise typer.Exit(int(any(one.hinders for one in findings)))
+
+
+@app.command()
+def fetch(profile: ProfileName, as_json: AsJson = False) -> None:
+    """Download the models of a profile that are not here; the same again goes on where it stopped."""
+    from pipeline.doctor import on_hub
+    from pipeline.hub import located
+    from pipeline.profiles import load_profile
+
+    models = on_hub(load_profile(profile))
+    show(({"role": role, "model": text, "folder": located(role, text)} for role, text in models), as_json)
 
 
 def _models(profile: str, device: str) -> Models:

@@ -10,18 +10,26 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
 
 from safetensors import SafetensorError
 
+from pipeline.devices import ROOM, Place, free_memory, place, release, weight_bytes
+from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
-from pipeline.types import Captioner, Classifier, Editor, Perturber, Profile, Scorer
+from pipeline.hub import located
+from pipeline.profiles import models_of
+from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Profile, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
 PERTURBERS = {"llama": "pipeline.perturbation:LlamaPerturber"}
-EDITORS = {"stable-diffusion": "pipeline.editing.prompt_to_prompt:StableDiffusionEditor"}
+EDITORS = {
+    "stable-diffusion": "pipeline.editing.prompt_to_prompt:StableDiffusionEditor",
+    "instruct-pix2pix": "pipeline.editing.instruction:InstructPix2PixEditor",
+}
 SCORERS = {"open_clip": "pipeline.scoring:OpenClipScorer"}
 CLASSIFIERS = {"timm": "pipeline.classification:TimmClassifier"}
 
@@ -43,11 +51,11 @@ logger = logging.getLogger(__name__)
 class LoadedModels:
     """All parts of one profile; implements `types.Models`. Safe to share between threads."""
 
-    def __init__(self, profile: Profile, device: str) -> None:
-        """Opens nothing yet; `load` chooses the device."""
+    def __init__(self, profile: Profile, where: Place) -> None:
+        """Opens nothing yet; `load` chooses the place."""
         self._profile = profile
-        self._device = device
-        self._parts: dict[tuple[str, str], object] = {}
+        self._place = where
+        self._parts: OrderedDict[tuple[str, str], object] = OrderedDict()  # the part used last is at the end
         # One lock for all: the model libraries switch global defaults while they load.
         self._lock = threading.RLock()
 
@@ -59,38 +67,46 @@ class LoadedModels:
     @property
     def device(self) -> str:
         """Where the parts run, such as "cpu" or "cuda"."""
-        return self._device
+        return self._place.device
 
     @property
     def dtype(self) -> str:
-        """The profile's, but "float32" on a CPU, where half precision is slow and partly missing."""
-        return "float32" if self._device == "cpu" else self._profile.dtype
+        """The precision of the large models there; `devices.place` gives the reason."""
+        return self._place.dtype
+
+    @property
+    def axis(self) -> Axis:
+        """What tau means to the profile's editor; opens nothing."""
+        return AXES[_family(self._profile, "editor")]
 
     @property
     def captioner(self) -> Captioner:
         """Raises `ModelError` when it cannot be opened, as all parts do."""
-        path = self._profile.captioner
-        return self._part("captioner", path, lambda make: make(path, device=self._device, dtype=self.dtype))
+        path, to = self._profile.captioner, {"device": self.device, "dtype": self.dtype}
+        return self._part("captioner", path, lambda make: make(located("captioner", path), **to))
 
     @property
     def perturber(self) -> Perturber:
         """The language model with its adapter, and the sentence encoder."""
-        path, adapter, sentences = self._profile.perturber, self._profile.perturber_adapter, self._profile.sentences
-        return self._part(
-            "perturber", path, lambda make: make(path, adapter, sentences, device=self._device, dtype=self.dtype)
-        )
+        profile, to = self._profile, {"device": self.device, "dtype": self.dtype}
+
+        def opened(make: Callable[..., Perturber]) -> Perturber:
+            adapter = located("perturber_adapter", profile.perturber_adapter)
+            return make(located("perturber", profile.perturber), adapter, located("sentences", profile.sentences), **to)
+
+        return self._part("perturber", profile.perturber, opened)
 
     @property
     def editor(self) -> Editor:
         """The diffusion model."""
-        path = self._profile.diffusion
-        return self._part("editor", path, lambda make: make(path, device=self._device, dtype=self.dtype))
+        path, to = self._profile.diffusion, {"device": self.device, "dtype": self.dtype}
+        return self._part("editor", path, lambda make: make(located("diffusion", path), **to))
 
     @property
     def scorer(self) -> Scorer:
         """CLIP."""
         path = self._profile.clip
-        return self._part("scorer", path, lambda make: make(path, device=self._device))
+        return self._part("scorer", path, lambda make: make(located("clip", path), device=self.device))
 
     def classifier(self, name: str = "") -> Classifier:
         """By name as in the profile, a folder written by `reinforce`, or "" for the profile's first.
@@ -106,14 +122,16 @@ class LoadedModels:
                     f"There is no classifier '{name}'; choose one of {known}, or the folder of a saved classifier."
                 )
             path = str(Path(name).resolve())
-        return self._part("classifier", path, lambda make: make(path, name=name, device=self._device))
+        to = {"name": name, "device": self.device}
+        return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
 
     def check(self) -> None:
         """Looks for every local folder that the profile names, without opening any model.
 
         Raises one `ModelError` that lists all that are missing.
         """
-        missing = [f"{role} ({path})" for role, path in _folders(self._profile) if not Path(path).is_dir()]
+        named = [(key, path) for _, key, path in models_of(self._profile) if Path(path).is_absolute()]
+        missing = [f"{key} ({path})" for key, path in named if not Path(path).is_dir()]
         if missing:
             raise ModelError(
                 f"The profile '{self._profile.name}' lacks {len(missing)} of its model folders: {', '.join(missing)}. "
@@ -129,26 +147,36 @@ class LoadedModels:
             logger.warning("not everything could be opened beforehand: %s", error)
 
     def _part(self, role: str, path: str, opened: Callable[[Callable[..., Part]], Part]) -> Part:
-        """The part of this role and path: from memory, or opened now and kept."""
+        """The part of this role and path: from memory, or opened now and kept as long as there is room."""
+        key = (role, path)
         with self._lock:
-            if (role, path) not in self._parts:
-                logger.info("opening the %s %s on %s", role, path, self._device)
+            if key not in self._parts:
                 _hide_progress_bars()
                 try:
-                    self._parts[role, path] = opened(cast("Callable[..., Part]", self._maker(role)))
+                    self._make_room(role, path)
+                    logger.info("opening the %s %s on %s in %s", role, path, self.device, self.dtype)
+                    self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role)))
                 except FOREIGN as error:
                     raise ModelError(
                         f"The {role} '{path}' of the profile '{self._profile.name}' could not be opened "
                         f"({type(error).__name__}: {_first_line(error)}); check that it is there, complete, "
                         "and of the family the profile names."
                     ) from error
-            return cast("Part", self._parts[role, path])
+            self._parts.move_to_end(key)
+            return cast("Part", self._parts[key])
+
+    def _make_room(self, role: str, path: str) -> None:
+        """Lets go of the parts used longest ago while the next one would not fit beside them."""
+        text = {"editor": "diffusion", "scorer": "clip"}.get(role, role)
+        needed = ROOM * weight_bytes(located(text, path).rpartition(":")[2], self.dtype)
+        while self._parts and free_memory(self.device) < needed:
+            (gone, _), _ = self._parts.popitem(last=False)
+            logger.info("letting go of the %s: %.1f GB are needed for the %s", gone, needed / 1e9, role)
+            release(self.device)
 
     def _maker(self, role: str) -> object:
         """`from_pretrained` of the class that the profile chose for this role."""
-        families = ROLES[role]
-        family = self._profile.families.get(role, next(iter(families)))
-        module, _, name = families[family].partition(":")
+        module, _, name = ROLES[role][_family(self._profile, role)].partition(":")
         return getattr(importlib.import_module(module), name).from_pretrained
 
 
@@ -161,7 +189,14 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
         if family not in ROLES.get(role, {}):
             known = "; ".join(f"{role}: {', '.join(families)}" for role, families in ROLES.items())
             raise ProfileError(f"The profile '{profile.name}' says {role} = '{family}' under families; use {known}.")
-    return LoadedModels(profile, _device(device))
+    where = place(device, profile.dtype)
+    logger.info("the models of %s run on %s in %s: %s", profile.name, where.device, where.dtype, where.reason)
+    return LoadedModels(profile, where)
+
+
+def _family(profile: Profile, role: str) -> str:
+    """What the profile chose for this role, or the role's first family."""
+    return profile.families.get(role, next(iter(ROLES[role])))
 
 
 def _hide_progress_bars() -> None:
@@ -169,29 +204,6 @@ def _hide_progress_bars() -> None:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if wanted.startswith("cuda") and not has_cuda:
-        raise InputError(f"The device '{wanted}' was asked for, but no CUDA device is here; use cpu.")
-    return wanted or ("cuda" if has_cuda else "cpu")
-
-
-def _folders(profile: Profile) -> list[tuple[str, str]]:
-    """(role, path) of everything in the profile that is a folder here and not a hub id."""
-    named = [
-        ("captioner", profile.captioner),
-        ("perturber", profile.perturber),
-        ("perturber_adapter", profile.perturber_adapter),
-        ("sentences", profile.sentences),
-        ("diffusion", profile.diffusion),
-        ("clip", profile.clip),
-        *((f"classifier {name}", path) for name, path in profile.classifiers.items()),
-    ]
-    return [(role, path) for role, path in named if Path(path).is_absolute()]
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -22,12 +22,21 @@ KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (float, int),
     "dict[str, str]": (dict,),
+    "dict[str, float]": (dict,),
     "tuple[str, ...]": (list,),
     "tuple[float, ...]": (list,),
     "Settings": (dict,),
 }
 DTYPES = ("float32", "float16", "bfloat16")
 PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip", "examples")
+
+
+def models_of(profile: Profile) -> tuple[tuple[str, str, str], ...]:
+    """(role, its key in `Profile.sizes`, what the profile says) of every model; those that are "" are left out."""
+    roles = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip")
+    single = [(role, role, str(getattr(profile, role))) for role in roles]
+    judges = [("classifier", f"classifier {name}", text) for name, text in profile.classifiers.items()]
+    return tuple(entry for entry in (*single, *judges) if entry[2])
 
 
 def known_profiles() -> tuple[str, ...]:
@@ -38,16 +47,25 @@ def known_profiles() -> tuple[str, ...]:
 def load_profile(name_or_path: str) -> Profile:
     """A shipped profile by its name, or any TOML file by its path.
 
-    Values that start with "./" or "../" are paths from the file's own folder; absolute ones and "~" are taken as they
-    are; all others are hub ids. Raises `ProfileError` for a missing or malformed file, naming the key at fault.
+    With `base = "NAME"` or a path, a file only says what it changes; its own classifiers come first. Values that start
+    with "./" or "../" are paths from the file's own folder; absolute ones and "~" are taken as they are; all others are
+    hub ids. Raises `ProfileError` for a missing or malformed file, naming the key at fault.
     """
+    return _load(name_or_path, ())
+
+
+def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
     path = _find(name_or_path)
+    if path in above:
+        raise ProfileError(f"The profile '{path}' is, by way of its `base`, its own base; name another one.")
     table = _read(path)
-    values = _checked(table, Profile, path, required=True)
+    named = table.pop("base", None)
+    base = None if named is None else _load(_resolved(str(named), path.parent), (*above, path))
+    values = _checked(table, Profile, path, required=base is None)
     values["name"] = table.get("name", path.stem)
-    settings = cast("dict[str, object]", table.get("settings", {}))
+    settings = _checked(cast("dict[str, object]", table.get("settings", {})), Settings, path)
     try:
-        values["settings"] = Settings(**_checked(settings, Settings, path))  # type: ignore[arg-type]
+        values["settings"] = replace(base.settings if base else Settings(), **settings)  # type: ignore[arg-type]
     except SettingsError as error:
         raise ProfileError(f"The profile '{path}' has a setting that cannot be used: {error}") from error
     for key in PATHS:
@@ -57,7 +75,11 @@ def load_profile(name_or_path: str) -> Profile:
         if key in values:
             entries = cast("dict[str, str]", values[key])
             values[key] = {name: _resolved(value, path.parent) for name, value in entries.items()}
-    profile = Profile(**values)  # type: ignore[arg-type]
+    if base:
+        for key in ("classifiers", "evaluation", "families", "sizes", "parameters"):
+            own = cast("dict[str, object]", values.get(key, {}))
+            values[key] = own | {name: one for name, one in getattr(base, key).items() if name not in own}
+    profile = replace(base, **values) if base else Profile(**values)  # type: ignore[arg-type]
     _check_values(profile, path)
     return profile
 
@@ -106,10 +128,9 @@ def _fits(value: object, kind: str) -> bool:
     if isinstance(value, bool) or not isinstance(value, KINDS[kind]):
         return False
     if isinstance(value, dict):
-        return kind == "Settings" or all(isinstance(entry, str) for entry in value.values())
+        return kind == "Settings" or all(_fits(one, kind.removeprefix("dict[str, ")[:-1]) for one in value.values())
     if isinstance(value, list):
-        wanted = KINDS[kind.removeprefix("tuple[").removesuffix(", ...]")]
-        return all(isinstance(entry, wanted) and not isinstance(entry, bool) for entry in value)
+        return all(_fits(one, kind.removeprefix("tuple[").removesuffix(", ...]")) for one in value)
     return True
 
 
@@ -118,6 +139,10 @@ def _is_required(entry: Field[object]) -> bool:
 
 
 def _resolved(value: str, folder: Path) -> str:
+    """The value with its paths made absolute; "architecture + weights + labels" piece by piece."""
+    if " + " in value:
+        return " + ".join(_resolved(piece.strip(), folder) for piece in value.split(" + "))
+    value = value.removeprefix("local-dir:")
     if value.startswith(("./", "../")):
         return str((folder / value).resolve())
     return str(Path(value).expanduser()) if value.startswith("~") else value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.types import Perturbation, Prediction, Reinforcement, Study
+from pipeline.types import Axis, Perturbation, Prediction, Reinforcement, Study
 
 if TYPE_CHECKING:
     from pipeline.weakness import Weakness
@@ -43,19 +43,22 @@ def top5(prediction: Prediction) -> list[Row]:
     return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
 
 
-def edit_rows(study: Study, files: Mapping[str, Path]) -> Iterator[Row]:
-    """The reconstruction, then every tau; `files` names the picture of each by its key, the reconstruction's by ""."""
+def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[Row]:
+    """The reconstruction, then every strength, under the name that the editor's axis gives it.
+
+    `files` names the picture of each by its key, the reconstruction's by "".
+    """
     from pipeline.classification import is_prediction_flip
     from pipeline.workflow import chosen
 
     if study.control is None:
         return
     flip = is_prediction_flip(study.photo.prediction, study.control)
-    yield {"tau": None, "file": str(files[""]), "kind": "reconstruction", "top5": top5(study.control), "flip": flip}
+    yield {axis.name: None, "file": str(files[""]), "kind": "reconstruction", "top5": top5(study.control), "flip": flip}
     best = {one.key for one in chosen(study)}
     for one in sorted(study.counterfactuals, key=lambda one: one.tau):
         yield {
-            "tau": one.tau,
+            axis.name: axis.value(one.tau),
             "file": str(files[one.key]),
             "kind": "counterfactual",
             "scores": asdict(one.scores),

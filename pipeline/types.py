@@ -52,7 +52,7 @@ class Inversion:
     """A picture as the start of a denoising trajectory that leads back to it."""
 
     caption: str
-    method: str  # "pnp", "null-text" or "negative-prompt"
+    method: str  # "pnp", "null-text" or "negative-prompt"; "latent" where an editor needs no inversion
     trajectory: torch.Tensor  # (steps + 1, C, h, w): latents from noise (first) to the picture (last)
     uncond_embeddings: torch.Tensor | None  # (steps, 1, tokens, width), one per step; None: those of the empty caption
     reconstruction: Image  # the control: what inversion alone makes of the picture
@@ -67,6 +67,29 @@ class Edit:
     index: int  # which of the edited captions that were asked for
     tau: float
     image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """What tau means to an editor: 0 is its boldest edit, 1 its most careful one."""
+
+    name: str
+    symbol: str
+    help: str
+    low: float = 0.0  # the editor's own value at tau 0
+    high: float = 1.0  # and at tau 1
+
+    def value(self, tau: float) -> float:
+        """The editor's own value for a tau in 0..1."""
+        return self.low + tau * (self.high - self.low)
+
+    def label(self, tau: float) -> str:
+        """Such as "tau 0.40"."""
+        return f"{self.name} {self.value(tau):.2f}"
+
+    def short(self, tau: float) -> str:
+        """Such as "τ 0.40"."""
+        return f"{self.symbol} {self.value(tau):.2f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +269,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Which models, at which size. Each model is a hub id or a local folder."""
+    """Which models, at which size. Each model is a hub id such as "owner/name@commit", or a local folder."""
 
     name: str
     description: str
@@ -256,10 +279,13 @@ class Profile:
     sentences: str
     diffusion: str
     clip: str
-    classifiers: dict[str, str]  # name shown -> timm name or local folder; the first is the default
+    classifiers: dict[str, str]  # name shown -> any of `classifiers.KINDS`; the first is the default
     image_size: int  # pixels, width and height of the pictures the editor works on
     dtype: str = "float32"
     licence: str = ""
+    sizes: dict[str, float] = field(default_factory=dict)  # GB to fetch, by role as in `models_of`
+    parameters: dict[str, float] = field(default_factory=dict)  # billions, by role; they give the memory
+    seconds: str = ""  # how long one photo takes, in words
     examples: str = ""  # ImageFolder with pictures to click first
     evaluation: dict[str, str] = field(default_factory=dict)  # split name ("original", "ood") -> ImageFolder
     min_round_trip: float = 0.0  # dB: below it a picture lies outside what the autoencoder knows; 0 switches it off
@@ -345,6 +371,11 @@ class Models(Protocol):
 
     @property
     def profile(self) -> Profile: ...
+    @property
+    def axis(self) -> Axis:
+        """What tau means to the profile's editor; known without opening it."""
+        ...
+
     @property
     def captioner(self) -> Captioner: ...
     @property

@@ -16,8 +16,10 @@ import numpy as np
 import PIL.Image
 from PIL.Image import Image
 
+from pipeline.editing.axes import TAU
 from pipeline.errors import EditingError, InputError, PerturbationError
 from pipeline.types import (
+    Axis,
     Edit,
     Factor,
     Inversion,
@@ -241,6 +243,7 @@ class SeamModels:
     """All of the above as one profile."""
 
     profile: Profile = PROFILE
+    axis: Axis = TAU
     captioner: ColourCaptioner = field(default_factory=ColourCaptioner)
     perturber: WordPerturber = field(default_factory=WordPerturber)
     editor: BlendEditor = field(default_factory=BlendEditor)

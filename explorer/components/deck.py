@@ -104,7 +104,7 @@ def _chips(card: Card) -> Html:
     drop = "fall" if frame.change <= -0.005 else "rise" if frame.change >= 0.005 else ""
     parts = [
         tag("span", card.item.perturbation.factor, class_="factor"),
-        tag("span", f"τ {card.item.tau:.2f}", class_="chip"),
+        tag("span", card.frame.strength, class_="chip"),
         tag("span", f"p({card.photo.label}) {points(frame.change)}", class_=f"chip {drop}"),
     ]
     if frame.flip:

@@ -63,8 +63,8 @@ def empty() -> Html:
     """What to do when there are no frames yet."""
     return tag(
         "p",
-        "No edits yet. Accept at least one variation and press “Make the edits”: a frame appears here for every tau, "
-        "from the boldest edit (small tau) to the most careful one (large tau).",
+        "No edits yet. Accept at least one variation and press “Make the edits”: a frame appears here for every "
+        "strength, from the boldest edit to the most careful one.",
         class_="empty",
     )
 
@@ -129,7 +129,7 @@ def _frame(frame: Frame, selected: str) -> Html:
         return tag(
             "div",
             tag("div", class_="ghost"),
-            tag("span", tag("b", f"τ {frame.tau:.2f}"), class_="tau"),
+            tag("span", tag("b", frame.strength), class_="tau"),
             class_="frame pending",
             role="listitem",
             aria_label=frame.title,
@@ -173,7 +173,7 @@ def _figures(frame: Frame, item: Counterfactual) -> tuple[Html, ...]:
     lines = [
         tag(
             "span",
-            tag("b", f"τ {frame.tau:.2f}"),
+            tag("b", frame.strength),
             tag("span", f"dir {item.scores.directional_similarity:.2f}", title="CLIP directional similarity"),
             class_="tau",
         ),

@@ -12,6 +12,7 @@ from explorer.components.compare import compare_markup
 from explorer.components.markup import Html, join, picture_url, tag
 from explorer.components.tau_strip import sentence, strip_markup
 from explorer.components.variations import variations_markup
+from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Scores, Study
 
 LABELS = ("sled", "ball", "kite", "drum", "tent", "boat")
@@ -167,3 +168,13 @@ def test_nothing_is_rounded_to_certainty(value: float, shown: str) -> None:
 def test_changes_have_signs() -> None:
     shown = [views.points(change).replace(views.THIN, " ") for change in (-0.123, 0.0, 0.004, 0.5)]
     assert shown == ["−12 pt", "±0 pt", "±0 pt", "+50 pt"]
+
+
+def test_an_editor_names_its_own_axis() -> None:
+    item = counterfactual(0.4, prediction(0.2, 0.7))
+    frame = views.frame(item, "sled", prediction(0.8), IMAGE_GUIDANCE)
+    assert frame.strength == "s_I 1.40"
+    assert frame.title.startswith("Edit at image guidance 1.40: ")
+    (row,) = views.rows(study(item), (0.4, 0.6), waiting=(perturbation(),), axis=IMAGE_GUIDANCE)
+    assert [one.title for one in row.frames][1] == "The edit at image guidance 1.60 is being made"
+    assert views.tau_figure(row, "sled", None, 0.4, IMAGE_GUIDANCE).layout.xaxis.title.text == "image guidance"

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline import models as loading
 from pipeline.__main__ import app
+from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.images import encode, open_image
 from pipeline.rows import _cell
 from pipeline.store import Store
@@ -103,6 +104,14 @@ def test_edit(models: SeamModels, red: Path, tmp_path: Path) -> None:
     assert sum(bool(row["chosen"]) for row in found) == 1
     reconstruction = open_image(tmp_path / "out" / "reconstruction.png")
     assert encode(reconstruction) == encode(picture("red").point(lambda value: value * 31 // 32))
+
+
+def test_edit_tells_the_strength_by_the_name_of_the_editors_axis(models: SeamModels, red: Path, tmp_path: Path) -> None:
+    models.axis = IMAGE_GUIDANCE
+    wish = ["--edited-caption", "a red plane on yellow", "--tau", 0.4]
+    _, row = rows("edit", red, *wish, "--out", tmp_path / "out")
+    assert row["image guidance"] == pytest.approx(1.4)
+    assert "tau" not in row
 
 
 def test_stress_goes_on_and_reports_what_was_left_out(models: SeamModels, run: Path, tmp_path: Path) -> None:

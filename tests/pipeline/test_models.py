@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -107,6 +108,22 @@ def test_two_threads_open_a_part_once(profile: Profile) -> None:
         thread.join()
     assert len(found) == 4
     assert all(part is found[0] for part in found)
+
+
+def test_parts_give_way_when_memory_is_short(
+    profile: Profile, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(saved, tmp_path / "second")
+    models = load(profile, "cpu")
+    first = models.classifier("first")
+    assert models.classifier("first") is first
+    models.classifier("second")
+    assert models.classifier("first") is first, "there was room for both"
+    monkeypatch.setattr("pipeline.models.free_memory", lambda device: 1)
+    shutil.copytree(saved, tmp_path / "third")
+    other = models.classifier(str(tmp_path / "third"))
+    assert models.classifier(str(tmp_path / "third")) is other
+    assert models.classifier("first") is not first
 
 
 def test_half_precision_is_kept_for_the_gpu(profile: Profile) -> None:

@@ -123,3 +123,18 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ProfileError, match="could not be read"):
         load_profile(str(tmp_path / "mine.toml"))
+
+
+def test_a_profile_may_build_on_another_and_its_own_classifiers_come_first(tmp_path: Path) -> None:
+    text = 'base = "tiny"\n[classifiers]\nmine = "local-dir:./mine"\nown = "resnet18 + ./w.safetensors + labels.txt"\n'
+    mine, tiny = load_profile(written(tmp_path, text + "[settings]\ntaus = [0.5]\n")), load_profile("tiny")
+    assert mine.name == "mine"
+    assert mine.captioner == tiny.captioner
+    assert list(mine.classifiers) == ["mine", "own", *tiny.classifiers]
+    assert mine.classifiers["mine"] == str(tmp_path / "mine")
+    assert mine.classifiers["own"] == f"resnet18 + {tmp_path / 'w.safetensors'} + labels.txt"
+    assert (mine.settings.taus, mine.settings.guidance_scale) == ((0.5,), tiny.settings.guidance_scale)
+    with pytest.raises(ProfileError, match="its own base"):
+        load_profile(written(tmp_path, 'base = "./mine.toml"\n'))
+    with pytest.raises(ProfileError, match="no profile 'nowhere'"):
+        load_profile(written(tmp_path, 'base = "nowhere"\n'))

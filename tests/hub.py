@@ -1,0 +1,108 @@
+"""A hub on this computer: what huggingface_hub asks a server for, answered from folders.
+
+`python -m tests.hub FOLDER` serves FOLDER/owner/name and prints its address. Names decide what goes wrong: "gated" is
+gated unless the token is "good", "slow" breaks off the first large download in the middle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "a" * 40
+BROKEN_OFF: set[str] = set()
+
+
+class Hub(BaseHTTPRequestHandler):
+    """One request."""
+
+    root: Path
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, *, body: bool) -> None:
+        path = self.path.partition("?")[0]
+        api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(/.*)?)?", path)
+        file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        repo, revision = (api[1], api[3] or "main") if api else (file[1], file[2]) if file else ("", "")
+        if not (self.root / repo).is_dir() or not repo:
+            self.refuse(404 if repo else 400, "RepoNotFound")
+        elif repo.endswith("/gated") and self.headers.get("Authorization") != "Bearer good":
+            self.refuse(401, "GatedRepo")
+        elif revision not in ("main", COMMIT):
+            self.refuse(404, "RevisionNotFound")
+        elif api:
+            self.list(self.root / repo, repo, is_tree=api[2] == "tree")
+        elif file:
+            self.send(self.root / repo / file[3], body=body)
+
+    def list(self, folder: Path, repo: str, *, is_tree: bool) -> None:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        entries = [
+            {
+                "type": "file",
+                "path": path.relative_to(folder).as_posix(),
+                "size": path.stat().st_size,
+                "oid": digest(path),
+            }
+            for path in files
+        ]
+        siblings = [{"rfilename": entry["path"]} for entry in entries]
+        text = json.dumps(entries if is_tree else {"id": repo, "sha": COMMIT, "siblings": siblings, "tags": []})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def send(self, path: Path, *, body: bool) -> None:
+        if not path.is_file():
+            return self.refuse(404, "EntryNotFound")
+        content = path.read_bytes()
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        sys.stdout.write(f"{self.command} {path.name} from {start}\n")
+        sys.stdout.flush()
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{digest(path)}"')
+        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if not body:
+            return None
+        if path.parent.name == "slow" and len(content) > 2**20 and path.name not in BROKEN_OFF:
+            BROKEN_OFF.add(path.name)
+            content = content[: start + len(content) // 2]
+        self.wfile.write(content[start:])
+        return None
+
+    def refuse(self, status: int, code: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def digest(path: Path) -> str:
+    """What git calls the file."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+if __name__ == "__main__":
+    Hub.root = Path(sys.argv[1])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()

@@ -19,8 +19,11 @@ from typer.core import TyperGroup
 
 from pipeline.errors import CaptionError, DataError, LabelError, PipelineError, SettingsError, StoreError
 from pipeline.rows import (
+    confirmation_row,
     edit_rows,
+    failure_row,
     image_row,
+    insight_row,
     perturbation_row,
     reinforcement_rows,
     show,
@@ -185,17 +188,42 @@ def stress(
 
 
 @app.command()
-def weakness(run: Run, classifier: Classifier = "", as_json: AsJson = False) -> None:
+def weakness(
+    run: Run,
+    *,
+    classifier: Classifier = "",
+    by: Annotated[
+        str, typer.Option(help="class, tau, words (alike edits together) or item (failure points).")
+    ] = "class",
+    confirm: Annotated[str, typer.Option(help="A second classifier, to confirm the flips.")] = "",
+    profile: ProfileName = "tiny",
+    device: Device = "",
+    as_json: AsJson = False,
+) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
+    from pipeline import weakness as tables
+    from pipeline.insights import insights
     from pipeline.store import Store
-    from pipeline.weakness import weakness as table
+    from pipeline.workflow import judged_by
 
+    if by not in ("class", "tau", "words", "item"):
+        raise SettingsError(f"--by is '{by}'; use class, tau, words or item.")
     store = Store.existing(run)
-    studies = (store.load_study(summary.key, classifier) for summary in store.studies())
-    rows = table(study for study in studies if study is not None)
-    if not rows:
+    loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
+    studies = [study for study in loaded if study is not None and study.counterfactuals]
+    if not studies:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
-    show((weakness_row(row) if as_json else weakness_cells(row) for row in rows), as_json)
+    if confirm:
+        second = _models(profile, device).classifier(confirm)
+        share = tables.confirmation(studies, [judged_by(study, second) for study in studies])
+        show([confirmation_row(second.name, share)], as_json)
+    elif by == "words":
+        show(map(insight_row, insights(studies, _models(profile, device).perturber.embed)), as_json)
+    elif by == "item":
+        show(map(failure_row, tables.failure_points(studies)), as_json)
+    else:
+        rows = tables.weakness(studies) if by == "class" else tables.weakness_by_tau(studies)
+        show((weakness_row(row) if as_json else weakness_cells(row) for row in rows), as_json)
 
 
 @app.command()

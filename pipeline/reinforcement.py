@@ -23,8 +23,8 @@ from torch.nn.functional import cross_entropy, linear
 from pipeline.cards import card, metrics
 from pipeline.curation import refuse_used, split_by_photo
 from pipeline.errors import DataError, LabelError, ModelError, SettingsError, StoreError
+from pipeline.intervals import mcnemar, wilson
 from pipeline.types import Classifier, Proportion, Reinforcement
-from pipeline.weakness import mcnemar, wilson
 
 ALPHAS = tuple(step / 10 for step in range(11))
 FRACTIONS = (0.6, 0.2, 0.2)  # of the photos: training, validation, held-out

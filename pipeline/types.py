@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import LabelError, SettingsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 Step = Callable[[int, int], None]
@@ -285,6 +287,10 @@ class Perturber(Protocol):
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
         """A written perturbation with its word diff and gates judged; used for the analyst's own words."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the sentence encoder."""
         ...
 
 

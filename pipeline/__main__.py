@@ -32,10 +32,13 @@ from pipeline.rows import (
     weakness_cells,
     weakness_row,
 )
-from pipeline.types import Models, Perturbation, Settings, Step, Study
+from pipeline.types import Counterfactual, Models, Perturbation, Photo, Settings, Step, Study
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from pipeline.lessons import Item
+    from pipeline.store import Store
 
 
 class Sentences(TyperGroup):
@@ -238,6 +241,9 @@ def reinforce(
         typer.Option(metavar="NAME=FOLDER", help="Pictures to evaluate on; repeat. The profile's when not given."),
     ] = None,
     chosen_set: Annotated[str, typer.Option("--set", help="A frozen set; all kept counterfactuals else.")] = "",
+    method: Annotated[str, typer.Option(help="counterfactual, fine-tuning, afr, dfr, standard or reconstruction.")] = (
+        "counterfactual"
+    ),
     seed: Annotated[int, typer.Option(help="Of the split by photo and of the training.")] = 0,
     profile: ProfileName = "tiny",
     device: Device = "",
@@ -245,21 +251,22 @@ def reinforce(
 ) -> None:
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
     from pipeline import reinforcement
-    from pipeline.curation import refuse_used, selection
+    from pipeline.curation import refuse_used, selection, source_of
     from pipeline.store import Store
 
     store = Store.existing(run)
     share = _alpha(alpha)
     refuse_used(out)
     models = _models(profile, device)
-    recipe = reinforcement.Recipe(alpha=share, seed=seed, learning_rate=models.profile.settings.learning_rate)
+    rate = models.profile.settings.learning_rate
+    recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate)
     pairs = selection(store, chosen_set)
-    items = [reinforcement.Item(photo.label, photo.image, one.image, photo.key) for photo, one in pairs]
+    items = [_item(store, photo, one) for photo, one in pairs]
     splits = _splits(models, evaluate)
     judge = models.classifier(classifier or (pairs[0][0].classifier if pairs else ""))
     with _progress("training") as step:
-        made = reinforcement.reinforce(judge, items, splits, recipe, lambda done, total, _: step(done, total))
-    reinforcement.save(made, judge, out)
+        made = reinforcement.reinforce(judge, items, splits, recipe, lambda at: step(at.number, at.of))
+    reinforcement.save(replace(made, source=source_of(store, chosen_set)), judge, out)
     show(reinforcement_rows(made, out), as_json)
 
 
@@ -282,6 +289,15 @@ def _open(paths: Sequence[Path], models: Models) -> list[Image]:
     from pipeline.images import fit, open_image
 
     return [fit(open_image(path), models.profile.image_size) for path in paths]
+
+
+def _item(store: Store, photo: Photo, one: Counterfactual) -> Item:
+    """With the reconstruction, which some recipes take in the counterfactual's place."""
+    from pipeline.lessons import Item
+
+    study = store.load_study(photo.key, photo.classifier)
+    control = study.reconstruction if study is not None else None
+    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control)
 
 
 def _alpha(text: str) -> float | None:

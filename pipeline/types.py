@@ -189,6 +189,11 @@ class Reinforcement:
     losses: tuple[float, ...]  # validation loss: of theta_0 first, then after each epoch
     by_class: dict[str, tuple[Proportion, Proportion]] = field(default_factory=dict)  # label -> Acc@1 before, after
     p_values: dict[str, float] = field(default_factory=dict)  # split -> exact McNemar p of before against after
+    accuracies: tuple[float, ...] = ()  # Acc@1 on validation, in the order of `losses`
+    method: str = "counterfactual"  # one of `heads.METHODS`
+    seed: int = 0  # of the split by photo and of the training
+    stopped: bool = False  # the training was cancelled and the best head until then kept
+    source: str = ""  # what was learnt from: a set and its version, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The command line: `python -m pipeline caption | perturb | classify | edit | stress | weakness | reinforce`.
+"""The command line: caption | perturb | classify | edit | stress | weakness | reinforce | reproduce.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pipeline.lessons import Item
+    from pipeline.models import LoadedModels
     from pipeline.store import Store
 
 
@@ -270,7 +271,45 @@ def reinforce(
     show(reinforcement_rows(made, out), as_json)
 
 
-def _models(profile: str, device: str) -> Models:
+@app.command()
+def reproduce(
+    *,
+    out: Annotated[Path, typer.Option(help="The study's folder; the same command again goes on where it stopped.")],
+    small: Annotated[bool, typer.Option("--small", help="A tenth of the size, to see that it works.")] = False,
+    photos: Annotated[int | None, typer.Option(min=12, help="Photos to edit and learn from.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Splits and trainings.")] = None,
+    tau: Taus = None,
+    profile: ProfileName = "tiny",
+    device: Device = "",
+) -> None:
+    """Make the paper's two tables in the miniature world, with intervals, and write a report."""
+    import json
+    import logging
+    import shlex
+    import sys
+    from dataclasses import asdict
+
+    from pipeline.report import html, markdown
+    from pipeline.tiny import reproduce as study
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("pipeline.tiny").setLevel(logging.INFO)
+    wished = {"photos": photos, "seeds": seeds, "taus": tuple(tau) if tau else None}
+    plan = replace(study.SMALL if small else study.Plan(), **{name: one for name, one in wished.items() if one})  # type: ignore[arg-type]
+    command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
+    with _progress("working") as step:
+        results = study.reproduce(_models(profile, device), out, plan, command, step)
+    files = {
+        "report.md": markdown(results),
+        "report.html": html(results),
+        "results.json": json.dumps(asdict(results), indent=1),
+    }
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    typer.echo(markdown(results))
+
+
+def _models(profile: str, device: str) -> LoadedModels:
     from pipeline.models import load
     from pipeline.profiles import load_profile
 

@@ -212,19 +212,25 @@ def split_items(
     return found
 
 
-def _splits(
-    classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
-) -> dict[str, Pictures]:
-    """Everything to measure on, by name: nothing of it has been seen in training or validation."""
+def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> None:
+    """Raises `DataError` when a picture of the evaluation is one that is learnt from."""
     known = {pixels(image) for item in seen for image in (item.photo, item.counterfactual)}
     for name, pictures in evaluation.items():
-        refuse_unknown(classifier, {label for _, label in pictures})
         leaks = sum(pixels(image) in known for image, _ in pictures)
         if leaks:
             raise DataError(
                 f"{leaks} of {len(pictures)} pictures of '{name}' are trained on too, so its figures would flatter; "
                 "evaluate on others."
             )
+
+
+def _splits(
+    classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
+) -> dict[str, Pictures]:
+    """Everything to measure on, by name: nothing of it has been seen in training or validation."""
+    for pictures in evaluation.values():
+        refuse_unknown(classifier, {label for _, label in pictures})
+    refuse_leaks(seen, evaluation)
     photos = {item.photo_key: (item.photo, item.label) for item in held_out}
     own: tuple[Pictures, ...] = (list(photos.values()), [(item.counterfactual, item.label) for item in held_out])
     found = {name: pictures for name, pictures in (*evaluation.items(), *zip(HELD_OUT, own, strict=True)) if pictures}

@@ -25,7 +25,7 @@ from explorer.wiring import reads
 from pipeline.curation import load_folder, selection
 from pipeline.errors import DataError
 from pipeline.images import fit, open_image
-from pipeline.reinforcement import Item, Recipe, at_alpha, save
+from pipeline.reinforcement import Epoch, Item, Recipe, at_alpha, save
 from pipeline.reinforcement import reinforce as train
 from pipeline.types import Models
 
@@ -132,9 +132,9 @@ def begin(desk: Desk, set_name: str, classifier: str, recipe: Recipe) -> Job:
 def _train(desk: Desk, models: Models, job: Job, order: Order) -> None:
     """The job's work: features, training, evaluation, and the model on the disk."""
 
-    def progress(epoch: int, epochs: int, loss: float) -> None:
-        job.step(epoch, epochs)
-        job.losses.append(loss)
+    def progress(epoch: Epoch) -> None:
+        job.losses.append(epoch.loss)
+        job.step(epoch.number, epoch.of)
 
     classifier = models.classifier(order.classifier)
     result = train(classifier, order.items, evaluation(models), order.recipe, progress)
@@ -180,7 +180,7 @@ def status_markup(job: Job | None) -> Html:
 
 
 def cancel(desk: Desk, name: str) -> object:
-    """Stops the job at its next epoch; the poll says so."""
+    """Stops the job at its next epoch, keeping the best head until then; the poll says so."""
     job = desk.jobs.get(name)
     if job is None or job.state != "running":
         return said("Nothing is running.")

@@ -1,5 +1,5 @@
-"""The command line: `python -m pipeline caption | perturb | classify | edit | stress | weakness | reinforce`, and
-`doctor | fetch` for what they run on.
+"""The command line: `python -m pipeline caption | perturb | classify | edit | stress | weakness | reinforce |
+reproduce`, and `doctor | fetch` for what they run on.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -20,8 +20,11 @@ from typer.core import TyperGroup
 
 from pipeline.errors import CaptionError, DataError, LabelError, PipelineError, SettingsError, StoreError
 from pipeline.rows import (
+    confirmation_row,
     edit_rows,
+    failure_row,
     image_row,
+    insight_row,
     perturbation_row,
     reinforcement_rows,
     show,
@@ -30,10 +33,14 @@ from pipeline.rows import (
     weakness_cells,
     weakness_row,
 )
-from pipeline.types import Models, Perturbation, Settings, Step, Study
+from pipeline.types import Counterfactual, Models, Perturbation, Photo, Settings, Step, Study
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from pipeline.lessons import Item
+    from pipeline.models import LoadedModels
+    from pipeline.store import Store
 
 
 class Sentences(TyperGroup):
@@ -186,17 +193,42 @@ def stress(
 
 
 @app.command()
-def weakness(run: Run, classifier: Classifier = "", as_json: AsJson = False) -> None:
+def weakness(
+    run: Run,
+    *,
+    classifier: Classifier = "",
+    by: Annotated[
+        str, typer.Option(help="class, tau, words (alike edits together) or item (failure points).")
+    ] = "class",
+    confirm: Annotated[str, typer.Option(help="A second classifier, to confirm the flips.")] = "",
+    profile: ProfileName = "tiny",
+    device: Device = "",
+    as_json: AsJson = False,
+) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
+    from pipeline import weakness as tables
+    from pipeline.insights import insights
     from pipeline.store import Store
-    from pipeline.weakness import weakness as table
+    from pipeline.workflow import judged_by
 
+    if by not in ("class", "tau", "words", "item"):
+        raise SettingsError(f"--by is '{by}'; use class, tau, words or item.")
     store = Store.existing(run)
-    studies = (store.load_study(summary.key, classifier) for summary in store.studies())
-    rows = table(study for study in studies if study is not None)
-    if not rows:
+    loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
+    studies = [study for study in loaded if study is not None and study.counterfactuals]
+    if not studies:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
-    show((weakness_row(row) if as_json else weakness_cells(row) for row in rows), as_json)
+    if confirm:
+        second = _models(profile, device).classifier(confirm)
+        share = tables.confirmation(studies, [judged_by(study, second) for study in studies])
+        show([confirmation_row(second.name, share)], as_json)
+    elif by == "words":
+        show(map(insight_row, insights(studies, _models(profile, device).perturber.embed)), as_json)
+    elif by == "item":
+        show(map(failure_row, tables.failure_points(studies)), as_json)
+    else:
+        rows = tables.weakness(studies) if by == "class" else tables.weakness_by_tau(studies)
+        show((weakness_row(row) if as_json else weakness_cells(row) for row in rows), as_json)
 
 
 @app.command()
@@ -211,6 +243,9 @@ def reinforce(
         typer.Option(metavar="NAME=FOLDER", help="Pictures to evaluate on; repeat. The profile's when not given."),
     ] = None,
     chosen_set: Annotated[str, typer.Option("--set", help="A frozen set; all kept counterfactuals else.")] = "",
+    method: Annotated[str, typer.Option(help="counterfactual, fine-tuning, afr, dfr, standard or reconstruction.")] = (
+        "counterfactual"
+    ),
     seed: Annotated[int, typer.Option(help="Of the split by photo and of the training.")] = 0,
     profile: ProfileName = "tiny",
     device: Device = "",
@@ -218,21 +253,22 @@ def reinforce(
 ) -> None:
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
     from pipeline import reinforcement
-    from pipeline.curation import refuse_used, selection
+    from pipeline.curation import refuse_used, selection, source_of
     from pipeline.store import Store
 
     store = Store.existing(run)
     share = _alpha(alpha)
     refuse_used(out)
     models = _models(profile, device)
-    recipe = reinforcement.Recipe(alpha=share, seed=seed, learning_rate=models.profile.settings.learning_rate)
+    rate = models.profile.settings.learning_rate
+    recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate)
     pairs = selection(store, chosen_set)
-    items = [reinforcement.Item(photo.label, photo.image, one.image, photo.key) for photo, one in pairs]
+    items = [_item(store, photo, one) for photo, one in pairs]
     splits = _splits(models, evaluate)
     judge = models.classifier(classifier or (pairs[0][0].classifier if pairs else ""))
     with _progress("training") as step:
-        made = reinforcement.reinforce(judge, items, splits, recipe, lambda done, total, _: step(done, total))
-    reinforcement.save(made, judge, out)
+        made = reinforcement.reinforce(judge, items, splits, recipe, lambda at: step(at.number, at.of))
+    reinforcement.save(replace(made, source=source_of(store, chosen_set)), judge, out)
     show(reinforcement_rows(made, out), as_json)
 
 
@@ -258,7 +294,45 @@ def fetch(profile: ProfileName, as_json: AsJson = False) -> None:
     show(({"role": role, "model": text, "folder": located(role, text)} for role, text in models), as_json)
 
 
-def _models(profile: str, device: str) -> Models:
+@app.command()
+def reproduce(
+    *,
+    out: Annotated[Path, typer.Option(help="The study's folder; the same command again goes on where it stopped.")],
+    small: Annotated[bool, typer.Option("--small", help="A tenth of the size, to see that it works.")] = False,
+    photos: Annotated[int | None, typer.Option(min=12, help="Photos to edit and learn from.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Splits and trainings.")] = None,
+    tau: Taus = None,
+    profile: ProfileName = "tiny",
+    device: Device = "",
+) -> None:
+    """Make the paper's two tables in the miniature world, with intervals, and write a report."""
+    import json
+    import logging
+    import shlex
+    import sys
+    from dataclasses import asdict
+
+    from pipeline.report import html, markdown
+    from pipeline.tiny import reproduce as study
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("pipeline.tiny").setLevel(logging.INFO)
+    wished = {"photos": photos, "seeds": seeds, "taus": tuple(tau) if tau else None}
+    plan = replace(study.SMALL if small else study.Plan(), **{name: one for name, one in wished.items() if one})  # type: ignore[arg-type]
+    command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
+    with _progress("working") as step:
+        results = study.reproduce(_models(profile, device), out, plan, command, step)
+    files = {
+        "report.md": markdown(results),
+        "report.html": html(results),
+        "results.json": json.dumps(asdict(results), indent=1),
+    }
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    typer.echo(markdown(results))
+
+
+def _models(profile: str, device: str) -> LoadedModels:
     from pipeline.models import load
     from pipeline.profiles import load_profile
 
@@ -277,6 +351,15 @@ def _open(paths: Sequence[Path], models: Models) -> list[Image]:
     from pipeline.images import fit, open_image
 
     return [fit(open_image(path), models.profile.image_size) for path in paths]
+
+
+def _item(store: Store, photo: Photo, one: Counterfactual) -> Item:
+    """With the reconstruction, which some recipes take in the counterfactual's place."""
+    from pipeline.lessons import Item
+
+    study = store.load_study(photo.key, photo.classifier)
+    control = study.reconstruction if study is not None else None
+    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control)
 
 
 def _alpha(text: str) -> float | None:

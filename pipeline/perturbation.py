@@ -19,7 +19,9 @@ from pipeline.errors import CaptionError, ModelError, PerturbationError
 from pipeline.types import Factor, Perturbation, Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedTokenizerBase
 
@@ -125,6 +127,10 @@ class LlamaPerturber:
             rejected_by=tuple(self._objections(caption, edited_caption, original, label, settings)),
         )
 
+    def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the sentence encoder. Raises `ModelError` when they are not numbers."""
+        return self._embed(list(texts)).cpu().numpy()
+
     def _objections(
         self, caption: str, edited_caption: str, original: str, label: str, settings: Settings
     ) -> Iterator[str]:
@@ -154,7 +160,7 @@ class LlamaPerturber:
         ).float()
         if not vectors.isfinite().all():
             raise ModelError(
-                f"The sentence encoder gave values that are not numbers for '{texts[1]}', so its gates cannot be "
+                f"The sentence encoder gave values that are not numbers for '{texts[-1]}', so its gates cannot be "
                 "judged; check the weights of the profile's `sentences`."
             )
         return vectors

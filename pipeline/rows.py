@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.types import Axis, Perturbation, Prediction, Reinforcement, Study
+from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforcement, Study
 
 if TYPE_CHECKING:
-    from pipeline.weakness import Weakness
+    from pipeline.insights import Insight
+    from pipeline.weakness import FailurePoint, Weakness
 
 Row = dict[str, object]
 WIDTH = 160  # characters of a table that goes to a file or another program
@@ -89,9 +90,7 @@ def study_row(study: Study) -> Row:
 
 def weakness_row(row: Weakness) -> Row:
     """Every figure of a class and factor with its interval."""
-    figures = asdict(row)
-    value, low, high = (figures.pop(name) for name in ("sensitivity", "sensitivity_low", "sensitivity_high"))
-    return {**figures, "sensitivity": {"value": value, "low": low, "high": high}, "too_few": row.too_few}
+    return {**asdict(row), "too_few": row.too_few}
 
 
 def weakness_cells(row: Weakness) -> Row:
@@ -99,15 +98,31 @@ def weakness_cells(row: Weakness) -> Row:
     return {
         "class": row.label,
         "factor": row.factor,
+        **({} if row.tau is None else {"tau": row.tau}),
         "n": f"{row.n} (too few)" if row.too_few else row.n,
         "Acc@1 control": _percent(row.control_acc1.value),
         "delta Acc@1": _points(row.delta_acc1.value, row.delta_acc1.low, row.delta_acc1.high),
         "p": f"{row.delta_acc1.p:.3g}",
         "delta Acc@5": _points(row.delta_acc5.value, row.delta_acc5.low, row.delta_acc5.high),
         "flips": _percent(row.flips.value),
-        "sensitivity": f"{row.sensitivity:+.3f}",
+        "sensitivity": f"{row.sensitivity.value:+.3f}",
         "none passed": row.unpaired,
     }
+
+
+def insight_row(one: Insight) -> Row:
+    """A group of edits with what they cost."""
+    return {**asdict(one), "edits": list(one.edits)}
+
+
+def confirmation_row(name: str, share: Proportion) -> Row:
+    """How many flips a second classifier confirms."""
+    return {"confirmed by": name, "flips": share.n, "share": asdict(share)}
+
+
+def failure_row(one: FailurePoint) -> Row:
+    """The most conservative edit of one caption that flips."""
+    return asdict(one)
 
 
 def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:

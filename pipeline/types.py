@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import LabelError, SettingsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 Step = Callable[[int, int], None]
@@ -210,6 +212,11 @@ class Reinforcement:
     losses: tuple[float, ...]  # validation loss: of theta_0 first, then after each epoch
     by_class: dict[str, tuple[Proportion, Proportion]] = field(default_factory=dict)  # label -> Acc@1 before, after
     p_values: dict[str, float] = field(default_factory=dict)  # split -> exact McNemar p of before against after
+    accuracies: tuple[float, ...] = ()  # Acc@1 on validation, in the order of `losses`
+    method: str = "counterfactual"  # one of `heads.METHODS`
+    seed: int = 0  # of the split by photo and of the training
+    stopped: bool = False  # the training was cancelled and the best head until then kept
+    source: str = ""  # what was learnt from: a set and its version, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +318,10 @@ class Perturber(Protocol):
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
         """A written perturbation with its word diff and gates judged; used for the analyst's own words."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the sentence encoder."""
         ...
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "describe",
     "edit",
     "explore",
+    "judged_by",
     "open_photo",
     "outside",
     "proposals",
@@ -240,6 +241,21 @@ def stress(
         store.finish(job, study.photo.key, name)
         finished.add(study.photo.key)
         yield study
+
+
+def judged_by(study: Study, judge: Classifier) -> Study:
+    """The study with every prediction made anew by another classifier; pictures, scores and keys stay."""
+    made = judge.predict([one.image for one in study.counterfactuals])
+    prediction = judge.predict([study.photo.image])[0]
+    prediction.probability(study.photo.label)
+    return replace(
+        study,
+        photo=replace(study.photo, prediction=prediction, classifier=judge.name),
+        control=judge.predict([study.reconstruction])[0] if study.reconstruction is not None else None,
+        counterfactuals=tuple(
+            replace(one, prediction=found) for one, found in zip(study.counterfactuals, made, strict=True)
+        ),
+    )
 
 
 def _finish(models: Models, study: Study, settings: Settings, step: Step | None) -> Study:

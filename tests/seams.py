@@ -145,6 +145,14 @@ class WordPerturber:
             rejected_by=rejected,
         )
 
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """One direction per word, so that texts with common words are alike."""
+        rows = np.zeros((len(texts), 64))
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.split():
+                row[sum(map(ord, word)) % 64] += 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
 
 def wished(caption: str) -> str:
     """The colour that the last word of a caption names; yellow when it names none."""

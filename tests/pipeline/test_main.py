@@ -133,6 +133,19 @@ def test_weakness(run: Path) -> None:
     assert {row["label"] for row in found} == {"all", "red", "green", "blue"}
 
 
+def test_weakness_by_tau_words_and_item_and_confirmed(run: Path) -> None:
+    assert {row["tau"] for row in rows("weakness", run, "--by", "tau")} == {0.2, 0.5, 0.8}
+    items = rows("weakness", run, "--by", "item")
+    assert len(items) == 15 * 3
+    assert {row["tau"] for row in items} <= {None, 0.2, 0.5, 0.8}
+    words = rows("weakness", run, "--by", "words")
+    assert words
+    assert all(row["edits"] and row["n"] >= 5 for row in words)  # type: ignore[operator]
+    (row,) = rows("weakness", run, "--confirm", "other")
+    assert row["confirmed by"] == "other"
+    assert 0 < row["flips"] == row["share"]["n"]  # type: ignore[index, operator]
+
+
 def test_reinforce_writes_a_classifier_that_classify_opens(run: Path, red: Path, tmp_path: Path) -> None:
     for number, label in enumerate(("red", "green", "blue")):
         (tmp_path / "ood" / label).mkdir(parents=True)
@@ -195,6 +208,7 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["stress", "none", "--out", "OUT"], "no folder"),
         (["weakness", "none"], "no run"),
         (["weakness", "EMPTY"], "No study"),
+        (["weakness", "EMPTY", "--by", "mood"], "--by is 'mood'"),
         (["reinforce", "none", "--out", "OUT"], "no run"),
         (["reinforce", "EMPTY", "--out", "OUT"], "no counterfactual"),
         (["reinforce", "EMPTY", "--out", "OUT", "--alpha", "much"], "alpha is 'much'"),

@@ -1,5 +1,4 @@
-"""The command line: `python -m pipeline caption | perturb | classify | edit | stress | weakness | reinforce |
-reproduce`, and `doctor | fetch` for what they run on.
+"""The command line: caption | perturb | classify | edit | stress | weakness | reinforce | reproduce | doctor | fetch.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend

@@ -116,6 +116,7 @@ def study(
     rows = study.run(models, out, scenes, rounds, tuple(only or ()))
     text = study.report(rows, f"python -m pipeline.tiny {shlex.join(sys.argv[1:])}")
     (out / "study.md").write_text(text, encoding="utf-8")
+    study.figure(rows).write_html(out / "study.html")
     typer.echo(text)
 
 

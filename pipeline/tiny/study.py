@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from pipeline.tiny.measure import Laboratory, psnr, truth
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample
 from pipeline.types import Counterfactual
 from pipeline.workflow import edit, open_photo
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +149,8 @@ def _verdicts(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counter
         )  # fmt: skip
 
 
+COLOURS = ("#0f766e", "#c2410c", "#6d28d9", "#1d4ed8", "#a16207")  # of the factors
+
 Figure = Callable[[Verdict], float]
 FIGURES: dict[str, Figure] = {
     "arrives, %": lambda one: 100.0 * one["arrived"],
@@ -212,6 +217,30 @@ def report(rows: Sequence[Row], command: str) -> str:
         _table(("setting", "n", *FIGURES, "reconstruction", "seconds"), [_changes(rows, name) for name in VARIANTS]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def figure(rows: Sequence[Row]) -> go.Figure:
+    """What comes of each factor over tau, under the default settings."""
+    from plotly.subplots import make_subplots
+
+    shown = ("arrives, %", "others stay, %", "PSNR to the truth, dB")
+    default = [row for row in rows if row["variant"] == DEFAULT]
+    taus = sorted({one["tau"] for row in default for one in row["edits"]})
+    drawn = make_subplots(cols=len(shown), subplot_titles=shown, x_title="tau")
+    for colour, name in zip(COLOURS, VALUES, strict=True):
+        for column, title in enumerate(shown, 1):
+            found = [
+                mean(default, FIGURES[title], lambda one, at=(name, tau): (one["factor"], one["tau"]) == at)  # type: ignore[misc]
+                for tau in taus
+            ]
+            reach = {"array": [m.high - m.value for m in found], "arrayminus": [m.value - m.low for m in found]}
+            drawn.add_scatter(
+                x=taus, y=[m.value for m in found], error_y=reach | {"thickness": 1, "width": 2}, name=name,
+                legendgroup=name, showlegend=column == 1, line={"color": colour}, row=1, col=column,
+            )  # fmt: skip
+    drawn.update_xaxes(tickvals=taus)
+    drawn.update_layout(template="plotly_white", width=1100, height=380, margin={"l": 50, "r": 20, "t": 40, "b": 60})
+    return drawn
 
 
 def _cells(rows: Sequence[Row], keep: Callable[[Verdict], bool]) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
     assert "| chosen by the scores | 20 | 75 (" in text
     assert "| guidance 2 | 5 | +100.00 (" in text
     assert "| guidance 5 | 0 |  |" in text
+    assert [line.y for line in study.figure(rows).data][:3] == [(75.0,), (100.0,), (20.0,)]
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

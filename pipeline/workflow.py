@@ -114,7 +114,11 @@ def describe(models: Models, study: Study, settings: Settings, caption: str = ""
     A caption that differs from the study's drops everything that rested on the old one. Raises `CaptionError` for
     blank words and for more than `settings.caption_max_tokens` of them.
     """
-    words = tidy(caption or models.captioner.caption(study.photo.image, settings), settings)
+    if not caption:
+        caption = models.captioner.caption(study.photo.image, settings)
+        spared = len(settings.caption_prefix.split())  # the captioner counts the words behind its prefix
+        settings = replace(settings, caption_max_tokens=settings.caption_max_tokens + spared)
+    words = tidy(caption, settings)
     return study if words == study.caption else Study(photo=study.photo, caption=words)
 
 

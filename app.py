@@ -34,7 +34,9 @@ def serve(options: argparse.Namespace) -> None:
     models = load(load_profile(options.profile), options.device)
     models.check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
-    app = build_app(models, Store(Path(options.data)))
+    store = Store(Path(options.data))
+    models.adopt(store.root)
+    app = build_app(models, store)
     threading.Thread(target=models.warm, daemon=True).start()
     app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving())
 

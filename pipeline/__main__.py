@@ -1,4 +1,4 @@
-"""The command line: caption | perturb | classify | edit | stress | weakness | reinforce | reproduce.
+"""The command line: caption | perturb | classify | edit | stress | weakness | reinforce | promote | reproduce.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -269,6 +269,21 @@ def reinforce(
         made = reinforcement.reinforce(judge, items, splits, recipe, lambda at: step(at.number, at.of))
     reinforcement.save(replace(made, source=source_of(store, chosen_set)), judge, out)
     show(reinforcement_rows(made, out), as_json)
+
+
+@app.command()
+def promote(
+    folder: Annotated[Path, typer.Argument(help="A folder written by reinforce.")],
+    *,
+    name: Annotated[str, typer.Option(help="What the classifier is to be called.")],
+    data: Annotated[Path, typer.Option(help="The application's data folder.")] = Path("data"),
+    profile: ProfileName = "tiny",
+) -> None:
+    """Make a reinforced classifier selectable in the application, beside the profile's own."""
+    from pipeline.profiles import load_profile
+    from pipeline.promotion import promote as copy
+
+    typer.echo(copy(folder, data, name, load_profile(profile)))
 
 
 @app.command()

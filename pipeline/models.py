@@ -17,13 +17,18 @@ from typing import TypeVar, cast
 from safetensors import SafetensorError
 
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
+from pipeline.promotion import with_promoted
 from pipeline.types import Captioner, Classifier, Editor, Perturber, Profile, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
 PERTURBERS = {"llama": "pipeline.perturbation:LlamaPerturber"}
 EDITORS = {"stable-diffusion": "pipeline.editing.prompt_to_prompt:StableDiffusionEditor"}
 SCORERS = {"open_clip": "pipeline.scoring:OpenClipScorer"}
-CLASSIFIERS = {"timm": "pipeline.classification:TimmClassifier"}
+CLASSIFIERS = {
+    "timm": "pipeline.classification:TimmClassifier",
+    "torchvision": "pipeline.families:TorchvisionClassifier",
+    "transformers": "pipeline.families:TransformersClassifier",
+}
 
 ROLES: dict[str, Mapping[str, str]] = {
     "captioner": CAPTIONERS,
@@ -107,6 +112,10 @@ class LoadedModels:
                 )
             path = str(Path(name).resolve())
         return self._part("classifier", path, lambda make: make(path, name=name, device=self._device))
+
+    def adopt(self, root: Path) -> None:
+        """Makes the classifiers that were promoted into this data folder selectable beside the profile's."""
+        self._profile = with_promoted(self._profile, root)
 
     def check(self) -> None:
         """Looks for every local folder that the profile names, without opening any model.

@@ -36,7 +36,9 @@ def serve(options: argparse.Namespace) -> None:
     models = load(load_profile(options.profile), options.device)
     models.check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
-    desk = Desk(models=models, store=Store(Path(options.data)))
+    store = Store(Path(options.data))
+    models.adopt(store.root)
+    desk = Desk(models=models, store=store)
     opened = desk.worker.submit(models.warm)
     app = build_app(desk)
     wait([opened], PATIENCE)

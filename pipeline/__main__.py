@@ -1,4 +1,4 @@
-"""The command line: caption | perturb | classify | edit | stress | weakness | reinforce | reproduce | doctor | fetch.
+"""The command line: caption, perturb, classify, edit, stress, weakness, reinforce, promote, reproduce, doctor, fetch.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -291,6 +291,21 @@ def fetch(profile: ProfileName, as_json: AsJson = False) -> None:
 
     models = on_hub(load_profile(profile))
     show(({"role": role, "model": text, "folder": located(role, text)} for role, text in models), as_json)
+
+
+@app.command()
+def promote(
+    folder: Annotated[Path, typer.Argument(help="A folder written by reinforce.")],
+    *,
+    name: Annotated[str, typer.Option(help="What the classifier is to be called.")],
+    data: Annotated[Path, typer.Option(help="The application's data folder.")] = Path("data"),
+    profile: ProfileName = "tiny",
+) -> None:
+    """Make a reinforced classifier selectable in the application, beside the profile's own."""
+    from pipeline.profiles import load_profile
+    from pipeline.promotion import promote as copy
+
+    typer.echo(copy(folder, data, name, load_profile(profile)))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
 from pipeline.hub import located
 from pipeline.profiles import models_of
+from pipeline.promotion import with_promoted
 from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Profile, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
@@ -31,7 +32,11 @@ EDITORS = {
     "instruct-pix2pix": "pipeline.editing.instruction:InstructPix2PixEditor",
 }
 SCORERS = {"open_clip": "pipeline.scoring:OpenClipScorer"}
-CLASSIFIERS = {"timm": "pipeline.classification:TimmClassifier"}
+CLASSIFIERS = {
+    "timm": "pipeline.classification:TimmClassifier",
+    "torchvision": "pipeline.families:TorchvisionClassifier",
+    "transformers": "pipeline.families:TransformersClassifier",
+}
 
 ROLES: dict[str, Mapping[str, str]] = {
     "captioner": CAPTIONERS,
@@ -124,6 +129,10 @@ class LoadedModels:
             path = str(Path(name).resolve())
         to = {"name": name, "device": self.device}
         return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
+
+    def adopt(self, root: Path) -> None:
+        """Makes the classifiers that were promoted into this data folder selectable beside the profile's."""
+        self._profile = with_promoted(self._profile, root)
 
     def check(self) -> None:
         """Looks for every local folder that the profile names, without opening any model.

@@ -9,7 +9,11 @@ import torch
 from torch.nn.functional import linear
 
 from pipeline.errors import SettingsError
+from pipeline.features import Features
 from pipeline.heads import METHODS, Head, Part, Recipe, accuracy, balanced_regression, train_head
+from pipeline.models import LoadedModels
+from pipeline.tiny.world import Scene, draw
+from tests.benchmarks.heads import cached, plain
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -90,3 +94,19 @@ def test_accuracy_counts() -> None:
     part, _ = spurious(50, 0.5, 5)
     hits = (linear(part.features, *LEANING).argmax(-1) == part.targets).sum()
     assert accuracy(LEANING, part) == pytest.approx(int(hits) / 50)
+
+
+def test_cached_features_give_what_the_plain_way_gives(models: LoadedModels, scenes: tuple[Scene, ...]) -> None:
+    """The whole network at every epoch and alpha, on the shipped classifier: the same losses, head and curve."""
+    classifier, pictures = models.classifier("vgg"), [(draw(scene), scene.label) for scene in scenes[:12]]
+    recipe = Recipe(learning_rate=1e-3, max_epochs=3)
+    parts = (pictures[:6], pictures[6:9], pictures[9:])
+    slow = plain(classifier, *parts, recipe)
+    fast = cached(classifier, *parts, recipe, Features(classifier))
+    assert fast[1] == pytest.approx(slow[1], abs=1e-4)
+    for one, other in ((fast[0][0], slow[0][0]), (fast[0][1], slow[0][1]), (fast[2], slow[2])):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    start, end = classifier.head(), fast[0]
+    part = Features(classifier).part(parts[2])
+    torch.testing.assert_close(fast[2][0], linear(part.features, *start), atol=0, rtol=0)
+    torch.testing.assert_close(fast[2][-1], linear(part.features, *end), atol=0, rtol=0)

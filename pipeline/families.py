@@ -1,0 +1,126 @@
+"""Classifiers of torchvision and of transformers, with the head found and put back as in timm's.
+
+Chosen by `classifier = "torchvision"` or `"transformers"` under [families] of a profile. Weights are safetensors only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
+
+from pipeline.classification import LinearHeadClassifier
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchvisionConfig:
+    """config.json of a torchvision folder."""
+
+    architecture: str  # as torchvision.models.get_model takes it
+    label_names: list[str]
+    arguments: dict[str, object]  # of the architecture, beside num_classes
+    resize_size: int = 256  # pixels of the shorter side
+    crop_size: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def preprocess(self) -> Callable[[Image], torch.Tensor]:
+        """Resize, crop at the centre, normalise."""
+        import torch
+        from torchvision.transforms import v2
+
+        return cast(
+            "Callable[[Image], torch.Tensor]",
+            v2.Compose(
+                [
+                    v2.PILToTensor(),
+                    v2.Resize(self.resize_size, antialias=True),
+                    v2.CenterCrop(self.crop_size),
+                    v2.ToDtype(torch.float32, scale=True),
+                    v2.Normalize(self.mean, self.std),
+                ]
+            ),
+        )
+
+
+class TorchvisionClassifier(LinearHeadClassifier):
+    """A torchvision model from a folder: config.json (`TorchvisionConfig`) and model.safetensors, its state dict."""
+
+    config: TorchvisionConfig
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens the folder. torchvision's own downloads are pickles and not opened: timm has the same weights.
+
+        Raises `ModelError` for anything else than such a folder and for a network without a linear head.
+        """
+        import torch
+        from safetensors.torch import load_model
+        from torchvision.models import get_model
+
+        if not (Path(path) / "model.safetensors").is_file():
+            raise ModelError(
+                f"The classifier '{path}' is no folder with config.json and model.safetensors; write its state dict "
+                "with safetensors, or use timm's copy of it, such as resnet50.tv_in1k."
+            )
+        config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+        network = get_model(config.architecture, num_classes=len(config.label_names), **config.arguments)
+        load_model(network, Path(path) / "model.safetensors")
+        made = cls(network.to(torch.device(device)).eval(), name, tuple(config.label_names), config.preprocess())
+        made.config = config
+        return made
+
+    def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> Self:
+        """The same classifier with another head; raises `ModelError` when the shapes do not fit."""
+        other = super().with_head(weight, bias)
+        other.config = self.config
+        return other
+
+    def _write(self, folder: Path) -> None:
+        from safetensors.torch import save_model
+
+        save_model(cast("torch.nn.Module", self._model), str(folder / "model.safetensors"))
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n", encoding="utf-8")
+
+
+class Processor:
+    """A transformers image processor as the preprocessing of one picture."""
+
+    def __init__(self, processor: object) -> None:
+        """Takes what AutoImageProcessor opened."""
+        self.processor = processor
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """(3, h, w), normalised."""
+        process = cast("Callable[..., Mapping[str, torch.Tensor]]", self.processor)
+        return process(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+
+
+class TransformersClassifier(LinearHeadClassifier):
+    """An image classification model of transformers."""
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens a folder or a hub id, safetensors only. Raises `ModelError` for a network without a linear head."""
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        network = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True).to(device).eval()
+        names = network.config.id2label
+        labels = tuple(str(names[row]) for row in sorted(names))
+        if len(set(labels)) != len(labels):
+            labels = tuple(f"{label} ({row})" if labels.count(label) > 1 else label for row, label in enumerate(labels))
+        return cls(network, name, labels, Processor(AutoImageProcessor.from_pretrained(path)))
+
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels).logits)  # type: ignore[attr-defined]
+
+    def _write(self, folder: Path) -> None:
+        self._model.save_pretrained(folder)  # type: ignore[attr-defined]
+        cast("Processor", self._preprocess).processor.save_pretrained(folder)  # type: ignore[attr-defined]

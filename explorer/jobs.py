@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from pipeline.errors import Cancelled, PipelineError
+from pipeline.inversions import Inversions
 from pipeline.store import Store
 from pipeline.types import Models, Reinforcement, Step
-from pipeline.workflow import Inversions
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -114,7 +114,11 @@ class Desk:
     worker: Worker = field(default_factory=Worker)
     running: dict[str, threading.Event] = field(default_factory=dict)  # photo key -> its cancel
     jobs: dict[str, Job] = field(default_factory=dict)
-    inversions: Inversions = field(default_factory=Inversions)
+    inversions: Inversions = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Inversions lie beside the store's records."""
+        self.inversions = Inversions(self.store.root / "inversions")
 
     def ask(self, work: Callable[[Models], Answer]) -> Answer:
         """What a short piece of work answers; waits for its turn. Not to be called from within other work."""

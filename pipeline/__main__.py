@@ -65,8 +65,13 @@ Factors = Annotated[list[str] | None, typer.Option("--factor", help="What may va
 Label = Annotated[str, typer.Option(help="What the picture shows and every edit must keep.")]
 Number = Annotated[int | None, typer.Option("-n", help="Proposals per factor.")]
 Taus = Annotated[list[float] | None, typer.Option("--tau", help="Fraction of steps that keep the layout; repeat.")]
-Inversion = Annotated[str | None, typer.Option(help="pnp, null-text or negative-prompt.")]
+Inversion = Annotated[str | None, typer.Option(help="pnp, null-text, negative-prompt or ddim (the plain control).")]
 Steps = Annotated[int | None, typer.Option(help="DDIM steps.")]
+CrossAttention = Annotated[str | None, typer.Option(help="refine, replace or auto (by the two captions).")]
+Blend = Annotated[float | None, typer.Option(help="Edit only where changed words look, such as 0.3; 0 for everywhere.")]
+CrossReplace = Annotated[
+    list[str] | None, typer.Option(metavar="WORD=FRACTION", help="Steps that keep a word's old map; repeat.")
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder written by stress, or the application's data.")]
 
 
@@ -133,6 +138,9 @@ def edit(
     tau: Taus = None,
     inversion: Inversion = None,
     steps: Steps = None,
+    cross_attention: CrossAttention = None,
+    cross_replace: CrossReplace = None,
+    local_blend: Blend = None,
     profile: ProfileName = "tiny",
     device: Device = "",
     as_json: AsJson = False,
@@ -143,7 +151,15 @@ def edit(
     from pipeline.perturbation import word_diff
 
     models = _models(profile, device)
-    settings = _settings(models, taus=tau, inversion=inversion, num_inference_steps=steps)
+    settings = _settings(
+        models,
+        taus=tau,
+        inversion=inversion,
+        num_inference_steps=steps,
+        cross_attention=cross_attention,
+        cross_replace_words=cross_replace,
+        local_blend=local_blend,
+    )
     if caption is not None:
         caption = workflow.tidy(caption, settings)
     words = workflow.tidy(edited_caption, settings)

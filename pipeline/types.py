@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+INVERSIONS = ("pnp", "null-text", "negative-prompt", "ddim")
+CROSS_ATTENTION = ("refine", "replace", "auto")
+
 Step = Callable[[int, int], None]
 """Called as `step(done, total)` once per denoising step; raising `Cancelled` from it stops the work."""
 
@@ -54,12 +57,20 @@ class Inversion:
     """A picture as the start of a denoising trajectory that leads back to it."""
 
     caption: str
-    method: str  # "pnp", "null-text" or "negative-prompt"; "latent" where an editor needs no inversion
+    method: str  # one of INVERSIONS; "latent" where an editor needs no inversion
     trajectory: torch.Tensor  # (steps + 1, C, h, w): latents from noise (first) to the picture (last)
     uncond_embeddings: torch.Tensor | None  # (steps, 1, tokens, width), one per step; None: those of the empty caption
     reconstruction: Image  # the control: what inversion alone makes of the picture
     num_inference_steps: int
     guidance_scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WordMap:
+    """Where in the picture one word of the caption is looked for."""
+
+    word: str
+    weights: np.ndarray  # (height, width) float32 in 0..1: share of the attention, mean over heads, layers and steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -232,13 +243,23 @@ class Settings:
     repetition_penalty: float = 1.5  # paper: "significant"
     max_label_similarity: float = 0.6  # sentence cosine above which replaced words count as the label itself
     min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
-    inversion: str = "pnp"  # "pnp", "null-text" or "negative-prompt"
+    inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
     num_inference_steps: int = 50  # DDIM steps
     guidance_scale: float = 7.5
     taus: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)  # fraction of steps with the source's self-attention
     cross_replace_steps: float = 0.8  # fraction of steps with the source's cross-attention
-    cross_attention: str = "refine"  # new words keep their own maps; "replace": they take those of the words that went
+    cross_replace_words: tuple[
+        str, ...
+    ] = ()  # exceptions, as "beach=0.4": that word of the edited caption, its fraction
+    cross_attention: str = "refine"  # new words keep their own maps; "replace": they take those of the words that went;
+    # "auto": "replace" for captions whose words were swapped one for one, "refine" for all others
     word_weight: float = 2.0  # re-weighting of the edited words' cross-attention
+    local_blend: float = 0.0  # share of its maximum above which a changed word's map may be edited; prompt-to-prompt
+    # and LANCE: 0.3; 0 lets the edit change the whole picture
+    local_blend_start: float = 0.2  # fraction of steps before the rest of the picture is held to the source
+    captions_at_once: int = (
+        0  # captions edited in one trajectory; 0: all of them, which is cheapest; 1 shows one soonest
+    )
     min_image_similarity: float = 0.7  # gates on `Scores`; LANCE's thresholds
     min_source_alignment: float = 0.2
     min_edited_alignment: float = 0.2
@@ -255,14 +276,25 @@ class Settings:
             raise SettingsError("No tau was given; give at least one between 0 and 1, such as 0.4.")
         if not 0.0 <= self.cross_replace_steps <= 1.0:
             raise SettingsError(f"cross_replace_steps is {self.cross_replace_steps}; give a fraction from 0 to 1.")
-        if self.cross_attention not in ("refine", "replace"):
-            raise SettingsError(f"The cross_attention '{self.cross_attention}' is unknown; use refine or replace.")
+        for entry in self.cross_replace_words:
+            _word_fraction(entry)
+        if self.cross_attention not in CROSS_ATTENTION:
+            raise SettingsError(
+                f"The cross_attention '{self.cross_attention}' is unknown; use {', '.join(CROSS_ATTENTION)}."
+            )
+        if not (0.0 <= self.local_blend < 1.0 and 0.0 <= self.local_blend_start <= 1.0):
+            raise SettingsError(
+                f"local_blend is {self.local_blend} from {self.local_blend_start} of the steps on; give a threshold of "
+                "at least 0 and below 1, such as 0.3, and a fraction from 0 to 1."
+            )
+        if self.captions_at_once < 0:
+            raise SettingsError(f"captions_at_once is {self.captions_at_once}; give a number, or 0 for all of them.")
         if not 1 <= self.num_inference_steps <= 1000:
             raise SettingsError(f"num_inference_steps is {self.num_inference_steps}; give 1 to 1000, such as 50.")
         if self.guidance_scale < 1.0:
             raise SettingsError(f"guidance_scale is {self.guidance_scale}; give 1 (no guidance) or more.")
-        if self.inversion not in ("pnp", "null-text", "negative-prompt"):
-            raise SettingsError(f"The inversion '{self.inversion}' is unknown; use pnp, null-text or negative-prompt.")
+        if self.inversion not in INVERSIONS:
+            raise SettingsError(f"The inversion '{self.inversion}' is unknown; use {', '.join(INVERSIONS)}.")
         if self.temperature <= 0:
             raise SettingsError(f"The temperature is {self.temperature}; give more than 0, such as 0.7.")
         if not 0 <= self.caption_min_tokens <= self.caption_max_tokens or self.caption_max_tokens < 1:
@@ -272,6 +304,26 @@ class Settings:
             )
         if not 1 <= self.proposals <= 50:
             raise SettingsError(f"{self.proposals} proposals per factor were asked for; ask for 1 to 50.")
+
+    @property
+    def word_fractions(self) -> tuple[tuple[str, float], ...]:
+        """`cross_replace_words`, read: (words, fraction of steps with the source's cross-attention)."""
+        return tuple(_word_fraction(entry) for entry in self.cross_replace_words)
+
+
+def _word_fraction(entry: str) -> tuple[str, float]:
+    """ "beach=0.4" -> ("beach", 0.4). Raises `SettingsError`."""
+    words, _, number = entry.rpartition("=")
+    try:
+        fraction = float(number)
+    except ValueError:
+        fraction = -1.0
+    if not words.strip() or not 0.0 <= fraction <= 1.0:
+        raise SettingsError(
+            f"'{entry}' does not say for how many steps a word takes the source's cross-attention; "
+            "give the word and a fraction from 0 to 1, such as beach=0.4."
+        )
+    return words.strip(), fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +380,11 @@ class Perturber(Protocol):
 class Editor(Protocol):
     """Invert once, edit for many captions and many tau."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells models, weights and schedulers apart: what an `Inversion` depends on beside its picture and caption."""
+        ...
+
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
         """The trajectory that leads to the picture under its caption."""
         ...
@@ -336,6 +393,10 @@ class Editor(Protocol):
         self, inversion: Inversion, edited_captions: Sequence[str], settings: Settings, step: Step | None = None
     ) -> Iterator[Edit]:
         """Every caption at every `settings.taus`, each handed over as soon as it is ready."""
+        ...
+
+    def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
+        """Which word of the inversion's caption looks where, in the caption's order."""
         ...
 
     def round_trip(self, image: Image) -> float:

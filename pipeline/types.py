@@ -248,18 +248,16 @@ class Settings:
     guidance_scale: float = 7.5
     taus: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)  # fraction of steps with the source's self-attention
     cross_replace_steps: float = 0.8  # fraction of steps with the source's cross-attention
-    cross_replace_words: tuple[
-        str, ...
-    ] = ()  # exceptions, as "beach=0.4": that word of the edited caption, its fraction
-    cross_attention: str = "refine"  # new words keep their own maps; "replace": they take those of the words that went;
-    # "auto": "replace" for captions whose words were swapped one for one, "refine" for all others
+    cross_replace_words: tuple[str, ...] = ()  # exceptions, as "beach=0.4": a word of the edited caption, its fraction
+    # "refine": new words keep their own maps; "replace": they take those of the words that went; "auto": "replace"
+    # for captions whose words were swapped one for one, "refine" for all others
+    cross_attention: str = "refine"
     word_weight: float = 2.0  # re-weighting of the edited words' cross-attention
-    local_blend: float = 0.0  # share of its maximum above which a changed word's map may be edited; prompt-to-prompt
-    # and LANCE: 0.3; 0 lets the edit change the whole picture
+    # share of its maximum above which a changed word's map may be edited (prompt-to-prompt and LANCE: 0.3); 0 lets the
+    # edit change the whole picture
+    local_blend: float = 0.0
     local_blend_start: float = 0.2  # fraction of steps before the rest of the picture is held to the source
-    captions_at_once: int = (
-        0  # captions edited in one trajectory; 0: all of them, which is cheapest; 1 shows one soonest
-    )
+    captions_at_once: int = 0  # captions edited in one trajectory; 0: all of them, which is cheapest; 1: one is soonest
     min_image_similarity: float = 0.7  # gates on `Scores`; LANCE's thresholds
     min_source_alignment: float = 0.2
     min_edited_alignment: float = 0.2

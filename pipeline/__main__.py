@@ -37,7 +37,7 @@ from pipeline.types import Counterfactual, Models, Perturbation, Photo, Settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipeline.lessons import Item
+    from pipeline.lessons import Item, Pictures
     from pipeline.models import LoadedModels
     from pipeline.store import Store
 
@@ -255,7 +255,7 @@ def reinforce(
     alpha: Annotated[str, typer.Option(help="0 to 1, or auto: the best on validation.")] = "0.3",
     evaluate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="Pictures to evaluate on; repeat. The profile's when not given."),
+        typer.Option(metavar="ROLE:NAME=PATH", help="Test set (id, ood, hybrid; folder or CSV); repeat."),
     ] = None,
     chosen_set: Annotated[str, typer.Option("--set", help="A frozen set; all kept counterfactuals else.")] = "",
     method: Annotated[str, typer.Option(help="counterfactual, fine-tuning, afr, dfr, standard or reconstruction.")] = (
@@ -279,8 +279,8 @@ def reinforce(
     recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate)
     pairs = selection(store, chosen_set)
     items = [_item(store, photo, one) for photo, one in pairs]
-    splits = _splits(models, evaluate)
     judge = models.classifier(classifier or (pairs[0][0].classifier if pairs else ""))
+    splits = _splits(models, evaluate, judge.labels)
     with _progress("training") as step:
         made = reinforcement.reinforce(judge, items, splits, recipe, lambda at: step(at.number, at.of))
     reinforcement.save(replace(made, source=source_of(store, chosen_set)), judge, out)
@@ -401,22 +401,17 @@ def _alpha(text: str) -> float | None:
         raise SettingsError(f"alpha is '{text}'; give a number from 0 to 1, or auto.") from error
 
 
-def _splits(models: Models, evaluate: Sequence[str] | None) -> dict[str, list[tuple[Image, str]]]:
-    from pipeline.curation import load_folder
+def _splits(models: Models, evaluate: Sequence[str] | None, labels: Sequence[str]) -> dict[str, Pictures]:
+    """What was named to be evaluated on, under the classifier's own names for it; the profile's own sets else."""
+    from pipeline.testsets import hybrid, load_test_set, match_labels
 
-    folders = dict(models.profile.evaluation)
-    if evaluate:
-        pairs = [text.partition("=") for text in evaluate]
-        if not all(name and folder for name, _, folder in pairs):
-            raise SettingsError("--evaluate takes NAME=FOLDER, such as ood=pictures/ood.")
-        folders = {name: folder for name, _, folder in pairs}
-    splits = {}
-    for name, folder in folders.items():
-        entries = load_folder(Path(folder))
-        if not all(entry.label for entry in entries):
-            raise DataError(f"A picture in {folder} has no label; put each into a folder named by its label.")
+    given = evaluate or [f"{name}={folder}" for name, folder in models.profile.evaluation.items()]
+    sets = [load_test_set(text) for text in given]
+    splits: dict[str, Pictures] = {}
+    for one in hybrid(sets) if evaluate else sets:
+        entries = match_labels(one.pictures, labels)
         pictures = _open([entry.path for entry in entries], models)
-        splits[name] = [(picture, entry.label) for picture, entry in zip(pictures, entries, strict=True)]
+        splits[one.name] = [(picture, entry.label) for picture, entry in zip(pictures, entries, strict=True)]
     return splits
 
 

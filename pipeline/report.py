@@ -112,8 +112,11 @@ def _verdicts(results: Results) -> Iterator[str]:
     for name, weak in results.table_1.items():
         row, like = weak.rows[0], weak.correlation
         text = f"- {name}: T' costs {points(row.delta_acc1)} points of Acc@1 (n = {row.n})"
+        worst = next((one for one in weak.rows if one.label == ALL and one.factor != ALL and not one.too_few), None)
+        if worst is not None:
+            text += f", most by the {worst.factor}: {points(worst.delta_acc1)} (n = {worst.n})"
         if weak.truth:
-            text += f", on the true counterfactuals {points(weak.truth[0].delta_acc1)}"
+            text += f"; on the true counterfactuals {points(weak.truth[0].delta_acc1)}"
         if like is not None:
             text += f"; over {like.n} cells r = {like.value:.2f} ({like.low:.2f} to {like.high:.2f})"
         yield f"{text}."
@@ -185,6 +188,7 @@ def _recipes(results: Results, metric: str) -> Section:
         for (recipe, alpha), scores in _by_recipe(found.scores).items():
             if metric == "Acc@1":
                 pairs = [(percent(scores[test].accuracy), points(scores[test].gain)) for test in TESTS]
+                pairs[1] = (pairs[1][0], f"{pairs[1][1]}; over standard {points(scores['OOD'].over_standard)}")
             else:
                 pairs = [(percent(scores[test].accuracy5), points(scores[test].gain5)) for test in TESTS]
             rows.append((name, recipe, alpha, *(text for pair in pairs for text in pair)))

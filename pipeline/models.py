@@ -74,11 +74,10 @@ class LoadedModels:
 
     @property
     def perturber(self) -> Perturber:
-        """The language model with its adapter, and the sentence encoder."""
-        path, adapter, sentences = self._profile.perturber, self._profile.perturber_adapter, self._profile.sentences
-        return self._part(
-            "perturber", path, lambda make: make(path, adapter, sentences, device=self._device, dtype=self.dtype)
-        )
+        """The language model with its adapter, the sentence encoder, and the tokenizer of the editor's text encoder."""
+        profile, where = self._profile, {"device": self._device, "dtype": self.dtype}
+        words = (profile.perturber, profile.perturber_adapter, profile.sentences)
+        return self._part("perturber", words[0], lambda make: make(*words, diffusion=profile.diffusion, **where))
 
     @property
     def editor(self) -> Editor:

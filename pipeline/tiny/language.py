@@ -113,7 +113,7 @@ def train_perturber(folder: Path, out: Path, steps: int) -> None:
 
 def train_adapter(base: Path, folder: Path, out: Path, steps: int) -> None:
     """The LoRA adapter on the frozen LLaMA of the folder `base`, by the same code as `pipeline train-perturber`."""
-    taught = (*variations(steps * BATCH, 0, "train"), *variations(100, HELD_OUT_SEED, "test"))
+    taught = (*variations(steps * BATCH, 0, "train"), *variations(min(100, steps), HELD_OUT_SEED, "test"))
     recipe = Recipe(
         learning_rate=3e-3, steps=steps, batch=BATCH, max_tokens=WINDOW, dtype="bfloat16", attention="eager"
     )

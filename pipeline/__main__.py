@@ -1,4 +1,5 @@
-"""The command line: caption, perturb, classify, edit, stress, weakness, reinforce, promote, reproduce, doctor, fetch.
+"""The command line: caption, perturb, classify, edit, stress, weakness, reinforce, promote, reproduce,
+train-perturber, doctor, fetch.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -8,7 +9,7 @@ is told in one sentence with exit status 2; a run that left pictures out ends wi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from typer.core import TyperGroup
 
 from pipeline.errors import CaptionError, DataError, LabelError, PipelineError, SettingsError, StoreError
 from pipeline.rows import (
+    adapter_rows,
     confirmation_row,
     edit_rows,
     failure_row,
     image_row,
     insight_row,
+    perturbation_cells,
     perturbation_row,
     reinforcement_rows,
     show,
@@ -81,12 +84,24 @@ def about() -> None:
 
 
 @app.command()
-def caption(images: Images, profile: ProfileName = "tiny", device: Device = "", as_json: AsJson = False) -> None:
-    """Describe pictures in a sentence."""
+def caption(
+    images: Images,
+    number: Annotated[int, typer.Option("-n", min=1, max=20, help="Captions to choose from for each picture.")] = 1,
+    profile: ProfileName = "tiny",
+    device: Device = "",
+    as_json: AsJson = False,
+) -> None:
+    """Describe pictures in a sentence, and tell what to look at before relying on it."""
+    from pipeline.captioning import quality
+
     models = _models(profile, device)
-    pictures = _open(images, models)
-    texts = (models.captioner.caption(picture, models.profile.settings) for picture in pictures)
-    show((image_row(path, caption=text) for path, text in zip(images, texts, strict=True)), as_json)
+    pictures, settings = _open(images, models), models.profile.settings
+    if number == 1:
+        texts: Iterable[tuple[str, ...]] = ((text,) for text in models.captioner.captions(pictures, settings))
+    else:
+        texts = (models.captioner.candidates(picture, settings, number) for picture in pictures)
+    found = ((path, text) for path, several in zip(images, texts, strict=True) for text in several)
+    show((image_row(path, caption=text, notes=list(quality(text))) for path, text in found), as_json)
 
 
 @app.command()
@@ -108,7 +123,8 @@ def perturb(
     words = tidy(caption, settings)
     if label and label not in models.classifier().labels:
         raise LabelError(f"The classifier does not know the label '{label}'; use one of its own.")
-    show(map(perturbation_row, proposals(models, words, label, settings)), as_json)
+    told = perturbation_row if as_json else perturbation_cells
+    show(map(told, proposals(models, words, label, settings)), as_json)
 
 
 @app.command()
@@ -148,7 +164,7 @@ def edit(
     """Edit a picture towards another caption, at every tau, and measure what changed."""
     from pipeline import workflow
     from pipeline.images import open_image
-    from pipeline.perturbation import word_diff
+    from pipeline.wording import word_diff
 
     models = _models(profile, device)
     settings = _settings(
@@ -360,6 +376,52 @@ def reproduce(
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")
     typer.echo(markdown(results))
+
+
+@app.command()
+def train_perturber(
+    *,
+    base: Annotated[str, typer.Option(help="A LlamaForCausalLM: a folder or a hub id.")],
+    data: Annotated[Path, typer.Option(help="Variations, one JSON object a line, as assets/perturbations.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The adapter's folder; the same again goes on where it stopped.")],
+    rank: Annotated[int, typer.Option(help="Of the two matrices of LoRA.")] = 8,
+    alpha: Annotated[int, typer.Option(help="The adapter's weight is alpha / rank.")] = 16,
+    dropout: Annotated[float, typer.Option(help="Share of inputs left out in training.")] = 0.05,
+    target: Annotated[list[str] | None, typer.Option(help="Layers with an adapter; q_proj and v_proj else.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="The highest, reached after a twentieth of the steps.")] = 3e-4,
+    epochs: Annotated[float, typer.Option(help="Times that all variations are read.")] = 3.0,
+    steps: Annotated[int, typer.Option(help="Optimiser steps instead of epochs.")] = 0,
+    batch: Annotated[int, typer.Option(help="Variations at once.")] = 8,
+    accumulation: Annotated[int, typer.Option(help="Batches per optimiser step.")] = 1,
+    max_tokens: Annotated[int, typer.Option(help="What is longer is cut.")] = 256,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or 4-bit (CUDA, with bitsandbytes).")] = "float32",
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Less memory, more time.")] = False,
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a LoRA adapter that varies captions, on a frozen LLaMA."""
+    from pipeline import adapter, written
+
+    recipe = adapter.Recipe(
+        rank=rank,
+        alpha=alpha,
+        dropout=dropout,
+        targets=tuple(target or ("q_proj", "v_proj")),
+        learning_rate=learning_rate,
+        epochs=epochs,
+        steps=steps,
+        batch=batch,
+        accumulation=accumulation,
+        max_tokens=max_tokens,
+        dtype=dtype,
+        checkpointing=checkpointing,
+        seed=seed,
+    )
+    variations = written.read(data)
+    told = f"Trained on the split 'train' of {data.name}, {len(variations)} variations in all."
+    with _progress("training") as step:
+        made = adapter.train(base, variations, out, recipe, told, step)
+    show(adapter_rows(made, out), as_json)
 
 
 def _models(profile: str, device: str) -> LoadedModels:

@@ -92,12 +92,13 @@ class LoadedModels:
 
     @property
     def perturber(self) -> Perturber:
-        """The language model with its adapter, and the sentence encoder."""
+        """The language model with its adapter, the sentence encoder, and the tokenizer of the editor's text encoder."""
         profile, to = self._profile, {"device": self.device, "dtype": self.dtype}
 
         def opened(make: Callable[..., Perturber]) -> Perturber:
             adapter = located("perturber_adapter", profile.perturber_adapter)
-            return make(located("perturber", profile.perturber), adapter, located("sentences", profile.sentences), **to)
+            sentences, diffusion = located("sentences", profile.sentences), located("diffusion", profile.diffusion)
+            return make(located("perturber", profile.perturber), adapter, sentences, diffusion=diffusion, **to)
 
         return self._part("perturber", profile.perturber, opened)
 

@@ -14,6 +14,7 @@ import typer
 from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforcement, Study
 
 if TYPE_CHECKING:
+    from pipeline.adapter import Trained
     from pipeline.insights import Insight
     from pipeline.weakness import FailurePoint, Weakness
 
@@ -27,7 +28,7 @@ def image_row(path: Path, **found: object) -> Row:
 
 
 def perturbation_row(one: Perturbation) -> Row:
-    """A proposal with its gates."""
+    """A proposal with every gate's figure and reason."""
     return {
         "factor": one.factor,
         "caption": one.caption,
@@ -36,7 +37,13 @@ def perturbation_row(one: Perturbation) -> Row:
         "edit": one.edit,
         "accepted": one.accepted,
         "rejected_by": list(one.rejected_by),
+        "checks": [asdict(check) for check in one.checks],
     }
+
+
+def perturbation_cells(one: Perturbation) -> Row:
+    """What of it fits a table."""
+    return {name: value for name, value in perturbation_row(one).items() if name not in ("caption", "checks")}
 
 
 def top5(prediction: Prediction) -> list[Row]:
@@ -133,6 +140,14 @@ def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
         yield {"kind": "split", "name": name, "n": before.n, **pair}
     for label, (before, after) in made.by_class.items():
         yield {"kind": "class", "name": label, "n": before.n, "before": asdict(before), "after": asdict(after)}
+
+
+def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:
+    """What was trained, then each figure on held-out captions."""
+    last = made.losses[-1][1] if made.losses else None
+    yield {"kind": "adapter", "name": str(folder), "trainable": made.trainable, "frozen": made.frozen, "loss": last}
+    for name, share in made.held_out.items():
+        yield {"kind": "held-out", "name": name, "n": share.n, "share": asdict(share)}
 
 
 def show(rows: Iterable[Row], as_json: bool) -> None:

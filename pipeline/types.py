@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 INVERSIONS = ("pnp", "null-text", "negative-prompt", "ddim")
 CROSS_ATTENTION = ("refine", "replace", "auto")
 
+Report = Callable[[str, str], None]
+"""Called as `report(raw, reason)` for every answer of the language model that is not handed over."""
+
 Step = Callable[[int, int], None]
 """Called as `step(done, total)` once per denoising step; raising `Cancelled` from it stops the work."""
 
@@ -36,6 +39,17 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one gate says of a proposal, kept or not."""
+
+    gate: str  # "words", "label", "factor", "similarity", "length" or "distinct"
+    passed: bool
+    says: str  # one sentence with the figure
+    figure: float | None = None  # what was measured; None where only words decide
+    bound: float | None = None  # what it was held against
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Perturbation:
     """One proposed change of a caption."""
 
@@ -45,6 +59,7 @@ class Perturbation:
     original: str  # the words that went ("" for a pure insertion)
     edit: str  # the words that came ("" for a pure deletion)
     rejected_by: tuple[str, ...] = ()  # one sentence per gate that was missed, with its figure
+    checks: tuple[Check, ...] = ()  # every gate, those that passed too
 
     @property
     def accepted(self) -> bool:
@@ -190,6 +205,17 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rewording:
+    """What an analyst made of a photo's caption; a log entry, never changed."""
+
+    photo: str  # its key
+    before: str  # "" when there was no caption
+    caption: str
+    analyst: str = ""
+    time: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CounterfactualSet:
     """A frozen, numbered selection of counterfactuals."""
 
@@ -241,7 +267,10 @@ class Settings:
     caption_min_tokens: int = 20  # paper: at least 20 words
     caption_max_tokens: int = 100
     repetition_penalty: float = 1.5  # paper: "significant"
-    max_label_similarity: float = 0.6  # sentence cosine above which replaced words count as the label itself
+    # Sentence cosines of the gates on captions, chosen with all-MiniLM-L6-v2 on tests/pipeline/gate_pairs.jsonl:
+    max_label_similarity: float = 0.55  # from here on replaced words count as the label itself
+    max_definition_similarity: float = 0.3  # the same against WordNet's definition of the label
+    max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)
     min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
     inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
     num_inference_steps: int = 50  # DDIM steps
@@ -358,12 +387,25 @@ class Captioner(Protocol):
         """One sentence that describes the picture."""
         ...
 
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        """One sentence for each picture."""
+        ...
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        """At most `n` different sentences to choose from, the one that `caption` gives first."""
+        ...
+
 
 class Perturber(Protocol):
     """Caption, factor -> proposed perturbations."""
 
-    def perturb(self, caption: str, factor: Factor, label: str, settings: Settings) -> tuple[Perturbation, ...]:
-        """`settings.proposals` distinct proposals, gates already judged. Raises `PerturbationError`."""
+    def perturb(
+        self, caption: str, factor: Factor, label: str, settings: Settings, report: Report | None = None
+    ) -> tuple[Perturbation, ...]:
+        """`settings.proposals` distinct proposals, gates already judged. Raises `PerturbationError`.
+
+        `report` hears of every answer that is not handed over.
+        """
         ...
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:

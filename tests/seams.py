@@ -118,6 +118,12 @@ class ColourCaptioner:
         self.calls += 1
         return f"a photo of a {LABELS[int(quarters(image)[:3].argmax())]} plane on white"
 
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        return tuple(self.caption(image, settings) for image in images)
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        return (self.caption(image, settings), "a wall on white")[:n]
+
 
 class WordPerturber:
     """Appends the factor's words; the factors in `broken` get an answer that nobody can read."""

@@ -99,7 +99,7 @@ def measure_perturber(lab: Laboratory) -> Figures:
     """Share of proposals that change exactly the asked factor, and how many distinct ones there are."""
     valid, accepted, distinct = [], [], []
     for scene in lab.scenes[: max(4, lab.n // 3)]:
-        for factor in FACTORS.values():
+        for factor in (FACTORS[name] for name in VALUES):
             possible = min(5, len(VALUES[factor.name]) - 1)  # the domain has two other values only
             settings = replace(lab.models.profile.settings, proposals=possible)
             proposals = lab.models.perturber.perturb(scene.caption(), factor, scene.label, settings)

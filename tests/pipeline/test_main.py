@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.images import encode, open_image
 from pipeline.rows import _cell
 from pipeline.store import Store
+from pipeline.tiny.language import variations
 from tests.seams import SeamModels, folder_of, picture
 
 
@@ -61,7 +63,12 @@ def run(models: SeamModels, tmp_path: Path) -> Path:
 
 
 def test_caption(models: SeamModels, red: Path) -> None:
-    assert rows("caption", red, red) == [{"image": str(red), "caption": "a photo of a red plane on white"}] * 2
+    told = {"image": str(red), "caption": "a photo of a red plane on white", "notes": []}
+    assert rows("caption", red, red) == [told] * 2
+    first, second = rows("caption", red, "-n", 2)
+    assert first == told
+    assert second["caption"] == "a wall on white"
+    assert "4 words" in str(second["notes"])
 
 
 def test_perturb(models: SeamModels) -> None:
@@ -82,7 +89,22 @@ def test_perturb(models: SeamModels) -> None:
         "edit",
         "accepted",
         "rejected_by",
+        "checks",
     }
+    assert "checks" not in call("perturb", "a wall on white", "--factor", "object").stdout
+
+
+def test_train_perturber(tmp_path: Path) -> None:
+    base = Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny" / "perturber"
+    made = [*variations(4, 0, "train"), *variations(1, 1, "test")]
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(asdict(one)) + "\n" for one in made))
+    wish = ["--data", tmp_path / "v.jsonl", "--out", tmp_path / "out", "--steps", 1, "--batch", 2, "--rank", 4]
+    first, *shares = rows("train-perturber", "--base", base, *wish)
+    assert (first["kind"], first["trainable"], first["frozen"]) == ("adapter", 16_384, 2_675_456)
+    assert [row["name"] for row in shares] == ["valid", "single factor", "label kept", "distinct", "all of it"]
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    refused = call("train-perturber", "--base", base, "--data", tmp_path / "none", "--out", tmp_path)
+    assert refused.exit_code == 2
 
 
 def test_classify(models: SeamModels, red: Path) -> None:
@@ -193,7 +215,7 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["classify", "none.png"], "no file"),
         (["classify", "RED", "--classifier", "none"], "no classifier"),
         (["perturb", "   "], "caption is empty"),
-        (["perturb", "a wall", "--factor", "weather"], "'weather'"),
+        (["perturb", "a wall", "--factor", "smell"], "'smell'"),
         (["perturb", "a wall", "--label", "sled"], "'sled'"),
         (["perturb", "a wall", "-n", "0"], "0 proposals"),
         (["edit", "RED", "--edited-caption", "", "--out", "OUT"], "caption is empty"),

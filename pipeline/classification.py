@@ -1,4 +1,4 @@
-"""The model under study: full distributions, features and head of any timm classifier, and how two predictions differ.
+"""The model under study: full distributions, features and head of a classifier, and how two predictions differ.
 
 Knows neither captions nor edits. Head-only changes follow WiSE-FT (Wortsman et al., 2022): `features` and `head` are
 all that training needs, `with_head` puts the result back. Flip, sensitivity and shift are pure and read the full
@@ -27,7 +27,7 @@ BATCH = 32  # pictures a pass
 
 
 class TimmModel(Protocol):
-    """What is used of a timm model; pixels are (n, 3, h, w), normalised."""
+    """What is used of a timm model, or of a `networks.HeadedNetwork`; pixels are (n, 3, h, w), normalised."""
 
     pretrained_cfg: Mapping[str, object]
     num_classes: int
@@ -68,18 +68,16 @@ class TimmClassifier:
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens a folder (config.json and safetensors), a timm name, or "hf-hub:owner/name".
+        """Opens whatever `networks.open_network` knows: folders, names, or bare weights with their labels.
 
-        Raises `ModelError` when the model has no linear head or its labels are unknown.
+        Raises `ModelError` when it is refused, has no linear head, or its labels are unknown.
         """
-        import timm
-        from timm.data.config import resolve_model_data_config
-        from timm.data.transforms_factory import create_transform
+        from pipeline.networks import open_network
 
-        network = timm.create_model(_source(path), pretrained=True).to(device).eval()
-        preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
-        model = cast("TimmModel", network)
-        return cls(model, name, _labels(model.pretrained_cfg, model.num_classes, name), preprocess)
+        network, labels, preprocess = open_network(path)
+        model = cast("TimmModel", network.to(device).eval())
+        config = model.pretrained_cfg if labels is None else {"label_names": labels}
+        return cls(model, name, _labels(config, model.num_classes, name), preprocess)
 
     @property
     def name(self) -> str:
@@ -140,15 +138,20 @@ class TimmClassifier:
         from safetensors import SafetensorError
         from timm.models import save_for_hf
 
+        from pipeline.networks import HeadedNetwork
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as part:
-                names = {"label_names": list(self._labels)}
-                save_for_hf(cast("torch.nn.Module", self._model), part, model_config=names, safe_serialization=True)
+                if isinstance(self._model, HeadedNetwork):
+                    self._model.save(self._model.network, Path(part), self._labels)
+                else:
+                    names = {"label_names": list(self._labels)}
+                    save_for_hf(cast("torch.nn.Module", self._model), part, model_config=names, safe_serialization=True)
                 (Path(part) / "README.md").write_text(card, encoding="utf-8")
-                for file in ("README.md", "model.safetensors", "config.json"):
-                    os.chmod(Path(part) / file, 0o644)  # safetensors writes for the owner only
-                    os.replace(Path(part) / file, folder / file)
+                for file in sorted(Path(part).iterdir(), key=lambda file: file.name == "config.json"):
+                    os.chmod(file, 0o644)  # safetensors writes for the owner only
+                    os.replace(file, folder / file.name)
         except (OSError, SafetensorError) as error:
             raise StoreError(
                 f"The classifier '{self._name}' could not be saved to '{folder}': {error}. "
@@ -224,15 +227,6 @@ def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...
         )
         for label in labels
     )
-
-
-def _source(path: str) -> str:
-    """timm's model name for what a profile says."""
-    if not Path(path).is_dir():
-        return path
-    if not any(Path(path).glob("*.safetensors")):
-        raise ModelError(f"The classifier folder '{path}' holds no .safetensors weights; other formats are not opened.")
-    return f"local-dir:{path}"
 
 
 def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:

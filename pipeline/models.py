@@ -109,19 +109,22 @@ class LoadedModels:
         return self._part("scorer", path, lambda make: make(located("clip", path), device=self.device))
 
     def classifier(self, name: str = "") -> Classifier:
-        """By name as in the profile, a folder written by `reinforce`, or "" for the profile's first.
+        """By name as in the profile, "" for the profile's first, or whatever else `networks.open_network` opens.
 
-        Raises `InputError` for a name that is neither.
+        Raises `InputError` for a name that is none of these.
         """
         name = name or next(iter(self._profile.classifiers))
         path = self._profile.classifiers.get(name, "")
         if not path:
-            if not (Path(name) / "config.json").is_file():
+            path = name.removeprefix("local-dir:")
+            if Path(path).is_dir():
+                path = str(Path(path).resolve())
+            elif " + " not in path and not path.startswith(("hf-hub:", "torchvision:")):
                 known = ", ".join(self._profile.classifiers)
                 raise InputError(
-                    f"There is no classifier '{name}'; choose one of {known}, or the folder of a saved classifier."
+                    f"There is no classifier '{name}'; choose one of {known}, the folder of a classifier, "
+                    "hf-hub:owner/name, torchvision:name, or 'architecture + weights.safetensors + labels.txt'."
                 )
-            path = str(Path(name).resolve())
         to = {"name": name, "device": self.device}
         return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
 

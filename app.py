@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
+from concurrent.futures import wait
 from pathlib import Path
 
+PATIENCE = 8.0  # seconds for which the page waits for its models, so that small ones are there at the first click
 OPEN = "WARNING: everybody who reaches this address can use the explorer; give --auth USER:PASSWORD.\n"
 
 
@@ -28,14 +29,19 @@ def flags() -> argparse.ArgumentParser:
 def serve(options: argparse.Namespace) -> None:
     """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
     from explorer import build_app, serving
+    from explorer.jobs import Desk
     from pipeline.models import load
     from pipeline.profiles import load_profile
     from pipeline.store import Store
 
     (models := load(load_profile(options.profile), options.device)).check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
-    app = build_app(models, Store(Path(options.data)))
-    threading.Thread(target=models.warm, daemon=True).start()
+    store = Store(Path(options.data))
+    models.adopt(store.root)
+    desk = Desk(models=models, store=store)
+    opened = desk.worker.submit(models.warm)
+    app = build_app(desk)
+    wait([opened], PATIENCE)
     app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving())
 
 

@@ -16,8 +16,6 @@ import gradio as gr
 
 from explorer import curate, endpoints, explore, reinforce
 from explorer.jobs import Desk
-from pipeline.store import Store
-from pipeline.types import Models
 
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 
@@ -36,9 +34,8 @@ class Serving(TypedDict):
     state_session_capacity: int
 
 
-def build_app(models: Models, store: Store) -> gr.Blocks:
-    """The application over these models and this data folder, ready for `launch(**serving())`."""
-    desk = Desk(models=models, store=store)
+def build_app(desk: Desk) -> gr.Blocks:
+    """The application over the desk's models and data folder, ready for `launch(**serving())`."""
     demo = gr.Blocks(title="Counterfactual Explorer", analytics_enabled=False, fill_width=True)
     with demo:
         endpoints.build(desk)  # first, because whoever comes first has the name

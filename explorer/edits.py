@@ -21,7 +21,7 @@ from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need
 from pipeline import workflow
 from pipeline.classification import is_prediction_flip
-from pipeline.errors import Cancelled, DataError, InputError
+from pipeline.errors import Cancelled, DataError, InputError, PipelineError
 from pipeline.types import Counterfactual, Decision, Models, Perturbation, Settings, Step, Study
 
 
@@ -132,6 +132,9 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
                 yield gr.skip(), strip(desk, study, "", wanted, settings.taus), *quiet
     except Cancelled as stopped:
         ended = f"{stopped} "
+    except PipelineError as error:
+        yield said(str(error), "failed"), strip(desk, study, ""), *quiet
+        raise
     found = best(study)
     chosen = found.key if found else ""
     shown = strip(desk, study, chosen)
@@ -165,9 +168,9 @@ def _summary(study: Study) -> str:
     return f"{total} edits: {passed} passed every gate, {flips} flip the prediction. Select a frame to look closer."
 
 
-def cancel(desk: Desk, key: str) -> Html:
-    """Stops the work on this photo at its next step."""
-    return said("Stopping at the next step…") if desk.cancel(key) else said("Nothing is running.")
+def cancel(desk: Desk, key: str) -> object:
+    """Stops the work on this photo at its next step; what runs says so itself, lest this answer come after its last."""
+    return gr.skip() if desk.cancel(key) else said("Nothing is running.")
 
 
 def keep(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ from explorer.jobs import Desk
 from pipeline import workflow
 from pipeline.images import open_image
 from pipeline.reinforcement import Recipe
-from pipeline.types import Decision
+from pipeline.types import Decision, Models, Perturbation, Study
 
 
 class Edited(TypedDict):
@@ -58,8 +58,8 @@ def _bound(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
 
 def classify(desk: Desk, image: gr.FileData, classifier: str = "") -> tuple[str, dict[str, float]]:
     """Opens a picture; answers its key and its five most probable labels."""
-    with desk.using() as models:
-        study = workflow.open_photo(models, open_image(Path(image["path"])), classifier=classifier)
+    opened = open_image(Path(image["path"]))
+    study = desk.ask(lambda models: workflow.open_photo(models, opened, classifier=classifier))
     desk.store.save_study(study)
     return place.place_of(study), dict(study.photo.prediction.top())
 
@@ -67,10 +67,9 @@ def classify(desk: Desk, image: gr.FileData, classifier: str = "") -> tuple[str,
 def caption(desk: Desk, photo: str, text: str = "") -> str:
     """Captions an opened photo, or sets its caption when `text` is given."""
     study = place.need(desk, photo)
-    with desk.using() as models:
-        study = workflow.describe(models, study, models.profile.settings, text)
-    desk.store.save_study(study)
-    return study.caption
+    described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, text))
+    desk.store.save_study(described)
+    return described.caption
 
 
 def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list[Variation]:
@@ -79,26 +78,31 @@ def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list
     if label:
         study.photo.prediction.probability(label)
         study = replace(study, photo=replace(study.photo, label=label))
-    with desk.using() as models:
-        study = workflow.propose(models, study, replace(models.profile.settings, factors=tuple(factors)))
-    desk.store.save_study(study)
+    settings = replace(desk.models.profile.settings, factors=tuple(factors))
+    proposed = desk.ask(lambda models: workflow.propose(models, study, settings))
+    desk.store.save_study(proposed)
     return [
         Variation(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
-        for p in study.perturbations
+        for p in proposed.perturbations
     ]
 
 
 def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float]) -> list[Edited]:
     """Edits an opened photo towards other words at these tau; answers one entry per tau."""
-    study = place.need(desk, photo)
-    with desk.using() as models:
-        settings = replace(models.profile.settings, taus=tuple(taus)) if taus else models.profile.settings
-        one = models.perturber.judge(study.caption, edited_caption, "own words", study.photo.label, settings)
-        study = replace(study, perturbations=(*study.perturbations, one))
+    known = place.need(desk, photo)
+    settings = desk.models.profile.settings
+    settings = replace(settings, taus=tuple(taus)) if taus else settings
+
+    def work(models: Models) -> tuple[Perturbation, Study]:
+        one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.label, settings)
+        study = replace(known, perturbations=(*known.perturbations, one))
         name = study.photo.classifier
         for grown in workflow.edit(models, study, (one,), settings, name, inversions=desk.inversions):
             desk.store.save_study(grown)
             study = grown
+        return one, study
+
+    one, study = desk.ask(work)
     return [
         Edited(
             key=item.key,

@@ -26,6 +26,7 @@ INVERSIONS = [
     ("PnP: exact, fast", "pnp"),
     ("Null-text: as in the paper", "null-text"),
     ("Negative prompt: cheapest", "negative-prompt"),
+    ("DDIM: the control, nothing mended", "ddim"),
 ]
 
 

@@ -21,7 +21,7 @@ from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need, place_of
 from pipeline import workflow
 from pipeline.curation import LabelledImage, load_folder
-from pipeline.errors import Cancelled, DataError, PerturbationError
+from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
 from pipeline.images import open_image
 from pipeline.types import Models, Perturbation, Settings, Step, Study
 
@@ -83,8 +83,8 @@ def open_known(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
 
 
 def _open(desk: Desk, path: Path, label: str) -> Study:
-    with desk.using() as models:
-        study = workflow.open_photo(models, open_image(path), label=label, name=path.name)
+    image = open_image(path)
+    study = desk.ask(lambda models: workflow.open_photo(models, image, label=label, name=path.name))
     known = desk.store.load_study(study.photo.key)
     if known is not None:
         return known
@@ -142,8 +142,7 @@ def banner(desk: Desk, study: Study) -> Html:
     profile = desk.models.profile
     if profile.min_round_trip <= 0:
         return Html()
-    with desk.using() as models:
-        measured = models.editor.round_trip(study.photo.image)
+    measured = desk.ask(lambda models: models.editor.round_trip(study.photo.image))
     if measured >= profile.min_round_trip:
         return Html()
     figures = f"Rebuilding it reaches {measured:.1f} dB, where {profile.min_round_trip:.1f} dB is the least. "
@@ -178,12 +177,16 @@ def ask_again(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
         step(0, 0)
         yield workflow.describe(models, study, settings)
 
-    for item in desk.stream(key, work):
-        if isinstance(item, Progress):
-            yield gr.skip(), gr.skip(), progress_markup("Reading the picture", item)
-        else:
-            desk.store.save_study(item)
-            yield item.caption, variations(item), said("")
+    try:
+        for item in desk.stream(key, work):
+            if isinstance(item, Progress):
+                yield gr.skip(), gr.skip(), progress_markup("Reading the picture", item)
+            else:
+                desk.store.save_study(item)
+                yield item.caption, variations(item), said("")
+    except PipelineError as error:
+        yield gr.skip(), gr.skip(), said(str(error), "failed")
+        raise
 
 
 def rewrite_caption(desk: Desk, key: str, text: str) -> tuple[object, ...]:
@@ -198,10 +201,9 @@ def rewrite_caption(desk: Desk, key: str, text: str) -> tuple[object, ...]:
 def _described(desk: Desk, study: Study, text: str) -> Study:
     if text.strip() == study.caption and study.caption:
         return study
-    with desk.using() as models:
-        study = workflow.describe(models, study, models.profile.settings, caption=text)
-    desk.store.save_study(study)
-    return study
+    described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
+    desk.store.save_study(described)
+    return described
 
 
 def suggest(desk: Desk, key: str, text: str, factors: Sequence[str]) -> Iterator[tuple[object, ...]]:
@@ -222,6 +224,9 @@ def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterat
                 yield variations(item), gr.skip()
     except Cancelled as stopped:
         ended = str(stopped)
+    except PipelineError as error:
+        yield gr.skip(), said(str(error), "failed")
+        raise
     yield gr.skip(), said(ended)
 
 
@@ -270,8 +275,8 @@ def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
 
 
 def _judged(desk: Desk, study: Study, text: str, factor: str) -> Study:
-    with desk.using() as models:
-        one = models.perturber.judge(study.caption, text.strip(), factor, study.photo.label, models.profile.settings)
+    words = (study.caption, text.strip(), factor, study.photo.label)
+    one = desk.ask(lambda models: models.perturber.judge(*words, models.profile.settings))
     if one.rejected_by:
         alerts.note("Added, but a gate objects; tick it to use it all the same.")
     return _changed(desk, study, one)
@@ -300,8 +305,8 @@ def reclassify(desk: Desk, key: str, name: str) -> tuple[object, ...]:
     old = need(desk, key)
     study = desk.store.load_study(old.photo.key, name)
     if study is None or study.caption != old.caption:
-        with desk.using() as models:
-            study = workflow.open_photo(models, old.photo.image, old.photo.label, name, old.photo.name)
+        photo = (old.photo.image, old.photo.label, name, old.photo.name)
+        study = desk.ask(lambda models: workflow.open_photo(models, *photo))
         study = replace(study, caption=old.caption, perturbations=old.perturbations)
         desk.store.save_study(study)
     return page(desk, study)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from explorer.wiring import reads
 from pipeline.curation import load_folder, selection
 from pipeline.errors import DataError
 from pipeline.images import fit, open_image
-from pipeline.reinforcement import Item, Recipe, at_alpha, save
+from pipeline.reinforcement import Epoch, Item, Recipe, at_alpha, save
 from pipeline.reinforcement import reinforce as train
 from pipeline.types import Models
 
@@ -131,9 +132,9 @@ def begin(desk: Desk, set_name: str, classifier: str, recipe: Recipe) -> Job:
 def _train(desk: Desk, models: Models, job: Job, order: Order) -> None:
     """The job's work: features, training, evaluation, and the model on the disk."""
 
-    def progress(epoch: int, epochs: int, loss: float) -> None:
-        job.step(epoch, epochs)
-        job.losses.append(loss)
+    def progress(epoch: Epoch) -> None:
+        job.losses.append(epoch.loss)
+        job.step(epoch.number, epoch.of)
 
     classifier = models.classifier(order.classifier)
     result = train(classifier, order.items, evaluation(models), order.recipe, progress)
@@ -171,19 +172,20 @@ def status_markup(job: Job | None) -> Html:
         return Html()
     if job.state == "running":
         loss = f" (validation loss {job.losses[-1]:.3f})" if job.losses else ""
-        return progress_markup(f"{job.title}{loss}", job.progress, unit="epoch")
+        progress = replace(job.progress, stopping=job.stop.is_set())
+        return progress_markup(f"{job.title}{loss}", progress, unit="epoch")
     if job.state == "done":
         return said(f"Done: {job.title}. Saved as {job.note} in the data folder.")
     return said(job.error, "failed" if job.state == "failed" else "")
 
 
-def cancel(desk: Desk, name: str) -> Html:
-    """Stops the job at its next epoch."""
+def cancel(desk: Desk, name: str) -> object:
+    """Stops the job at its next epoch, keeping the best head until then; the poll says so."""
     job = desk.jobs.get(name)
     if job is None or job.state != "running":
         return said("Nothing is running.")
     job.stop.set()
-    return said("Stopping after this epoch…")
+    return gr.skip()
 
 
 def slide(desk: Desk, name: str, alpha: float) -> tuple[object, ...]:
@@ -203,6 +205,5 @@ def keep_alpha(desk: Desk, name: str, alpha: float) -> Html:
     moved = at_alpha(job.result, round(alpha, 1))
     folder = desk.store.root / "reinforced" / f"{name}-alpha{moved.alpha:.1f}"
     if not folder.exists():
-        with desk.using() as models:
-            save(moved, models.classifier(moved.classifier), folder)
+        desk.ask(lambda models: save(moved, models.classifier(moved.classifier), folder))
     return said(f"Saved as reinforced/{folder.name} in the data folder.")

@@ -295,7 +295,7 @@ def alpha_figure(curve: Sequence[tuple[float, dict[str, Proportion]]], alpha: fl
         )
     figure.add_vline(x=alpha, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
     _plain_look(figure, height=320)
-    title = "alpha: 0 is the classifier as it was, 1 the retrained head"
+    title = "alpha (0: as it was, 1: retrained head)"
     figure.update_xaxes(title={"text": title, "font": {"size": 12}})
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title={"text": "Acc@1", "font": {"size": 12}})
     return figure

@@ -1,14 +1,18 @@
 """Picture -> one sentence that describes it, with BLIP-2 (Li et al., 2023) or its small forerunner BLIP (2022).
 
-Knows neither factors nor labels: what the sentence is used for is decided elsewhere. Decoding follows Li et al. (2024):
-a lower bound on the length and a repetition penalty, so that the sentence names enough to be varied.
+Knows no factors: what the sentence is used for is decided elsewhere. Decoding follows Li et al. (2024): a lower bound
+on the length and a repetition penalty, so that the sentence names enough to be varied.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, cast
 
 from pipeline.errors import ModelError
+from pipeline.lexicon import synonyms
+from pipeline.wording import ends, words
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="torch.nn.Module")
 
 BEAMS = 5  # BLIP's and BLIP-2's own choice for captions
+PICTURES = 8  # described at once
+FEW_WORDS = 8  # fewer leave little to vary
+SAME_WORDS = 3  # in a row, that a sentence does not say twice unless it repeats itself
 
 
 class Decoding(TypedDict):
@@ -35,6 +42,7 @@ class Decoding(TypedDict):
     max_new_tokens: int
     repetition_penalty: float
     num_beams: int
+    num_return_sequences: int
     do_sample: bool
 
 
@@ -67,18 +75,31 @@ class Blip2Captioner:
 
         Raises `ModelError` when the model has nothing to say.
         """
+        return self.captions([image], settings)[0]
+
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        """As `caption`, one for each picture, several pictures at a time."""
+        return _one_each(self._spoken, images, settings)
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        """At most `n` different captions to choose from, the one that `caption` gives first."""
+        return _different(self._spoken([image], settings, n), settings)
+
+    def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
+        """`each` beams for every picture, best first, without the prefix."""
         import torch
 
         prompt = self._prompt(settings.caption_prefix)
-        pixels = self._processor.image_processor(images=image, return_tensors="pt").pixel_values
+        pixels = self._processor.image_processor(images=list(images), return_tensors="pt").pixel_values
         with torch.inference_mode():
             tokens = self._model.generate(
                 pixel_values=pixels.to(self._model.device, self._model.dtype),
-                input_ids=cast("torch.LongTensor", torch.tensor([prompt], device=self._model.device)),
-                **_decoding(settings),
-            )[0]
-        spoken: str = self._processor.tokenizer.decode(tokens[len(prompt) :], skip_special_tokens=True)
-        return _sentence(settings.caption_prefix, spoken)
+                input_ids=cast("torch.LongTensor", torch.tensor([prompt] * len(images), device=self._model.device)),
+                **_decoding(settings, each),
+            )
+        return cast(
+            "list[str]", self._processor.tokenizer.batch_decode(tokens[:, len(prompt) :], skip_special_tokens=True)
+        )
 
     def _prompt(self, prefix: str) -> list[int]:
         """Image tokens, begin token, prefix: BLIP-2's own order, whatever the version of the processor's files."""
@@ -106,19 +127,57 @@ class BlipCaptioner:
 
     def caption(self, image: Image, settings: Settings) -> str:
         """As `Blip2Captioner.caption`."""
+        return self.captions([image], settings)[0]
+
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        """As `Blip2Captioner.captions`."""
+        return _one_each(self._spoken, images, settings)
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        """As `Blip2Captioner.candidates`."""
+        return _different(self._spoken([image], settings, n), settings)
+
+    def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
         import torch
 
         # BLIP puts its begin token over the first of these and drops the last.
-        prompt = self._processor.tokenizer(settings.caption_prefix, return_tensors="pt").input_ids
-        pixels = self._processor.image_processor(images=image, return_tensors="pt").pixel_values
+        prompt = self._processor.tokenizer([settings.caption_prefix] * len(images), return_tensors="pt").input_ids
+        pixels = self._processor.image_processor(images=list(images), return_tensors="pt").pixel_values
         with torch.inference_mode():
             tokens = self._model.generate(
                 pixel_values=pixels.to(self._model.device, self._model.dtype),
                 input_ids=prompt.to(self._model.device),
-                **_decoding(settings),
-            )[0]
-        spoken: str = self._processor.tokenizer.decode(tokens[prompt.shape[1] - 1 :], skip_special_tokens=True)
-        return _sentence(settings.caption_prefix, spoken)
+                **_decoding(settings, each),
+            )
+        begin = prompt.shape[1] - 1
+        return cast("list[str]", self._processor.tokenizer.batch_decode(tokens[:, begin:], skip_special_tokens=True))
+
+
+def quality(caption: str, label: str = "") -> tuple[str, ...]:
+    """What an analyst should look at before relying on the caption; () when nothing stands out."""
+    said, notes = words(caption), []
+    if len(said) < FEW_WORDS:
+        notes.append(f"The caption has {len(said)} words; with fewer than {FEW_WORDS} there is little to vary.")
+    runs = Counter(tuple(said[start : start + SAME_WORDS]) for start in range(len(said) - SAME_WORDS + 1))
+    if repeated := [" ".join(run) for run, times in runs.items() if times > 1]:
+        notes.append(f"The caption repeats itself: '{repeated[0]}'.")
+    if label and not ends(said, synonyms(label)):
+        notes.append(f"The caption does not name the label '{label}'; name it, so that no variation replaces it.")
+    return tuple(notes)
+
+
+def _one_each(
+    spoken: Callable[[Sequence[Image], Settings, int], list[str]], images: Sequence[Image], settings: Settings
+) -> tuple[str, ...]:
+    portions = (images[start : start + PICTURES] for start in range(0, len(images), PICTURES))
+    texts = (text for portion in portions for text in spoken(portion, settings, 1))
+    return tuple(_sentence(settings.caption_prefix, text) for text in texts)
+
+
+def _different(spoken: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """The sentences without repetitions and without empty ones, in order; an error when all are empty."""
+    texts = [text for text in spoken if text.strip()] or list(spoken[:1])
+    return tuple(dict.fromkeys(_sentence(settings.caption_prefix, text) for text in texts))
 
 
 def _ready(model: Model, device: str) -> Model:
@@ -126,12 +185,13 @@ def _ready(model: Model, device: str) -> Model:
     return model
 
 
-def _decoding(settings: Settings) -> Decoding:
+def _decoding(settings: Settings, each: int) -> Decoding:
     return Decoding(
         min_new_tokens=settings.caption_min_tokens,
         max_new_tokens=settings.caption_max_tokens,
         repetition_penalty=settings.repetition_penalty,
-        num_beams=BEAMS,
+        num_beams=max(BEAMS, each),
+        num_return_sequences=each,
         do_sample=False,
     )
 

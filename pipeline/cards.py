@@ -12,9 +12,9 @@ tags: [image-classification, counterfactuals]
 ---
 # {classifier}, reinforced with counterfactual images
 
-The classification head was fine-tuned on counterfactual images; every other layer stayed as it was. Its weights are
-(1 - alpha) of the original head plus alpha of the fine-tuned one, with alpha = {alpha:g}. Training took {epochs}
-epochs; the validation loss went from {first:.4f} to {best:.4f}.
+Recipe: {method}, seed {seed}. {source}The classification head was trained; every other layer stayed as it was. Its
+weights are (1 - alpha) of the original head plus alpha of the trained one, with alpha = {alpha:g}. Training took
+{epochs} epochs{stopped}; the validation loss went from {first:.4f} to {best:.4f}.
 
 Acc@1 with its 95 % Wilson interval; p is McNemar's exact test of after against before.
 
@@ -50,6 +50,10 @@ def card(reinforcement: Reinforcement) -> str:
     classes = [(label, old.n, _figure(old), _figure(new)) for label, (old, new) in reinforcement.by_class.items()]
     return _FRAME.format(
         classifier=reinforcement.classifier,
+        method=reinforcement.method,
+        seed=reinforcement.seed,
+        source=f"Learnt from: {reinforcement.source}. " if reinforcement.source else "",
+        stopped=" and was then stopped by hand" if reinforcement.stopped else "",
         alpha=reinforcement.alpha,
         epochs=len(reinforcement.losses) - 1,
         first=reinforcement.losses[0],

@@ -1,15 +1,16 @@
 """The model under study: full distributions, features and head of a classifier, and how two predictions differ.
 
-Knows neither captions nor edits. Head-only changes follow WiSE-FT (Wortsman et al., 2022): `features` and `head` are
-all that training needs, `with_head` puts the result back. Flip, sensitivity and shift are pure and read the full
-distribution, not a top-5; importing this module loads no model library.
+Knows neither captions nor edits; the networks of torchvision and transformers are in `pipeline/families.py`. Head-only
+changes follow WiSE-FT (Wortsman et al., 2022): `features` and `head` are all that training needs, `with_head` puts the
+result back. Flip, sensitivity and shift are pure and read the full distribution, not a top-5; importing this module
+loads no model library.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.errors import ModelError, StoreError
+from pipeline.networks import bare, fill, refuse_pickles
 from pipeline.types import Prediction
 
 if TYPE_CHECKING:
@@ -27,34 +29,25 @@ BATCH = 32  # pictures a pass
 
 
 class TimmModel(Protocol):
-    """What is used of a timm model, or of a `networks.HeadedNetwork`; pixels are (n, 3, h, w), normalised."""
+    """What is used of a timm model beside what every network has."""
 
     pretrained_cfg: Mapping[str, object]
     num_classes: int
-
-    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits (n, classes)."""
-        ...
-
-    def forward_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the last block gives, not pooled."""
-        ...
-
-    def forward_head(self, features: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
-        """(n, features) with `pre_logits`, otherwise logits."""
-        ...
 
     def get_classifier(self) -> torch.nn.Module:
         """The last layer."""
         ...
 
 
-class TimmClassifier:
-    """A timm model with its labels and preprocessing; implements `types.Classifier`."""
+class LinearHeadClassifier(ABC):
+    """A network whose last layer is linear, with its labels and preprocessing; implements `types.Classifier`.
+
+    A family says how to open and to write its networks, and where it differs how to find the head and the logits.
+    """
 
     def __init__(
         self,
-        model: TimmModel,
+        model: object,
         name: str,
         labels: tuple[str, ...],
         preprocess: Callable[[Image], torch.Tensor],
@@ -66,18 +59,21 @@ class TimmClassifier:
         self._preprocess = preprocess
         self._linear()
 
-    @classmethod
-    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens whatever `networks.open_network` knows: folders, names, or bare weights with their labels.
+    @abstractmethod
+    def _write(self, folder: Path) -> None:
+        """Writes config.json, model.safetensors and what else `from_pretrained` needs."""
 
-        Raises `ModelError` when it is refused, has no linear head, or its labels are unknown.
-        """
-        from pipeline.networks import open_network
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w), normalised -> (n, classes)."""
+        return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels))
 
-        network, labels, preprocess = open_network(path)
-        model = cast("TimmModel", network.to(device).eval())
-        config = model.pretrained_cfg if labels is None else {"label_names": labels}
-        return cls(model, name, _labels(config, model.num_classes, name), preprocess)
+    def _find_head(self) -> object:
+        """The last linear layer with a row per label."""
+        import torch
+
+        layers = cast("torch.nn.Module", self._model).modules()
+        linear = [one for one in layers if isinstance(one, torch.nn.Linear) and one.out_features == len(self._labels)]
+        return linear[-1] if linear else None
 
     @property
     def name(self) -> str:
@@ -93,7 +89,7 @@ class TimmClassifier:
         """Full distributions, one per picture. Raises `ModelError` when they are not numbers."""
         if not images:
             return ()
-        probabilities = self._run(self._model, images).double().softmax(dim=-1)
+        probabilities = self._run(self._logits, images).double().softmax(dim=-1)
         return tuple(Prediction(labels=self._labels, probabilities=tuple(row)) for row in probabilities.tolist())
 
     def features(self, images: Sequence[Image]) -> torch.Tensor:
@@ -102,8 +98,17 @@ class TimmClassifier:
 
         if not images:
             return torch.zeros(0, self._linear().in_features)
-        model = self._model
-        return self._run(lambda pixels: model.forward_head(model.forward_features(pixels), pre_logits=True), images)
+        seen: list[torch.Tensor] = []
+
+        def run(pixels: torch.Tensor) -> torch.Tensor:
+            self._logits(pixels)
+            return seen.pop().flatten(1)
+
+        hook = self._linear().register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            return self._run(run, images)
+        finally:
+            hook.remove()
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Copies of weight (classes, features) and bias (classes,), float32 on the CPU."""
@@ -136,22 +141,15 @@ class TimmClassifier:
         was cut off does not open. Raises `StoreError` when it cannot be written.
         """
         from safetensors import SafetensorError
-        from timm.models import save_for_hf
-
-        from pipeline.networks import HeadedNetwork
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as part:
-                if isinstance(self._model, HeadedNetwork):
-                    self._model.save(self._model.network, Path(part), self._labels)
-                else:
-                    names = {"label_names": list(self._labels)}
-                    save_for_hf(cast("torch.nn.Module", self._model), part, model_config=names, safe_serialization=True)
+                self._write(Path(part))
                 (Path(part) / "README.md").write_text(card, encoding="utf-8")
                 for file in sorted(Path(part).iterdir(), key=lambda file: file.name == "config.json"):
-                    os.chmod(file, 0o644)  # safetensors writes for the owner only
-                    os.replace(file, folder / file.name)
+                    file.chmod(0o644)  # safetensors writes for the owner only
+                    file.replace(folder / file.name)
         except (OSError, SafetensorError) as error:
             raise StoreError(
                 f"The classifier '{self._name}' could not be saved to '{folder}': {error}. "
@@ -161,7 +159,7 @@ class TimmClassifier:
     def _linear(self) -> torch.nn.Linear:
         import torch
 
-        head = self._model.get_classifier()
+        head = self._find_head()
         if not isinstance(head, torch.nn.Linear) or head.bias is None or head.out_features != len(self._labels):
             raise ModelError(
                 f"The classifier '{self._name}' has no linear head with a bias and {len(self._labels)} rows, which "
@@ -187,6 +185,39 @@ class TimmClassifier:
             )
         # A clone made outside inference mode may be trained on.
         return output.clone()
+
+
+class TimmClassifier(LinearHeadClassifier):
+    """A timm model."""
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens a folder (config.json and safetensors), a timm name, "hf-hub:owner/name", or bare weights with labels.
+
+        Raises `ModelError` when the model has no linear head or its labels are unknown.
+        """
+        import timm
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
+
+        if given := bare(path):
+            network = timm.create_model(given.architecture, pretrained=False, num_classes=len(given.labels))
+            fill(network, *given)
+        else:
+            network = timm.create_model(_source(path), pretrained=True)
+        model = cast("TimmModel", network.to(device).eval())
+        preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
+        labels = given.labels if given else _labels(model.pretrained_cfg, model.num_classes, name)
+        return cls(model, name, labels, preprocess)
+
+    def _find_head(self) -> object:
+        return cast("TimmModel", self._model).get_classifier()
+
+    def _write(self, folder: Path) -> None:
+        from timm.models import save_for_hf
+
+        names = {"label_names": list(self._labels)}
+        save_for_hf(cast("torch.nn.Module", self._model), str(folder), model_config=names, safe_serialization=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +258,15 @@ def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...
         )
         for label in labels
     )
+
+
+def _source(path: str) -> str:
+    """timm's model name for what a profile says."""
+    refuse_pickles(path)
+    if path.startswith("torchvision:"):
+        # timm publishes torchvision's weights in safetensors; torchvision's own files are pickles.
+        return f"{path.removeprefix('torchvision:')}.tv_in1k"
+    return f"local-dir:{path}" if Path(path).is_dir() else path
 
 
 def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:

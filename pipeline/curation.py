@@ -102,6 +102,14 @@ def selection(store: Store, name: str = "") -> tuple[tuple[Photo, Counterfactual
     return store.kept() or tuple(_undecided(store))
 
 
+def source_of(store: Store, name: str = "") -> str:
+    """What `selection` gives, in words: the set with its version, or what was kept."""
+    versions = [one for one in store.sets() if one.name == name]
+    if versions:
+        return f"the set '{name}', version {versions[0].version}, of {len(versions[0].items)} counterfactuals"
+    return "all kept counterfactuals" if store.kept() else "every chosen counterfactual that was not rejected"
+
+
 def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Path:
     """Writes <folder>/<label>/<key>.png and metadata.jsonl, which `load_folder` reads back; returns the folder.
 

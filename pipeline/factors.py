@@ -1,7 +1,7 @@
 """Factors of variation: what a perturbation may change, and how the language model is asked for it.
 
-Knows neither models nor captions; a new factor is one more entry in `FACTORS`. The five factors and the wording's
-intent follow LANCE (Prabhu et al., NeurIPS 2023) and Li et al. (2024).
+Knows neither models nor captions; a new factor is one more entry in `FACTORS`. The first five and the wording's
+intent follow LANCE (Prabhu et al., NeurIPS 2023) and Li et al. (2024); weather is LANCE's sixth.
 """
 
 from pipeline.types import Factor
@@ -33,6 +33,12 @@ FACTORS: dict[str, Factor] = {
             name="domain",
             instruction="Change only the kind of picture, such as photo, sketch or painting; keep its content.",
             help="What kind of picture it is: a photo becomes a sketch.",
+        ),
+        # Off unless asked for: `Settings.factors` names the five of Li et al. (2024).
+        Factor(
+            name="weather",
+            instruction="Change or add only the weather of the caption; keep every other word.",
+            help="What the sky is like: a clear day becomes a rainy one.",
         ),
     )
 }

@@ -2,7 +2,7 @@
 
 Knows which class opens which family of models, and nothing of what they do. To add a family: a class with
 `from_pretrained` in its stage's module, one line in its role's dict, and its name under [families] in a profile;
-without that entry a role's first family is used.
+without that entry a role's first family is used. A classifier's family is told by `networks.family_of`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pipeline.devices import ROOM, Place, free_memory, place, release, weight_by
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
 from pipeline.hub import located
+from pipeline.networks import family_of
 from pipeline.profiles import models_of
+from pipeline.promotion import with_promoted
 from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Profile, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
@@ -31,14 +33,17 @@ EDITORS = {
     "instruct-pix2pix": "pipeline.editing.instruction:InstructPix2PixEditor",
 }
 SCORERS = {"open_clip": "pipeline.scoring:OpenClipScorer"}
-CLASSIFIERS = {"timm": "pipeline.classification:TimmClassifier"}
+CLASSIFIERS = {
+    "timm": "pipeline.classification:TimmClassifier",
+    "torchvision": "pipeline.families:TorchvisionClassifier",
+    "transformers": "pipeline.families:TransformersClassifier",
+}
 
 ROLES: dict[str, Mapping[str, str]] = {
     "captioner": CAPTIONERS,
     "perturber": PERTURBERS,
     "editor": EDITORS,
     "scorer": SCORERS,
-    "classifier": CLASSIFIERS,
 }
 
 # What the model libraries raise for a folder that is missing, cut off or of another family.
@@ -87,12 +92,13 @@ class LoadedModels:
 
     @property
     def perturber(self) -> Perturber:
-        """The language model with its adapter, and the sentence encoder."""
+        """The language model with its adapter, the sentence encoder, and the tokenizer of the editor's text encoder."""
         profile, to = self._profile, {"device": self.device, "dtype": self.dtype}
 
         def opened(make: Callable[..., Perturber]) -> Perturber:
             adapter = located("perturber_adapter", profile.perturber_adapter)
-            return make(located("perturber", profile.perturber), adapter, located("sentences", profile.sentences), **to)
+            sentences, diffusion = located("sentences", profile.sentences), located("diffusion", profile.diffusion)
+            return make(located("perturber", profile.perturber), adapter, sentences, diffusion=diffusion, **to)
 
         return self._part("perturber", profile.perturber, opened)
 
@@ -109,7 +115,7 @@ class LoadedModels:
         return self._part("scorer", path, lambda make: make(located("clip", path), device=self.device))
 
     def classifier(self, name: str = "") -> Classifier:
-        """By name as in the profile, "" for the profile's first, or whatever else `networks.open_network` opens.
+        """By name as in the profile, "" for the profile's first, or whatever else `networks.family_of` knows.
 
         Raises `InputError` for a name that is none of these.
         """
@@ -119,14 +125,19 @@ class LoadedModels:
             path = name.removeprefix("local-dir:")
             if Path(path).is_dir():
                 path = str(Path(path).resolve())
-            elif " + " not in path and not path.startswith(("hf-hub:", "torchvision:")):
+            elif not (" + " in path or path.startswith(("hf-hub:", "torchvision:")) or _timm_lists(path)):
                 known = ", ".join(self._profile.classifiers)
                 raise InputError(
                     f"There is no classifier '{name}'; choose one of {known}, the folder of a classifier, "
-                    "hf-hub:owner/name, torchvision:name, or 'architecture + weights.safetensors + labels.txt'."
+                    "hf-hub:owner/name, torchvision:name, a name that timm lists, or "
+                    "'architecture + weights.safetensors + labels.txt'."
                 )
         to = {"name": name, "device": self.device}
         return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
+
+    def adopt(self, root: Path) -> None:
+        """Makes the classifiers that were promoted into this data folder selectable beside the profile's."""
+        self._profile = with_promoted(self._profile, root)
 
     def check(self) -> None:
         """Looks for every local folder that the profile names, without opening any model.
@@ -158,7 +169,7 @@ class LoadedModels:
                 try:
                     self._make_room(role, path)
                     logger.info("opening the %s %s on %s in %s", role, path, self.device, self.dtype)
-                    self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role)))
+                    self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role, path)))
                 except FOREIGN as error:
                     raise ModelError(
                         f"The {role} '{path}' of the profile '{self._profile.name}' could not be opened "
@@ -177,9 +188,13 @@ class LoadedModels:
             logger.info("letting go of the %s: %.1f GB are needed for the %s", gone, needed / 1e9, role)
             release(self.device)
 
-    def _maker(self, role: str) -> object:
-        """`from_pretrained` of the class that the profile chose for this role."""
-        module, _, name = ROLES[role][_family(self._profile, role)].partition(":")
+    def _maker(self, role: str, path: str) -> object:
+        """`from_pretrained` of the class that the profile chose for this role, or that the classifier needs."""
+        if role == "classifier":
+            entry = CLASSIFIERS[family_of(located(role, path))]
+        else:
+            entry = ROLES[role][_family(self._profile, role)]
+        module, _, name = entry.partition(":")
         return getattr(importlib.import_module(module), name).from_pretrained
 
 
@@ -200,6 +215,12 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
 def _family(profile: Profile, role: str) -> str:
     """What the profile chose for this role, or the role's first family."""
     return profile.families.get(role, next(iter(ROLES[role])))
+
+
+def _timm_lists(name: str) -> bool:
+    from timm import is_model
+
+    return is_model(name)
 
 
 def _hide_progress_bars() -> None:

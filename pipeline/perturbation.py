@@ -1,38 +1,45 @@
-"""Caption and factor -> proposed changes of the caption, and the gates that judge them.
+"""Caption and factor -> proposed changes of the caption, written by a LLaMA with a LoRA adapter (Li et al., 2024).
 
-Knows no pictures. A frozen LLaMA with a LoRA adapter writes the variations and a sentence-BERT measures what they mean,
-as in Li et al. (2024) and LANCE (Prabhu et al., 2023). Beyond both, the label is protected word by word: cosines alone
-let "howler monkey" become "a group of monkeys". Prompt, parsing and word diff are pure; importing this module loads no
-model library, so training builds its prompts from here too.
+Knows no pictures and judges nothing itself: `pipeline/gates.py` does. Prompts and parsing are pure; importing this
+module loads no model library, so the training of the adapter (`pipeline/adapter.py`) builds its prompts from here too.
 """
 
 from __future__ import annotations
 
-import difflib
+import logging
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.errors import CaptionError, ModelError, PerturbationError
-from pipeline.types import Factor, Perturbation, Settings
+from pipeline.gates import Gates
+from pipeline.types import Factor, Perturbation, Report, Settings
+from pipeline.wording import key, word_diff
+from pipeline.written import examples
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
-    from sentence_transformers import SentenceTransformer
+    from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 PROMPT = "### Instruction:\n{instruction}\n\n### Input:\n{caption}\n\n### Variation:\n"
 
-ROUNDS = 4  # batches of answers before the search for distinct ones ends
+ROUNDS = 8  # batches of answers before the search for distinct ones ends
 SPARE = 2  # answers sampled for each one that is missing: some are equal, some miss a gate
 SPARE_TOKENS = 24  # by which an answer may be longer than its caption
 MAX_BATCH = 16  # answers sampled at once
+MAX_CAPTION_WORDS = 300  # a longer caption is a text, and costs minutes
 MAX_ANSWER_WORDS = 120  # a longer answer is rambling, not a caption
+EXAMPLES = 3  # written ones in front of the question where no adapter has learned the task
 
-ARTICLES = frozenset({"a", "an", "the"})
-PRONOUNS = frozenset({"he", "she", "it", "they", "him", "her", "them", "his", "hers", "its", "their"})
+Example = tuple[str, str]  # caption, edited caption
 
 
 class LanguageModel(Protocol):
@@ -48,20 +55,57 @@ class LanguageModel(Protocol):
         ...
 
 
-class LlamaPerturber:
-    """A causal language model, its adapter and a sentence encoder; implements `types.Perturber`."""
+class Writer:
+    """A causal language model that is asked for variations: prompt in, raw answers out."""
 
-    def __init__(
-        self, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, sentences: SentenceTransformer
-    ) -> None:
-        """Takes what `from_pretrained` opened."""
+    def __init__(self, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, *, few_shot: bool = False) -> None:
+        """Takes what was opened elsewhere; `few_shot` shows the model written examples before it is asked."""
         self._model = model
         self._tokenizer = tokenizer
-        self._sentences = sentences
+        self._few_shot = few_shot
+
+    def answers(self, caption: str, factor: Factor, settings: Settings) -> Iterator[str]:
+        """Raw answers; the same settings give the same ones in the same order, whatever ran before."""
+        import torch
+
+        shown = examples(factor.name, EXAMPLES) if self._few_shot else ()
+        tokens = encode_prompt(self._tokenizer, factor.instruction, caption, shown)
+        prompt = torch.tensor([tokens], device=self._model.device)
+        longest = len(self._tokenizer(caption).input_ids) + SPARE_TOKENS
+        devices = [self._model.device] if self._model.device.type == "cuda" else []
+        # A round starts from its own seed: while this generator pauses, the caller's random state is its own again.
+        for number in range(ROUNDS):
+            with torch.random.fork_rng(devices=devices), torch.inference_mode():
+                torch.manual_seed(settings.seed * ROUNDS + number)
+                said = self._model.generate(
+                    input_ids=prompt,
+                    attention_mask=torch.ones_like(prompt),
+                    do_sample=True,
+                    temperature=settings.temperature,
+                    num_return_sequences=min(MAX_BATCH, settings.proposals * SPARE),
+                    max_new_tokens=longest,
+                    pad_token_id=_pad_token(self._tokenizer),
+                )
+            yield from self._tokenizer.batch_decode(said[:, len(tokens) :], skip_special_tokens=True)
+
+
+class LlamaPerturber:
+    """A writer and the gates; implements `types.Perturber`."""
+
+    def __init__(self, writer: Writer, gates: Gates) -> None:
+        """Takes what `from_pretrained` opened."""
+        self._writer = writer
+        self._gates = gates
 
     @classmethod
-    def from_pretrained(cls, path: str, adapter: str, sentences: str, *, device: str, dtype: str) -> Self:
-        """Opens local folders or hub ids, safetensors only; `adapter` is a PEFT folder or "" for the bare model."""
+    def from_pretrained(
+        cls, path: str, adapter: str, sentences: str, *, device: str, dtype: str, diffusion: str = ""
+    ) -> Self:
+        """Opens local folders or hub ids, safetensors only.
+
+        `adapter` is a PEFT folder or "" for the bare model, which is shown examples instead. `diffusion` names the
+        editor whose text encoder has to read the captions; "" where there is none.
+        """
         from peft import PeftModel
         from sentence_transformers import SentenceTransformer
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -77,222 +121,169 @@ class LlamaPerturber:
                 model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         encoder = SentenceTransformer(sentences, device=device, model_kwargs={"use_safetensors": True})
         cast("torch.nn.Module", model).to(device).train(False)
-        return cls(cast("LanguageModel", model), AutoTokenizer.from_pretrained(path), encoder)
+        text = AutoTokenizer.from_pretrained(diffusion, subfolder="tokenizer") if diffusion else None
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        writer = Writer(cast("LanguageModel", model), tokenizer, few_shot=not adapter)
+        return cls(writer, Gates(encoder, text))
 
-    def perturb(self, caption: str, factor: Factor, label: str, settings: Settings) -> tuple[Perturbation, ...]:
+    def perturb(
+        self, caption: str, factor: Factor, label: str, settings: Settings, report: Report | None = None
+    ) -> tuple[Perturbation, ...]:
         """Distinct proposals that differ from the caption, accepted ones first, at most `settings.proposals`.
 
-        A proposal that misses a gate is handed over only where too few pass, and says why. Fewer than asked for, or
-        none, when the model keeps repeating itself. Raises `PerturbationError` when no answer could be read.
+        A proposal that misses a gate is handed over only where too few pass, and says why. `report` hears of every
+        answer that is not handed over, and the log does. Fewer than asked for, or none, when the model keeps repeating
+        itself. Raises `PerturbationError` when no answer could be read, and `CaptionError` for an unusable caption.
         """
-        if not caption.strip():
-            raise CaptionError("There is no caption to vary; describe the picture first.")
-        found: dict[str, Perturbation] = {}
-        raw = ""
-        readable = False
-        for answers in self._rounds(caption, factor.instruction, settings):
-            for raw in answers:
-                edited = parse_answer(raw)
-                readable = readable or bool(edited)
-                key = _key(edited)
-                if edited and key != _key(caption) and key not in found:
-                    found[key] = self.judge(caption, edited, factor.name, label, settings)
-            if sum(proposal.accepted for proposal in found.values()) >= settings.proposals:
+        _refuse(caption)
+        found: dict[str, tuple[str, Perturbation]] = {}  # by what it says: the raw answer and what became of it
+        unread: list[str] = []
+        for raw in self._writer.answers(caption, factor, settings):
+            if sum(one.accepted for _, one in found.values()) >= settings.proposals:
                 break
-        if not readable:
+            try:
+                edited = parse_answer(raw)
+            except PerturbationError as error:
+                unread.append(raw)
+                _tell(report, raw, str(error))
+                continue
+            if key(edited) in (key(caption), *found):
+                _tell(report, raw, "the same as the caption or as an earlier answer")
+            else:
+                found[key(edited)] = raw, self._proposed(caption, edited, factor.name, label, settings, found)
+        if unread and not found:
             raise PerturbationError(
                 f"The language model was asked to vary the {factor.name} of '{caption}', but none of its answers could "
                 "be read; try again with another seed or write the variation by hand.",
-                raw=raw,
+                raw="\n---\n".join(dict.fromkeys(unread)),
             )
-        ordered = sorted(found.values(), key=lambda proposal: not proposal.accepted)
-        return tuple(ordered[: settings.proposals])
+        ordered = sorted(found.values(), key=lambda pair: not pair[1].accepted)
+        for raw, one in ordered[settings.proposals :]:
+            _tell(report, raw, "; ".join(one.rejected_by) or "more than were asked for")
+        return tuple(one for _, one in ordered[: settings.proposals])
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
-        """The perturbation with its word diff and one sentence per gate it misses.
+        """The perturbation with its word diff, every gate's check, and one sentence per gate it misses.
 
-        Raises `CaptionError` when the edited caption is empty.
+        Raises `CaptionError` when the edited caption is empty or a whole text.
         """
-        if not edited_caption.strip():
-            raise CaptionError("The edited caption is empty; write what the edited picture should show.")
+        _refuse(caption)
+        _refuse(edited_caption, "edited caption is empty; write what the edited picture should show")
         original, edit = word_diff(caption, edited_caption)
+        checks = self._gates.checks(caption, edited_caption, factor, label, settings)
         return Perturbation(
             caption=caption,
             edited_caption=edited_caption,
             factor=factor,
             original=original,
             edit=edit,
-            rejected_by=tuple(self._objections(caption, edited_caption, original, label, settings)),
+            rejected_by=tuple(check.says for check in checks if not check.passed),
+            checks=checks,
         )
 
-    def _objections(
-        self, caption: str, edited_caption: str, original: str, label: str, settings: Settings
-    ) -> Iterator[str]:
-        if _key(caption) == _key(edited_caption):
-            yield "the edited caption is the same as the caption (0 words changed)"
-            return
-        names = label_names(label)
-        vectors = self._embed([caption, edited_caption, original or caption, *names])
-        to_label = max((float(vectors[2] @ name) for name in vectors[3:]), default=-1.0)
-        to_caption = float(vectors[0] @ vectors[1])
-        if lost := lost_label(caption, edited_caption, label):
-            yield lost
-        elif original and to_label >= settings.max_label_similarity:
-            yield (
-                f"the replaced words '{original}' mean nearly the label '{label}': similarity {to_label:.2f} "
-                f"is not below {settings.max_label_similarity:.2f}"
-            )
-        if to_caption < settings.min_caption_similarity:
-            yield f"similarity of both captions {to_caption:.2f} is below {settings.min_caption_similarity:.2f}"
-        if (places := len(_places(caption, edited_caption))) > 1:
-            yield f"{places} places of the caption changed, but one factor is one place"
+    def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the sentence encoder. Raises `ModelError` when they are not numbers."""
+        return self._gates.embed(list(texts)).cpu().numpy()
 
-    def _embed(self, texts: list[str]) -> torch.Tensor:
-        """(n, width) unit vectors. Raises `ModelError` when they are not numbers."""
-        vectors = self._sentences.encode(
-            texts, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
-        ).float()
-        if not vectors.isfinite().all():
-            raise ModelError(
-                f"The sentence encoder gave values that are not numbers for '{texts[1]}', so its gates cannot be "
-                "judged; check the weights of the profile's `sentences`."
-            )
-        return vectors
-
-    def _rounds(self, caption: str, instruction: str, settings: Settings) -> Iterator[list[str]]:
-        """Batches of raw answers; the same settings give the same answers, whatever ran before."""
-        import torch
-
-        prompt = self._tokenizer(
-            build_prompt(instruction, caption), return_tensors="pt", return_token_type_ids=False
-        ).to(self._model.device)
-        begin = prompt.input_ids.shape[1]
-        longest = len(self._tokenizer(caption).input_ids) + SPARE_TOKENS
-        devices = [self._model.device] if self._model.device.type == "cuda" else []
-        batch = min(MAX_BATCH, settings.proposals * SPARE)
-        # A round starts from its own seed: while this generator pauses, the caller's random state is its own again.
-        for number in range(ROUNDS):
-            with torch.random.fork_rng(devices=devices), torch.inference_mode():
-                torch.manual_seed(settings.seed * ROUNDS + number)
-                tokens = self._model.generate(
-                    **prompt,
-                    do_sample=True,
-                    temperature=settings.temperature,
-                    num_return_sequences=batch,
-                    max_new_tokens=longest,
-                    pad_token_id=self._pad_token(),
-                )
-            yield self._tokenizer.batch_decode(tokens[:, begin:], skip_special_tokens=True)
-
-    def _pad_token(self) -> int | None:
-        """LLaMA's tokenizer has no padding token; what follows the end token is skipped anyway."""
-        tokenizer = self._tokenizer
-        return cast("int | None", tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+    def _proposed(
+        self,
+        caption: str,
+        edited: str,
+        factor: str,
+        label: str,
+        settings: Settings,
+        found: dict[str, tuple[str, Perturbation]],
+    ) -> Perturbation:
+        """As `judge`, and held against the accepted ones that were found before."""
+        one = self.judge(caption, edited, factor, label, settings)
+        others = [other for _, other in found.values() if other.accepted]
+        check = self._gates.repeat(one.edited_caption, one.edit, others, settings)
+        missed = one.rejected_by if check.passed else (*one.rejected_by, check.says)
+        return replace(one, checks=(*one.checks, check), rejected_by=missed)
 
 
-def build_prompt(instruction: str, caption: str) -> str:
-    """What the language model reads; its answer follows directly. Training and inference both use it."""
-    return PROMPT.format(instruction=instruction, caption=caption)
+def build_prompt(instruction: str, caption: str, shown: Sequence[Example] = ()) -> str:
+    """What the language model reads, the shown examples first; its answer follows directly.
+
+    Training and inference both use it.
+    """
+    before = (PROMPT.format(instruction=instruction, caption=old) + f"{new}\n\n" for old, new in shown)
+    return "".join(before) + PROMPT.format(instruction=instruction, caption=caption)
+
+
+def build_chat(instruction: str, caption: str, shown: Sequence[Example] = ()) -> list[dict[str, str]]:
+    """The same as a conversation, for models that were trained on such."""
+    asked = f"{instruction} Answer with the changed caption only.\n\nCaption: "
+    turns = [(asked + old, new) for old, new in shown]
+    before = [
+        message
+        for question, answer in turns
+        for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    ]
+    return [*before, {"role": "user", "content": asked + caption}]
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, instruction: str, caption: str, shown: Sequence[Example] = ()
+) -> list[int]:
+    """Tokens of the question: in the tokenizer's own chat template, or plain where it has none."""
+    if tokenizer.chat_template:
+        chat = build_chat(instruction, caption, shown)
+        text = cast("str", tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        return cast("list[int]", tokenizer(text, add_special_tokens=False).input_ids)
+    return cast("list[int]", tokenizer(build_prompt(instruction, caption, shown)).input_ids)
 
 
 def parse_answer(text: str) -> str:
-    """The caption in an answer: its first line, without numbering, quotes or loose spaces. "" when there is none."""
+    """The caption in an answer: its first line, without numbering, quotes, a "Caption:" or loose spaces.
+
+    Raises `PerturbationError` with the raw text when there is none.
+    """
     answer = text.rpartition("### Variation:")[2]
     line = next((line for line in answer.splitlines() if line.strip()), "")
-    line = re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", line).strip().strip("\"'`").strip()
-    line = re.sub(r"\s+([,.;!?])", r"\1", " ".join(line.split()))
-    words = line.split()
-    if "###" in line or not 1 < len(words) <= MAX_ANSWER_WORDS or not re.search(r"[^\W\d_]", line):
-        return ""
+    line = "".join(" " if character.isspace() else character for character in line if not _is_invisible(character))
+    line = re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", line).strip()
+    line = re.sub(r"^(?:edited |changed |new )?(?:caption|variation|answer)\s*:\s*", "", line, flags=re.IGNORECASE)
+    line = re.sub(r"\s+([,.;!?])", r"\1", " ".join(line.strip("\"'`").split()))
+    if reason := _unreadable(line):
+        raise PerturbationError(f"The answer could not be read: {reason}.", raw=text)
     return line
 
 
-def word_diff(caption: str, edited_caption: str) -> tuple[str, str]:
-    """The words that went and the words that came, "" on the side of a pure insertion or deletion.
-
-    Places that are apart are joined by ", "; an article is left out where only it had to follow its noun.
-    """
-    places = _places(caption, edited_caption)
-    return ", ".join(old for old, _ in places if old), ", ".join(new for _, new in places if new)
-
-
-def label_names(label: str) -> tuple[str, ...]:
-    """The names of a label, in lower case: "dogsled, dog_sled" -> ("dogsled", "dog sled")."""
-    plain = re.sub(r"\(.*?\)", " ", label).replace("_", " ")  # "crane (n03126707)"
-    names = (" ".join(_words(name)) for name in plain.split(","))
-    return tuple(name for name in names if name)
-
-
-def lost_label(caption: str, edited_caption: str, label: str) -> str:
-    """A sentence when the caption names the label more often than the edited caption does, otherwise "".
-
-    A name counts in singular and plural; where no full name occurs, its last word stands for it ("monkey" for
-    "howler monkey").
-    """
-    for names in (label_names(label), tuple(name.split()[-1] for name in label_names(label))):
-        before = sum(_count(caption, name) for name in names)
-        after = sum(_count(edited_caption, name) for name in names)
-        if before:
-            return f"the label '{label}' is named {after} times instead of {before}" if after < before else ""
+def _unreadable(line: str) -> str:
+    """Why this line is no caption, "" when it is one."""
+    count = len(line.split())
+    if count < 2:
+        return f"it has {count} words"
+    if count > MAX_ANSWER_WORDS:
+        return f"it has {count} words, more than {MAX_ANSWER_WORDS}"
+    if not re.search(r"[^\W\d_]", line):
+        return "it holds no letters"
+    if found := re.search(r"###|<\|?/?\w[^>]*>|\[/?INST\]|[{}<>]|<<|https?:", line):
+        return f"it holds '{found[0]}', which belongs to no caption"
     return ""
 
 
-def _places(caption: str, edited_caption: str) -> list[tuple[str, str]]:
-    """(words that went, words that came) of every contiguous place that changed."""
-    old, new = caption.split(), edited_caption.split()
-    matcher = difflib.SequenceMatcher(None, [_bare(word) for word in old], [_bare(word) for word in new], False)
-    spans: list[tuple[int, int, int, int]] = []
-    for tag, i, i_end, j, j_end in matcher.get_opcodes():
-        if tag == "equal":
-            continue
-        # "in a field" -> "on a beach" is one place: an article between two changes does not part them.
-        if spans and {_bare(word) for word in old[spans[-1][1] : i]} <= ARTICLES:
-            first, _, first_new, _ = spans.pop()
-            spans.append((first, i_end, first_new, j_end))
-        else:
-            spans.append((i, i_end, j, j_end))
-    places = [_phrases(old[i:i_end], new[j:j_end]) for i, i_end, j, j_end in spans]
-    return [place for place in places if not _is_agreement(*place)] or places
+def _pad_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """LLaMA's tokenizer has no padding token; what follows the end token is skipped anyway."""
+    return cast("int | None", tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
-def _phrases(old: Sequence[str], new: Sequence[str]) -> tuple[str, str]:
-    went, came = [_trim(word) for word in old], [_trim(word) for word in new]
-    if went and came and went[0].lower() in ARTICLES and came[0].lower() in ARTICLES and len(went) + len(came) > 2:
-        went, came = went[1:], came[1:]
-    return " ".join(went), " ".join(came)
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") and not character.isspace()
 
 
-def _is_agreement(old: str, new: str) -> bool:
-    """True when only pronouns changed, as they must when a man becomes a woman."""
-    return bool(old and new) and {*_words(old), *_words(new)} <= PRONOUNS
+def _refuse(caption: str, empty: str = "caption is empty; describe the picture first") -> None:
+    count = len(caption.split())
+    if not count:
+        raise CaptionError(f"The {empty}.")
+    if any(unicodedata.category(character) == "Cs" for character in caption):
+        raise CaptionError("The caption holds half a character that no text can store; write it anew.")
+    if count > MAX_CAPTION_WORDS or len(caption) > 20 * MAX_CAPTION_WORDS:
+        raise CaptionError(f"The caption has {count} words; use at most {MAX_CAPTION_WORDS}, none overlong.")
 
 
-def _count(text: str, name: str) -> int:
-    """How often the name occurs in the text as whole words, singular or plural."""
-    words, wanted = [_singular(word) for word in _words(text)], [_singular(word) for word in name.split()]
-    return sum(words[start : start + len(wanted)] == wanted for start in range(len(words)))
-
-
-def _singular(word: str) -> str:
-    """Near enough to compare by: both forms of a noun give the same string."""
-    if word.endswith("s") and not word.endswith(("ss", "us")) and len(word) > 2:
-        word = word[:-1]
-    return re.sub(r"ie$", "y", re.sub(r"(s|x|z|ch|sh)e$", r"\1", word))
-
-
-def _words(text: str) -> list[str]:
-    return [_bare(word) for word in text.split() if _bare(word)]
-
-
-def _bare(word: str) -> str:
-    return _trim(word).lower()
-
-
-def _trim(word: str) -> str:
-    """Without the punctuation around it, unless it is nothing else."""
-    return word.strip(".,;:!?\"'()") or word
-
-
-def _key(text: str) -> str:
-    """Equal for captions that differ in case, spaces and punctuation only."""
-    return " ".join(_words(text))
+def _tell(report: Report | None, raw: str, reason: str) -> None:
+    logger.info("an answer was not used (%s): %r", reason, raw)
+    if report is not None:
+        report(raw, reason)

@@ -1,69 +1,62 @@
-"""Fine-tune a classifier's head on counterfactuals, and blend it with the head it came from.
+"""Reinforce a classifier: fine-tune its head on counterfactuals, blend it with the old one, measure what came of it.
 
 Every layer but the head is frozen, so features are computed once and training, the curve over alpha and every figure
-come from matrix products. theta_1 starts from theta_0 and is trained by Adam with early stopping (Li et al., 2024);
-theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 follows WiSE-FT (Wortsman et al., 2022). Photos are split by source,
-never by edit: training, validation (early stopping, alpha when it is not given) and held-out test share no photo.
-Knows no file but those that `save` writes, and no page.
+come from matrix products (`pipeline/heads.py`). Photos are split by source, never by edit: training, validation (early
+stopping, alpha when it is not given) and held-out test share no photo. Knows no file but those that `save` and
+`Features` write, and no page.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import torch
-from PIL.Image import Image
 from torch.nn.functional import cross_entropy, linear
 
 from pipeline.cards import card, metrics
 from pipeline.curation import refuse_used, split_by_photo
-from pipeline.errors import DataError, LabelError, ModelError, SettingsError, StoreError
+from pipeline.errors import DataError, ModelError, SettingsError, StoreError
+from pipeline.features import Features, pixels, refuse_unknown
+from pipeline.heads import (
+    METHODS,
+    Epoch,
+    Head,
+    Part,
+    Progress,
+    Recipe,
+    Training,
+    balanced_regression,
+    interpolate,
+    train_head,
+)
+from pipeline.intervals import mcnemar, wilson
+from pipeline.lessons import Item, Pictures, lesson
 from pipeline.types import Classifier, Proportion, Reinforcement
-from pipeline.weakness import mcnemar, wilson
+
+__all__ = [
+    "ALPHAS",
+    "HELD_OUT",
+    "METHODS",
+    "Epoch",
+    "Features",
+    "Item",
+    "Logits",
+    "Recipe",
+    "at_alpha",
+    "interpolate",
+    "reinforce",
+    "save",
+    "train",
+    "train_head",
+]
 
 ALPHAS = tuple(step / 10 for step in range(11))
 FRACTIONS = (0.6, 0.2, 0.2)  # of the photos: training, validation, held-out
 HELD_OUT = ("held-out originals", "held-out counterfactuals")
-BATCH = 32
-
-Head = tuple[torch.Tensor, torch.Tensor]
-Progress = Callable[[int, int, float], None]
-"""Called as `progress(epoch, max_epochs, validation_loss)`; raising `Cancelled` from it stops the training."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How to train; the defaults are Li et al.'s."""
-
-    learning_rate: float = 1e-4  # of Adam
-    batch_size: int = 8
-    max_epochs: int = 50
-    min_delta: float = 0.005  # an epoch counts as better when the validation loss falls by more than this
-    patience: int = 5  # epochs without a better one before training stops
-    alpha: float | None = 0.3  # None: chosen on validation
-    seed: int = 0  # of the split and of the order of batches
-    originals: bool = True  # train on the source photos too, so that they are not forgotten
-
-    def __post_init__(self) -> None:
-        """Refuses values outside their range with `SettingsError`."""
-        if self.alpha is not None and not 0.0 <= self.alpha <= 1.0:
-            raise SettingsError(f"alpha is {self.alpha}, but it blends two heads; give 0 to 1, or auto.")
-        if not (self.learning_rate > 0 and self.batch_size > 0 and self.max_epochs > 0 and self.patience > 0):
-            raise SettingsError("Learning rate, batch size, epochs and patience must be above 0; the defaults are.")
-
-
-class Item(NamedTuple):
-    """A counterfactual to learn from, beside the photo it was made of."""
-
-    label: str
-    photo: Image
-    counterfactual: Image
-    photo_key: str
 
 
 @runtime_checkable
@@ -79,16 +72,8 @@ class Reheadable(Classifier, Protocol):
         ...
 
 
-Pictures = Sequence[tuple[Image, str]]
-
-
-class _Part(NamedTuple):
-    features: torch.Tensor  # (n, features)
-    targets: torch.Tensor  # (n,) rows of the head
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Logits:
+class Logits:
     """What both heads say of one part. Blending heads is blending their logits, so one product serves every alpha."""
 
     theta_0: torch.Tensor  # (n, classes)
@@ -96,61 +81,19 @@ class _Logits:
     targets: torch.Tensor
 
     @classmethod
-    def of(cls, theta_0: Head, theta_1: Head, part: _Part) -> Self:
+    def of(cls, theta_0: Head, theta_1: Head, part: Part) -> Self:
+        """Of one part's features."""
         return cls(
             theta_0=linear(part.features, *theta_0), theta_1=linear(part.features, *theta_1), targets=part.targets
         )
 
     def at(self, alpha: float) -> torch.Tensor:
+        """(n, classes) of theta(alpha)."""
         return (1 - alpha) * self.theta_0 + alpha * self.theta_1
 
     def right(self, alpha: float) -> list[bool]:
+        """Which pictures theta(alpha) names right."""
         return [bool(hit) for hit in self.at(alpha).argmax(-1) == self.targets]
-
-
-def train_head(
-    features: torch.Tensor,
-    targets: torch.Tensor,
-    val_features: torch.Tensor,
-    val_targets: torch.Tensor,
-    theta_0: Head,
-    *,
-    recipe: Recipe,
-    progress: Progress | None = None,
-) -> tuple[Head, tuple[float, ...]]:
-    """theta_1, trained from theta_0, and the validation losses: theta_0's own first, then one per epoch.
-
-    features (n, features), targets (n,) as rows of the head. The head with the lowest validation loss is returned,
-    which is theta_0 itself when no epoch improves on it.
-    """
-    weight, bias = (part.detach().clone().requires_grad_() for part in theta_0)
-    optimizer = torch.optim.Adam([weight, bias], lr=recipe.learning_rate)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    losses = [_loss(theta_0, val_features, val_targets)]
-    best, reference, waited = theta_0, losses[0], 0
-    for epoch in range(1, recipe.max_epochs + 1):
-        for batch in torch.split(torch.randperm(len(targets), generator=generator), recipe.batch_size):
-            optimizer.zero_grad()
-            torch.autograd.backward(cross_entropy(linear(features[batch], weight, bias), targets[batch]))
-            optimizer.step()
-        theta = (weight.detach().clone(), bias.detach().clone())
-        losses.append(_loss(theta, val_features, val_targets))
-        if losses[-1] == min(losses) and losses[-1] < losses[0]:
-            best = theta
-        if progress is not None:
-            progress(epoch, recipe.max_epochs, losses[-1])
-        reference, waited = (losses[-1], 0) if losses[-1] < reference - recipe.min_delta else (reference, waited + 1)
-        if waited >= recipe.patience:
-            break
-    return best, tuple(losses)
-
-
-def interpolate(theta_0: Head, theta_1: Head, alpha: float) -> Head:
-    """(1 - alpha) theta_0 + alpha theta_1, exactly theta_0 at 0 and theta_1 at 1. Outside that: `SettingsError`."""
-    if not 0.0 <= alpha <= 1.0:
-        raise SettingsError(f"alpha is {alpha}, but it blends two heads; give 0 to 1.")
-    weight, bias = ((1 - alpha) * old + alpha * new for old, new in zip(theta_0, theta_1, strict=True))
-    return weight, bias
 
 
 def reinforce(
@@ -159,36 +102,58 @@ def reinforce(
     evaluation: Mapping[str, Pictures],
     recipe: Recipe,
     progress: Progress | None = None,
+    features: Features | None = None,
 ) -> Reinforcement:
     """Trains the head on the items and measures Acc@1 of theta(alpha) on every split of `evaluation`.
 
-    The originals and the counterfactuals of held-out source photos are two more splits. Raises `DataError` for no
-    items, a single class, too few photos to split, and an evaluation picture that is trained on; `LabelError` for
-    labels that the classifier does not know.
+    The originals and the counterfactuals of held-out source photos are two more splits. `features` spares those that
+    are known. Raises `DataError` for no items, a single class, too few photos to split, and an evaluation picture that
+    is trained on; `LabelError` for labels that the classifier does not know.
     """
-    train, validation, held_out = _split(classifier, items, recipe)
-    splits = _splits(classifier, evaluation, [*train, *validation], held_out)
-    theta_0, features = classifier.head(), _Features(classifier)
-    features.refuse_foreign_head(theta_0, items[0].photo)
-    lesson, check = (features.part(_lesson(part, recipe)) for part in (train, validation))
-    theta_1, losses = train_head(*lesson, *check, theta_0, recipe=recipe, progress=progress)
-    alpha = _best_alpha(_Logits.of(theta_0, theta_1, check)) if recipe.alpha is None else recipe.alpha
-    logits = {name: _Logits.of(theta_0, theta_1, features.part(pictures)) for name, pictures in splits.items()}
+    parts = split_items(classifier, items, FRACTIONS, recipe.seed)
+    splits = _splits(classifier, evaluation, [*parts[0], *parts[1]], parts[2])
+    known, theta_0 = features or Features(classifier), classifier.head()
+    known.refuse_foreign_head(theta_0, items[0].photo)
+    training, alpha = train(known, parts[0], parts[1], recipe, progress)
+    logits = {name: Logits.of(theta_0, training.theta, known.part(pictures)) for name, pictures in splits.items()}
     before = {name: one.right(0.0) for name, one in logits.items()}
     after = {name: one.right(alpha) for name, one in logits.items()}
     return Reinforcement(
         classifier=classifier.name,
         labels=classifier.labels,
         theta_0=theta_0,
-        theta_1=theta_1,
+        theta_1=training.theta,
         alpha=alpha,
         curve=tuple((step, {name: _share(one.right(step)) for name, one in logits.items()}) for step in ALPHAS),
         before={name: _share(right) for name, right in before.items()},
         after={name: _share(right) for name, right in after.items()},
-        losses=losses,
+        losses=training.losses,
+        accuracies=training.accuracies,
         by_class=_by_class(classifier.labels, splits, before, after),
         p_values={name: _p_value(before[name], after[name]) for name in splits},
+        method=recipe.method,
+        seed=recipe.seed,
+        stopped=training.stopped,
     )
+
+
+def train(
+    features: Features,
+    items: Sequence[Item],
+    validation: Sequence[Item],
+    recipe: Recipe,
+    progress: Progress | None = None,
+) -> tuple[Training, float]:
+    """theta_1 and the alpha to use, from the items of two sets of photos; no other picture is looked at."""
+    theta_0 = features.classifier.head()
+    taught, checked = lesson(items, recipe), lesson(validation, recipe)
+    part, check = features.part(taught.pictures), features.part(checked.pictures)
+    if recipe.method == "dfr":
+        training = balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
+    else:
+        training = train_head(part, check, theta_0, recipe=recipe, progress=progress)
+    alpha = recipe.blend
+    return training, _best_alpha(Logits.of(theta_0, training.theta, check)) if alpha is None else alpha
 
 
 def at_alpha(reinforcement: Reinforcement, alpha: float) -> Reinforcement:
@@ -221,62 +186,51 @@ def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> 
         raise StoreError(f"metrics.jsonl cannot be written to {folder}: {error.strerror}; free some space.") from error
 
 
-class _Features:
-    """Features of pictures, computed once per picture."""
+def split_items(
+    classifier: Classifier, items: Sequence[Item], fractions: Sequence[float], seed: int
+) -> tuple[list[Item], ...]:
+    """Items for training, validation and what else is asked for, by source photo and spread over the labels.
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self._rows = {label: row for row, label in enumerate(classifier.labels)}
-        self._known: dict[int, tuple[Image, torch.Tensor]] = {}  # the picture is held so that its id stays its own
-
-    def part(self, pictures: Pictures) -> _Part:
-        fresh = list({id(image): image for image, _ in pictures if id(image) not in self._known}.values())
-        for start in range(0, len(fresh), BATCH):
-            batch = fresh[start : start + BATCH]
-            rows = self._classifier.features(batch).float().cpu()
-            self._known.update((id(image), (image, row)) for image, row in zip(batch, rows, strict=True))
-        return _Part(
-            features=torch.stack([self._known[id(image)][1] for image, _ in pictures]),
-            targets=torch.tensor([self._rows[label] for _, label in pictures]),
-        )
-
-    def refuse_foreign_head(self, theta: Head, image: Image) -> None:
-        """The head on the features must be the classifier itself, or blending heads would mean nothing."""
-        label = self._classifier.labels[0]
-        logits = linear(self.part([(image, label)]).features, *theta)
-        expected = torch.tensor(self._classifier.predict([image])[0].probabilities)
-        if not torch.allclose(logits.softmax(-1)[0], expected, atol=1e-3):
-            raise ModelError(f"The head of '{self._classifier.name}' does not give its predictions; use a timm model.")
-
-
-def _split(classifier: Classifier, items: Sequence[Item], recipe: Recipe) -> tuple[list[Item], ...]:
-    """Items for training, validation and held-out test, by source photo and spread over the labels."""
+    Raises `DataError` for nothing, for items without a label, for a single class and for too few photos; `LabelError`
+    for labels that the classifier does not know.
+    """
     if not items:
         raise DataError("There is no counterfactual to learn from; keep some, or stress more pictures, first.")
-    _refuse_unknown(classifier, {item.label for item in items})
+    unlabelled = sum(not item.label for item in items)
+    if unlabelled:
+        raise DataError(
+            f"{unlabelled} of {len(items)} counterfactuals have no label; say what their photos show first."
+        )
+    refuse_unknown(classifier, {item.label for item in items})
     labels = {item.photo_key: item.label for item in items}
     if len(set(labels.values())) < 2:
         raise DataError(f"All counterfactuals show '{items[0].label}'; two classes or more are needed to learn from.")
-    parts = [set(part) for part in split_by_photo(list(labels), FRACTIONS, recipe.seed, labels)]
+    parts = [set(part) for part in split_by_photo(list(labels), fractions, seed, labels)]
     found = tuple([item for item in items if item.photo_key in part] for part in parts)
     if len({item.label for item in found[0]}) < 2 or not found[1]:
         raise DataError(f"{len(labels)} source photos are too few to train and validate on; study more of each class.")
     return found
 
 
-def _splits(
-    classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
-) -> dict[str, Pictures]:
-    """Everything to measure on, by name: nothing of it has been seen in training or validation."""
-    known = {_pixels(image) for item in seen for image in (item.photo, item.counterfactual)}
+def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> None:
+    """Raises `DataError` when a picture of the evaluation is one that is learnt from."""
+    known = {pixels(image) for item in seen for image in (item.photo, item.counterfactual)}
     for name, pictures in evaluation.items():
-        _refuse_unknown(classifier, {label for _, label in pictures})
-        leaks = sum(_pixels(image) in known for image, _ in pictures)
+        leaks = sum(pixels(image) in known for image, _ in pictures)
         if leaks:
             raise DataError(
                 f"{leaks} of {len(pictures)} pictures of '{name}' are trained on too, so its figures would flatter; "
                 "evaluate on others."
             )
+
+
+def _splits(
+    classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
+) -> dict[str, Pictures]:
+    """Everything to measure on, by name: nothing of it has been seen in training or validation."""
+    for pictures in evaluation.values():
+        refuse_unknown(classifier, {label for _, label in pictures})
+    refuse_leaks(seen, evaluation)
     photos = {item.photo_key: (item.photo, item.label) for item in held_out}
     own: tuple[Pictures, ...] = (list(photos.values()), [(item.counterfactual, item.label) for item in held_out])
     found = {name: pictures for name, pictures in (*evaluation.items(), *zip(HELD_OUT, own, strict=True)) if pictures}
@@ -285,28 +239,7 @@ def _splits(
     return found
 
 
-def _refuse_unknown(classifier: Classifier, labels: set[str]) -> None:
-    unknown = sorted(labels - set(classifier.labels))
-    if unknown:
-        shown = ", ".join(f"'{label}'" for label in unknown[:5])
-        raise LabelError(f"The classifier '{classifier.name}' does not know {shown}; use the one that was studied.")
-
-
-def _pixels(image: Image) -> bytes:
-    return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).digest()
-
-
-def _lesson(items: Sequence[Item], recipe: Recipe) -> Pictures:
-    """The counterfactuals, and each of their photos once."""
-    photos = {item.photo_key: (item.photo, item.label) for item in items} if recipe.originals else {}
-    return [*((item.counterfactual, item.label) for item in items), *photos.values()]
-
-
-def _loss(theta: Head, features: torch.Tensor, targets: torch.Tensor) -> float:
-    return float(cross_entropy(linear(features, *theta), targets))
-
-
-def _best_alpha(check: _Logits) -> float:
+def _best_alpha(check: Logits) -> float:
     """The alpha with the best Acc@1 on validation; among equals the one with the lowest loss."""
 
     def merit(alpha: float) -> tuple[int, float]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.types import Axis, Perturbation, Prediction, Reinforcement, Study
+from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforcement, Study
 
 if TYPE_CHECKING:
-    from pipeline.weakness import Weakness
+    from pipeline.adapter import Trained
+    from pipeline.insights import Insight
+    from pipeline.weakness import FailurePoint, Weakness
 
 Row = dict[str, object]
 WIDTH = 160  # characters of a table that goes to a file or another program
@@ -26,7 +28,7 @@ def image_row(path: Path, **found: object) -> Row:
 
 
 def perturbation_row(one: Perturbation) -> Row:
-    """A proposal with its gates."""
+    """A proposal with every gate's figure and reason."""
     return {
         "factor": one.factor,
         "caption": one.caption,
@@ -35,7 +37,13 @@ def perturbation_row(one: Perturbation) -> Row:
         "edit": one.edit,
         "accepted": one.accepted,
         "rejected_by": list(one.rejected_by),
+        "checks": [asdict(check) for check in one.checks],
     }
+
+
+def perturbation_cells(one: Perturbation) -> Row:
+    """What of it fits a table."""
+    return {name: value for name, value in perturbation_row(one).items() if name not in ("caption", "checks")}
 
 
 def top5(prediction: Prediction) -> list[Row]:
@@ -89,9 +97,7 @@ def study_row(study: Study) -> Row:
 
 def weakness_row(row: Weakness) -> Row:
     """Every figure of a class and factor with its interval."""
-    figures = asdict(row)
-    value, low, high = (figures.pop(name) for name in ("sensitivity", "sensitivity_low", "sensitivity_high"))
-    return {**figures, "sensitivity": {"value": value, "low": low, "high": high}, "too_few": row.too_few}
+    return {**asdict(row), "too_few": row.too_few}
 
 
 def weakness_cells(row: Weakness) -> Row:
@@ -99,15 +105,31 @@ def weakness_cells(row: Weakness) -> Row:
     return {
         "class": row.label,
         "factor": row.factor,
+        **({} if row.tau is None else {"tau": row.tau}),
         "n": f"{row.n} (too few)" if row.too_few else row.n,
         "Acc@1 control": _percent(row.control_acc1.value),
         "delta Acc@1": _points(row.delta_acc1.value, row.delta_acc1.low, row.delta_acc1.high),
         "p": f"{row.delta_acc1.p:.3g}",
         "delta Acc@5": _points(row.delta_acc5.value, row.delta_acc5.low, row.delta_acc5.high),
         "flips": _percent(row.flips.value),
-        "sensitivity": f"{row.sensitivity:+.3f}",
+        "sensitivity": f"{row.sensitivity.value:+.3f}",
         "none passed": row.unpaired,
     }
+
+
+def insight_row(one: Insight) -> Row:
+    """A group of edits with what they cost."""
+    return {**asdict(one), "edits": list(one.edits)}
+
+
+def confirmation_row(name: str, share: Proportion) -> Row:
+    """How many flips a second classifier confirms."""
+    return {"confirmed by": name, "flips": share.n, "share": asdict(share)}
+
+
+def failure_row(one: FailurePoint) -> Row:
+    """The most conservative edit of one caption that flips."""
+    return asdict(one)
 
 
 def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
@@ -118,6 +140,14 @@ def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
         yield {"kind": "split", "name": name, "n": before.n, **pair}
     for label, (before, after) in made.by_class.items():
         yield {"kind": "class", "name": label, "n": before.n, "before": asdict(before), "after": asdict(after)}
+
+
+def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:
+    """What was trained, then each figure on held-out captions."""
+    last = made.losses[-1][1] if made.losses else None
+    yield {"kind": "adapter", "name": str(folder), "trainable": made.trainable, "frozen": made.frozen, "loss": last}
+    for name, share in made.held_out.items():
+        yield {"kind": "held-out", "name": name, "n": share.n, "share": asdict(share)}
 
 
 def show(rows: Iterable[Row], as_json: bool) -> None:

@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline import tables
 from pipeline.errors import DataError, StoreError
 from pipeline.media import Media
-from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Scores, Study
+from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Rewording, Scores, Study
 
 FILE = "explorer.db"
-SCHEMA = 1  # kept in SQLite's user_version
+SCHEMA = 2  # kept in SQLite's user_version; 2 added the gates' checks and the rewordings
 VERDICTS = ("keep", "reject", "unsure", "")
 BUSY_SECONDS = 30
 _KEYS = sql.select(tables.counterfactuals.c.key, tables.counterfactuals.c.number)
@@ -160,6 +160,20 @@ class Store:
             rows = connection.execute(sql.select(tables.decisions).order_by(tables.decisions.c.number)).all()
         return tuple(tables.decision_of(row) for row in rows)
 
+    def reword(self, rewording: Rewording) -> Rewording:
+        """Appends to the log of captions that analysts wrote and returns what is stored. A time of 0 becomes now."""
+        timed = replace(rewording, time=rewording.time or time.time())
+        with _saving("The caption could not be saved"), self._write() as connection:
+            connection.execute(sql.insert(tables.rewordings).values(asdict(timed)))
+        return timed
+
+    def rewordings(self, photo_key: str) -> tuple[Rewording, ...]:
+        """Who wrote which caption of this photo and when, oldest first."""
+        query = sql.select(tables.rewordings).where(tables.rewordings.c.photo == photo_key)
+        with _reading(self.root), self._engine.begin() as connection:
+            rows = connection.execute(query.order_by(tables.rewordings.c.number)).all()
+        return tuple(tables.rewording_of(row) for row in rows)
+
     def kept(self) -> tuple[tuple[Photo, Counterfactual], ...]:
         """All counterfactuals whose verdict is "keep", in the order they were made."""
         return self._pairs(self._kept_keys())
@@ -291,11 +305,13 @@ def _on_begin(connection: sql.Connection) -> None:
 
 
 def _prepare(connection: sql.Connection, root: Path) -> None:
-    """Makes the tables of a new file; refuses a file of another version."""
+    """Makes the tables of a new file, brings an older one up to date; refuses a file of a later version."""
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if version == SCHEMA:
         return
-    if version != 0 or sql.inspect(connection).get_table_names():
+    if version == 1:
+        connection.exec_driver_sql("ALTER TABLE perturbations ADD COLUMN checks JSON NOT NULL DEFAULT '[]'")
+    elif version != 0 or sql.inspect(connection).get_table_names():
         raise StoreError(f"{root / FILE} is of version {version}, this program writes {SCHEMA}; use another folder.")
     tables.schema.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")

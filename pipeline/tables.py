@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.dialects.sqlite import insert
 
-from pipeline.types import CounterfactualSet, Decision, Perturbation, Prediction, Study
+from pipeline.types import Check, CounterfactualSet, Decision, Perturbation, Prediction, Rewording, Study
 
 Row = sql.Row[Any]
 
@@ -56,6 +56,7 @@ perturbations = sql.Table(
     sql.Column("original", sql.String, nullable=False),
     sql.Column("edit", sql.String, nullable=False),
     sql.Column("rejected_by", sql.JSON, nullable=False),
+    sql.Column("checks", sql.JSON, nullable=False, server_default="[]"),
 )
 proposals = sql.Table(
     "proposals",
@@ -96,6 +97,16 @@ sets = sql.Table(
     sql.Column("version", sql.Integer, nullable=False),
     sql.Column("items", sql.JSON, nullable=False),
     sql.UniqueConstraint("name", "version"),
+)
+rewordings = sql.Table(
+    "rewordings",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("photo", sql.String, nullable=False, index=True),
+    sql.Column("before", sql.String, nullable=False),
+    sql.Column("caption", sql.String, nullable=False),
+    sql.Column("analyst", sql.String, nullable=False),
+    sql.Column("time", sql.Float, nullable=False),
 )
 # Photos that a run has finished under one job (a hash of everything that determines the result).
 finished = sql.Table(
@@ -141,6 +152,7 @@ def perturbation_of(row: Row) -> Perturbation:
         original=row.original,
         edit=row.edit,
         rejected_by=tuple(row.rejected_by),
+        checks=tuple(Check(**check) for check in row.checks),
     )
 
 
@@ -154,6 +166,11 @@ def decision_of(row: Row) -> Decision:
         analyst=row.analyst,
         time=row.time,
     )
+
+
+def rewording_of(row: Row) -> Rewording:
+    """From a row of `rewordings`."""
+    return Rewording(photo=row.photo, before=row.before, caption=row.caption, analyst=row.analyst, time=row.time)
 
 
 def set_of(row: Row) -> CounterfactualSet:

@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import LabelError, SettingsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
+
+INVERSIONS = ("pnp", "null-text", "negative-prompt", "ddim")
+CROSS_ATTENTION = ("refine", "replace", "auto")
+
+Report = Callable[[str, str], None]
+"""Called as `report(raw, reason)` for every answer of the language model that is not handed over."""
 
 Step = Callable[[int, int], None]
 """Called as `step(done, total)` once per denoising step; raising `Cancelled` from it stops the work."""
@@ -31,6 +39,17 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one gate says of a proposal, kept or not."""
+
+    gate: str  # "words", "label", "factor", "similarity", "length" or "distinct"
+    passed: bool
+    says: str  # one sentence with the figure
+    figure: float | None = None  # what was measured; None where only words decide
+    bound: float | None = None  # what it was held against
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Perturbation:
     """One proposed change of a caption."""
 
@@ -40,6 +59,7 @@ class Perturbation:
     original: str  # the words that went ("" for a pure insertion)
     edit: str  # the words that came ("" for a pure deletion)
     rejected_by: tuple[str, ...] = ()  # one sentence per gate that was missed, with its figure
+    checks: tuple[Check, ...] = ()  # every gate, those that passed too
 
     @property
     def accepted(self) -> bool:
@@ -52,12 +72,20 @@ class Inversion:
     """A picture as the start of a denoising trajectory that leads back to it."""
 
     caption: str
-    method: str  # "pnp", "null-text" or "negative-prompt"; "latent" where an editor needs no inversion
+    method: str  # one of INVERSIONS; "latent" where an editor needs no inversion
     trajectory: torch.Tensor  # (steps + 1, C, h, w): latents from noise (first) to the picture (last)
     uncond_embeddings: torch.Tensor | None  # (steps, 1, tokens, width), one per step; None: those of the empty caption
     reconstruction: Image  # the control: what inversion alone makes of the picture
     num_inference_steps: int
     guidance_scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WordMap:
+    """Where in the picture one word of the caption is looked for."""
+
+    word: str
+    weights: np.ndarray  # (height, width) float32 in 0..1: share of the attention, mean over heads, layers and steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,6 +205,17 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rewording:
+    """What an analyst made of a photo's caption; a log entry, never changed."""
+
+    photo: str  # its key
+    before: str  # "" when there was no caption
+    caption: str
+    analyst: str = ""
+    time: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CounterfactualSet:
     """A frozen, numbered selection of counterfactuals."""
 
@@ -210,6 +249,11 @@ class Reinforcement:
     losses: tuple[float, ...]  # validation loss: of theta_0 first, then after each epoch
     by_class: dict[str, tuple[Proportion, Proportion]] = field(default_factory=dict)  # label -> Acc@1 before, after
     p_values: dict[str, float] = field(default_factory=dict)  # split -> exact McNemar p of before against after
+    accuracies: tuple[float, ...] = ()  # Acc@1 on validation, in the order of `losses`
+    method: str = "counterfactual"  # one of `heads.METHODS`
+    seed: int = 0  # of the split by photo and of the training
+    stopped: bool = False  # the training was cancelled and the best head until then kept
+    source: str = ""  # what was learnt from: a set and its version, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,15 +267,26 @@ class Settings:
     caption_min_tokens: int = 20  # paper: at least 20 words
     caption_max_tokens: int = 100
     repetition_penalty: float = 1.5  # paper: "significant"
-    max_label_similarity: float = 0.6  # sentence cosine above which replaced words count as the label itself
+    # Sentence cosines of the gates on captions, chosen with all-MiniLM-L6-v2 on tests/pipeline/gate_pairs.jsonl:
+    max_label_similarity: float = 0.55  # from here on replaced words count as the label itself
+    max_definition_similarity: float = 0.3  # the same against WordNet's definition of the label
+    max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)
     min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
-    inversion: str = "pnp"  # "pnp", "null-text" or "negative-prompt"
+    inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
     num_inference_steps: int = 50  # DDIM steps
     guidance_scale: float = 7.5
     taus: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)  # fraction of steps with the source's self-attention
     cross_replace_steps: float = 0.8  # fraction of steps with the source's cross-attention
-    cross_attention: str = "refine"  # new words keep their own maps; "replace": they take those of the words that went
+    cross_replace_words: tuple[str, ...] = ()  # exceptions, as "beach=0.4": a word of the edited caption, its fraction
+    # "refine": new words keep their own maps; "replace": they take those of the words that went; "auto": "replace"
+    # for captions whose words were swapped one for one, "refine" for all others
+    cross_attention: str = "refine"
     word_weight: float = 2.0  # re-weighting of the edited words' cross-attention
+    # share of its maximum above which a changed word's map may be edited (prompt-to-prompt and LANCE: 0.3); 0 lets the
+    # edit change the whole picture
+    local_blend: float = 0.0
+    local_blend_start: float = 0.2  # fraction of steps before the rest of the picture is held to the source
+    captions_at_once: int = 0  # captions edited in one trajectory; 0: all of them, which is cheapest; 1: one is soonest
     min_image_similarity: float = 0.7  # gates on `Scores`; LANCE's thresholds
     min_source_alignment: float = 0.2
     min_edited_alignment: float = 0.2
@@ -248,14 +303,25 @@ class Settings:
             raise SettingsError("No tau was given; give at least one between 0 and 1, such as 0.4.")
         if not 0.0 <= self.cross_replace_steps <= 1.0:
             raise SettingsError(f"cross_replace_steps is {self.cross_replace_steps}; give a fraction from 0 to 1.")
-        if self.cross_attention not in ("refine", "replace"):
-            raise SettingsError(f"The cross_attention '{self.cross_attention}' is unknown; use refine or replace.")
+        for entry in self.cross_replace_words:
+            _word_fraction(entry)
+        if self.cross_attention not in CROSS_ATTENTION:
+            raise SettingsError(
+                f"The cross_attention '{self.cross_attention}' is unknown; use {', '.join(CROSS_ATTENTION)}."
+            )
+        if not (0.0 <= self.local_blend < 1.0 and 0.0 <= self.local_blend_start <= 1.0):
+            raise SettingsError(
+                f"local_blend is {self.local_blend} from {self.local_blend_start} of the steps on; give a threshold of "
+                "at least 0 and below 1, such as 0.3, and a fraction from 0 to 1."
+            )
+        if self.captions_at_once < 0:
+            raise SettingsError(f"captions_at_once is {self.captions_at_once}; give a number, or 0 for all of them.")
         if not 1 <= self.num_inference_steps <= 1000:
             raise SettingsError(f"num_inference_steps is {self.num_inference_steps}; give 1 to 1000, such as 50.")
         if self.guidance_scale < 1.0:
             raise SettingsError(f"guidance_scale is {self.guidance_scale}; give 1 (no guidance) or more.")
-        if self.inversion not in ("pnp", "null-text", "negative-prompt"):
-            raise SettingsError(f"The inversion '{self.inversion}' is unknown; use pnp, null-text or negative-prompt.")
+        if self.inversion not in INVERSIONS:
+            raise SettingsError(f"The inversion '{self.inversion}' is unknown; use {', '.join(INVERSIONS)}.")
         if self.temperature <= 0:
             raise SettingsError(f"The temperature is {self.temperature}; give more than 0, such as 0.7.")
         if not 0 <= self.caption_min_tokens <= self.caption_max_tokens or self.caption_max_tokens < 1:
@@ -265,6 +331,26 @@ class Settings:
             )
         if not 1 <= self.proposals <= 50:
             raise SettingsError(f"{self.proposals} proposals per factor were asked for; ask for 1 to 50.")
+
+    @property
+    def word_fractions(self) -> tuple[tuple[str, float], ...]:
+        """`cross_replace_words`, read: (words, fraction of steps with the source's cross-attention)."""
+        return tuple(_word_fraction(entry) for entry in self.cross_replace_words)
+
+
+def _word_fraction(entry: str) -> tuple[str, float]:
+    """ "beach=0.4" -> ("beach", 0.4). Raises `SettingsError`."""
+    words, _, number = entry.rpartition("=")
+    try:
+        fraction = float(number)
+    except ValueError:
+        fraction = -1.0
+    if not words.strip() or not 0.0 <= fraction <= 1.0:
+        raise SettingsError(
+            f"'{entry}' does not say for how many steps a word takes the source's cross-attention; "
+            "give the word and a fraction from 0 to 1, such as beach=0.4."
+        )
+    return words.strip(), fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +365,7 @@ class Profile:
     sentences: str
     diffusion: str
     clip: str
-    classifiers: dict[str, str]  # name shown -> whatever `networks.open_network` opens; the first is the default
+    classifiers: dict[str, str]  # name shown -> whatever `networks.family_of` knows; the first is the default
     image_size: int  # pixels, width and height of the pictures the editor works on
     dtype: str = "float32"
     licence: str = ""
@@ -301,21 +387,43 @@ class Captioner(Protocol):
         """One sentence that describes the picture."""
         ...
 
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        """One sentence for each picture."""
+        ...
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        """At most `n` different sentences to choose from, the one that `caption` gives first."""
+        ...
+
 
 class Perturber(Protocol):
     """Caption, factor -> proposed perturbations."""
 
-    def perturb(self, caption: str, factor: Factor, label: str, settings: Settings) -> tuple[Perturbation, ...]:
-        """`settings.proposals` distinct proposals, gates already judged. Raises `PerturbationError`."""
+    def perturb(
+        self, caption: str, factor: Factor, label: str, settings: Settings, report: Report | None = None
+    ) -> tuple[Perturbation, ...]:
+        """`settings.proposals` distinct proposals, gates already judged. Raises `PerturbationError`.
+
+        `report` hears of every answer that is not handed over.
+        """
         ...
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
         """A written perturbation with its word diff and gates judged; used for the analyst's own words."""
         ...
 
+    def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the sentence encoder."""
+        ...
+
 
 class Editor(Protocol):
     """Invert once, edit for many captions and many tau."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells models, weights and schedulers apart: what an `Inversion` depends on beside its picture and caption."""
+        ...
 
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
         """The trajectory that leads to the picture under its caption."""
@@ -325,6 +433,10 @@ class Editor(Protocol):
         self, inversion: Inversion, edited_captions: Sequence[str], settings: Settings, step: Step | None = None
     ) -> Iterator[Edit]:
         """Every caption at every `settings.taus`, each handed over as soon as it is ready."""
+        ...
+
+    def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
+        """Which word of the inversion's caption looks where, in the caption's order."""
         ...
 
     def round_trip(self, image: Image) -> float:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 
 from PIL.Image import Image
 
@@ -22,13 +21,13 @@ from pipeline.curation import chosen, load_folder
 from pipeline.errors import Cancelled, CaptionError, PerturbationError, PipelineError, SettingsError, StoreError
 from pipeline.factors import FACTORS
 from pipeline.images import fit, key_of, open_image
+from pipeline.inversions import Inversions
 from pipeline.scoring import missed_gates
 from pipeline.store import Store
 from pipeline.types import (
     Classifier,
     Counterfactual,
     Edit,
-    Inversion,
     Models,
     Perturbation,
     Photo,
@@ -43,6 +42,7 @@ __all__ = [
     "describe",
     "edit",
     "explore",
+    "judged_by",
     "open_photo",
     "outside",
     "proposals",
@@ -51,36 +51,6 @@ __all__ = [
     "tidy",
 ]
 logger = logging.getLogger(__name__)
-
-
-class Inversions:
-    """The most recent inversions, found again by what determined them. One for an application; safe in threads."""
-
-    def __init__(self, limit: int = 8) -> None:
-        """Keeps at most `limit` inversions in memory: about 3 MB each at 512 pixels, 15 MB with null-text."""
-        self._limit = limit
-        self._lock = Lock()
-        self._kept: OrderedDict[str, Inversion] = OrderedDict()
-
-    def get(self, models: Models, study: Study, settings: Settings, step: Step | None = None) -> Inversion:
-        """The inversion of the study's photo under its caption, made when it is not here."""
-        words = (
-            settings.inversion,
-            settings.num_inference_steps,
-            settings.guidance_scale,
-            _model(models.profile.diffusion),
-        )
-        key = _digest(study.photo.key, study.caption, *words)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        inversion = models.editor.invert(study.photo.image, study.caption, settings, step)
-        with self._lock:
-            self._kept[key] = inversion
-            while len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-        return inversion
 
 
 def open_photo(models: Models, image: Image, label: str = "", classifier: str = "", name: str = "") -> Study:
@@ -246,6 +216,21 @@ def stress(
         yield study
 
 
+def judged_by(study: Study, judge: Classifier) -> Study:
+    """The study with every prediction made anew by another classifier; pictures, scores and keys stay."""
+    made = judge.predict([one.image for one in study.counterfactuals])
+    prediction = judge.predict([study.photo.image])[0]
+    prediction.probability(study.photo.label)
+    return replace(
+        study,
+        photo=replace(study.photo, prediction=prediction, classifier=judge.name),
+        control=judge.predict([study.reconstruction])[0] if study.reconstruction is not None else None,
+        counterfactuals=tuple(
+            replace(one, prediction=found) for one, found in zip(study.counterfactuals, made, strict=True)
+        ),
+    )
+
+
 def _finish(models: Models, study: Study, settings: Settings, step: Step | None) -> Study:
     """All stages after the first, at one go."""
     study = propose(models, describe(models, study, settings), settings)
@@ -328,7 +313,10 @@ def _key(models: Models, study: Study, perturbation: Perturbation, tau: float, s
         settings.num_inference_steps,
         settings.guidance_scale,
         settings.cross_replace_steps,
+        settings.cross_replace_words,
+        settings.cross_attention,
         settings.word_weight,
+        (settings.local_blend, settings.local_blend_start),
         _model(models.profile.diffusion),
         study.photo.classifier,
     )

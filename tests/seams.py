@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import PIL.Image
+import torch
 from PIL.Image import Image
 
 from pipeline.editing.axes import TAU
@@ -29,10 +29,8 @@ from pipeline.types import (
     Scores,
     Settings,
     Step,
+    WordMap,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 LABELS = ("red", "green", "blue")
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 220), "yellow": (230, 230, 40)}
@@ -120,6 +118,12 @@ class ColourCaptioner:
         self.calls += 1
         return f"a photo of a {LABELS[int(quarters(image)[:3].argmax())]} plane on white"
 
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        return tuple(self.caption(image, settings) for image in images)
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        return (self.caption(image, settings), "a wall on white")[:n]
+
 
 class WordPerturber:
     """Appends the factor's words; the factors in `broken` get an answer that nobody can read."""
@@ -145,6 +149,14 @@ class WordPerturber:
             rejected_by=rejected,
         )
 
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """One direction per word, so that texts with common words are alike."""
+        rows = np.zeros((len(texts), 64))
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.split():
+                row[sum(map(ord, word)) % 64] += 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
 
 def wished(caption: str) -> str:
     """The colour that the last word of a caption names; yellow when it names none."""
@@ -159,6 +171,7 @@ class BlendEditor:
         self.inversions = 0
         self.edited: list[str] = []
         self.broken_below = -1.0  # mean colour below which a picture cannot be inverted
+        self.fingerprint = "blend"
 
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
         self.inversions += 1
@@ -170,7 +183,7 @@ class BlendEditor:
         return Inversion(
             caption=caption,
             method=settings.inversion,
-            trajectory=cast("torch.Tensor", np.zeros((settings.num_inference_steps + 1, 1, 1, 1))),
+            trajectory=torch.zeros(settings.num_inference_steps + 1, 1, 1, 1),
             uncond_embeddings=None,
             reconstruction=image.point(lambda value: value * 31 // 32),
             num_inference_steps=settings.num_inference_steps,
@@ -187,6 +200,9 @@ class BlendEditor:
                 yield Edit(index=index, tau=tau, image=PIL.Image.blend(inversion.reconstruction, plane, 1 - tau))
             if step is not None:
                 step(done + 1, len(settings.taus))
+
+    def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
+        return tuple(WordMap(word=word, weights=np.full((2, 2), 0.1, np.float32)) for word in inversion.caption.split())
 
     def round_trip(self, image: Image) -> float:
         return 30.0

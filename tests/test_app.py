@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from explorer import build_app, serving
+from explorer.jobs import Desk
 from pipeline import workflow
+from pipeline.errors import StoreError
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import Scene, draw, redraw, sample
-from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores
+from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores, Study
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
@@ -66,7 +68,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def address(models: Models, store: Store) -> Iterator[str]:
     """The application on a free port."""
-    app = build_app(models, store)
+    app = build_app(Desk(models=models, store=store))
     _, url, _ = app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **serving())
     yield url.rstrip("/")
     app.close()
@@ -188,6 +190,29 @@ def test_a_cancel_stops_and_what_was_ready_stays(page: Page, store: Store) -> No
     page.wait_for_selector("text=/Stopped; everything/")
     assert time.monotonic() - pressed < 20
     assert page.locator(".frame.pending").count() == 0
+
+
+def test_a_full_disk_in_the_middle_of_a_run_is_told_and_loses_nothing(
+    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_example(page, 2)
+    suggest(page, "subject")
+    save = Store.save_study
+
+    def full(self: Store, study: Study) -> None:
+        if len(study.counterfactuals) > 1:
+            raise StoreError("The disk is full; free some space and try again.")
+        save(self, study)
+
+    monkeypatch.setattr(Store, "save_study", full)
+    page.click("#run")
+    page.wait_for_selector(".toast-body:has-text('The disk is full')")
+    page.wait_for_selector(".status.failed:has-text('The disk is full')")
+    assert page.locator(".frame.pending").count() == 0
+    assert page.locator(".frame[data-do]").count() == 1
+    page.reload()
+    page.wait_for_selector(".frame[data-do]")
+    assert len(store_taus(store)) == 1
 
 
 def test_what_a_visitor_writes_is_shown_as_text(page: Page) -> None:

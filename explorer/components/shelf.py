@@ -69,7 +69,8 @@ def history_markup(store: Store, summaries: Sequence[StudySummary], current: str
 
 
 def _study(store: Store, one: StudySummary, current: bool) -> Html:
-    edits = "no edits yet" if not one.counterfactuals else f"{one.counterfactuals} edits"
+    count = one.counterfactuals
+    edits = f"{count} edit{'s' * (count > 1)}" if count else "no edits yet"
     text = tag("span", tag("b", one.label), tag("small", edits))
     return tag(
         "button",

@@ -9,6 +9,8 @@ from explorer.views import duration
 
 def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:
     """A bar with steps and the time that is left; without a total it only says that work is under way."""
+    if progress.stopping:
+        return _line(f"{what}: stopping at the next {unit}…", None)
     if progress.waiting:
         return _line(f"{what}: waiting for the models, which are at work for somebody else…", None)
     if not progress.total:

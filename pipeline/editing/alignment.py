@@ -48,9 +48,12 @@ def align(
     """The alignment of two captions in a text window of `length` tokens.
 
     `mapping` "refine": new words keep their own attention; "replace": new words take over the attention of the words
-    that they replace, split evenly where the numbers of tokens differ. Inserted words keep their own in both.
+    that they replace, split evenly where the numbers of tokens differ; "auto": "replace" where words were swapped one
+    for one, "refine" where they became more or fewer. Inserted words keep their own in all of them.
     `word_weight` multiplies the attention to new words.
     """
+    if mapping == "auto":
+        mapping = "replace" if _is_swap(source, edited) else "refine"
     matrix, own, weight = torch.zeros(length, length), torch.ones(length), torch.ones(length)
     source_spans, edited_spans = spans(source), spans(edited)
     # 1. Words: the longest common part is carried over, the blocks between are new.
@@ -66,6 +69,22 @@ def align(
     for before_position, after_position in padding:
         _carry(matrix, own, range(before_position, before_position + 1), range(after_position, after_position + 1))
     return Alignment(matrix=matrix, own=own, weight=weight)
+
+
+def changed(source: Sequence[Word], edited: Sequence[Word]) -> tuple[list[int], list[int]]:
+    """Positions of the tokens that went from the source, and of those that came into the edited caption."""
+    source_spans, edited_spans = spans(source), spans(edited)
+    new = [block for block in blocks(source, edited) if not block.equal]
+    went = [position for block in new for position in _positions(source_spans, block.source)]
+    came = [position for block in new for position in _positions(edited_spans, block.edited)]
+    return went, came
+
+
+def occurrences(caption: Sequence[Word], phrase: Sequence[Word]) -> list[int]:
+    """Positions of the tokens of every place where the caption holds these words in a row."""
+    places = spans(caption)
+    starts = [k for k in range(len(caption) - len(phrase) + 1) if tuple(caption[k : k + len(phrase)]) == tuple(phrase)]
+    return [position for start in starts for position in _positions(places, range(start, start + len(phrase)))]
 
 
 def spans(words: Sequence[Word]) -> list[Span]:
@@ -114,6 +133,11 @@ def matches(source: Sequence[Word], edited: Sequence[Word]) -> list[tuple[int, i
         else:
             j += 1
     return result
+
+
+def _is_swap(source: Sequence[Word], edited: Sequence[Word]) -> bool:
+    """True when every word that came stands for exactly one that went."""
+    return all(block.equal or len(block.source) == len(block.edited) for block in blocks(source, edited))
 
 
 def _pairs(block: Block, source: Sequence[Span], edited: Sequence[Span]) -> Iterator[tuple[Span, Span]]:

@@ -9,9 +9,10 @@ unconditionally. Only the R conditional rows are ever controlled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 MAX_SELF_POSITIONS = 32**2  # larger maps hold detail, not layout, and stay the edit's own (as in the reference)
+MAX_SEEN_POSITIONS = 32**2  # of word maps that are looked at
+SEEN_POSITIONS = 16**2  # at which they say most (prompt-to-prompt); of a smaller model the nearest there is
 
 
 class Processor(Protocol):
@@ -38,15 +41,45 @@ class Processor(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CrossMaps:
-    """An `Alignment` per conditional row: matrix (R, 1, n, n), own and weight (R, 1, 1, n)."""
+    """An `Alignment` per conditional row: matrix (R, n, n), own and weight (R, n)."""
 
     matrix: torch.Tensor
     own: torch.Tensor
     weight: torch.Tensor
 
     def apply(self, source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
-        """Maps of the edits: from source (1, heads, positions, n) and edited (R, heads, positions, n)."""
-        return (source @ self.matrix + edited * self.own) * self.weight
+        """Edit(M, M*): maps of the edits, from the source's (1, positions, n) and their own (R, positions, n)."""
+        return (source @ self.matrix + edited * self.own[:, None]) * self.weight[:, None]
+
+    def values(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values V1, V2 with Edit(M, M*) V = M V1 + M* V2, all (R, heads, n, head width): no map has to be written."""
+        weighted = value * self.weight[:, None, :, None].to(value.dtype)
+        return self.matrix[:, None].to(value.dtype) @ weighted, weighted * self.own[:, None, :, None].to(value.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Word maps of the first `rows` rows in one call of the UNet, per number of positions; a few small tensors."""
+
+    rows: int
+    layers: dict[int, list[torch.Tensor]] = field(default_factory=dict)
+
+    def look(self, attn: Attention, query: torch.Tensor, key: torch.Tensor) -> None:
+        """Notes one layer's maps, averaged over its heads; those with many positions are passed over."""
+        if query.shape[2] <= MAX_SEEN_POSITIONS:
+            maps = _probabilities(attn, query[: self.rows], key[: self.rows]).mean(dim=1)
+            self.layers.setdefault(query.shape[2], []).append(maps)
+
+    def maps(self) -> torch.Tensor:
+        """(rows, positions, n): the mean over the layers whose resolution is nearest to 16 x 16."""
+        positions = min(self.layers, key=lambda count: abs(count - SEEN_POSITIONS))
+        return torch.stack(self.layers[positions]).mean(dim=0)
+
+
+def grid(positions: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of a map with so many positions, over latents of this height and width."""
+    scale = math.sqrt(height * width / positions)
+    return round(height / scale), round(width / scale)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -55,10 +88,12 @@ class AttentionControl:
 
     `self_rows` (rows,): for each row the row whose self-attention map it uses, 0 being the source; None: its own.
     `cross_maps`: how the conditional rows' cross-attention follows from the source's; None: it is their own.
+    `seen`: takes down the word maps, as they are before control; None: nobody looks.
     """
 
     self_rows: torch.Tensor | None = None
     cross_maps: CrossMaps | None = None
+    seen: Seen | None = None
 
 
 @contextmanager
@@ -105,7 +140,7 @@ class SelfAttentionInjection:
 
 
 class CrossAttentionInjection:
-    """The source's word maps on the edit's values; explicit, because a text window is short."""
+    """The source's word maps on the edit's values: a sum of two attentions, each without a map of its own."""
 
     def __init__(self, original: Processor, control: AttentionControl) -> None:
         self.original = original
@@ -119,21 +154,23 @@ class CrossAttentionInjection:
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(rows, positions, channels), text (rows, n, width) -> (rows, positions, channels)."""
-        maps = self.control.cross_maps
-        if maps is None or encoder_hidden_states is None:
+        maps, seen = self.control.cross_maps, self.control.seen
+        if encoder_hidden_states is None or (maps is None and seen is None):
             return self.original(attn, hidden_states, encoder_hidden_states, attention_mask)
         query, key, value = _project(attn, hidden_states, encoder_hidden_states)
-        conditional = 1 + len(maps.matrix)
-        # 1. M_t and M*_t: the maps of the source and of the edits.
-        probabilities = _probabilities(attn, query[:conditional], key[:conditional])
-        source, edited = probabilities[:1], probabilities[1:]
-        # 2. Edit(M_t, M*_t, t), then times the values of each row.
-        edited = maps.apply(source, edited).to(value.dtype)
-        controlled_rows = torch.cat((source.to(value.dtype), edited)) @ value[:conditional]
-        # 3. Unconditional rows run free.
-        free = (query[conditional:], key[conditional:], value[conditional:])
-        free_rows = scaled_dot_product_attention(*free, scale=attn.scale)
-        return _merge(attn, torch.cat((controlled_rows, free_rows)))
+        if seen is not None:
+            seen.look(attn, query, key)
+        if maps is None:
+            return _merge(attn, scaled_dot_product_attention(query, key, value, scale=attn.scale))
+        # 1. M*_t on the part of the values that is the edit's own; all other rows run free.
+        edits = slice(1, 1 + len(maps.matrix))
+        carried, own = maps.values(value[edits])
+        values = torch.cat((value[:1], own, value[edits.stop :]))
+        states = scaled_dot_product_attention(query, key, values, scale=attn.scale)
+        # 2. M_t on the part that follows the source.
+        source_query, source_key = (one[:1].expand(len(carried), -1, -1, -1) for one in (query, key))
+        states[edits] += scaled_dot_product_attention(source_query, source_key, carried, scale=attn.scale)
+        return _merge(attn, states)
 
 
 def _project(
@@ -155,5 +192,5 @@ def _merge(attn: Attention, states: torch.Tensor) -> torch.Tensor:
 
 
 def _probabilities(attn: Attention, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """(rows, heads, positions, n) in float32, whatever the model's precision: they are products of several factors."""
+    """(rows, heads, positions, n) in float32, whatever the model's precision."""
     return ((query * attn.scale) @ key.transpose(-1, -2)).float().softmax(dim=-1)

@@ -21,8 +21,9 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from pipeline.editing.axes import IMAGE_GUIDANCE
+from pipeline.editing.latent_diffusion import fingerprint
 from pipeline.errors import CaptionError, EditingError, ModelError
-from pipeline.types import Edit, Inversion, Settings, Step
+from pipeline.types import Edit, Inversion, Settings, Step, WordMap
 
 ARTICLES = frozenset({"a", "an", "the"})
 # Where a phrase ends: words before it belong to it, words behind it do not.
@@ -37,6 +38,7 @@ class InstructPix2PixEditor:
     def __init__(self, pipe: StableDiffusionInstructPix2PixPipeline, name: str) -> None:
         self._pipe = pipe
         self._name = name
+        self._fingerprint = fingerprint([pipe.vae], [pipe.vae.config])
         self._lock = threading.RLock()
 
     @classmethod
@@ -63,6 +65,15 @@ class InstructPix2PixEditor:
             )
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe.to(device), path)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what makes latents and pictures: the autoencoder."""
+        return self._fingerprint
+
+    def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
+        """None: the model reads an instruction, and no word of the caption looks anywhere."""
+        return ()
 
     def invert(self, image: Image.Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
         """The picture's latent as it will guide its edits; the control is what the autoencoder alone makes of it.

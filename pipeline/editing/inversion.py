@@ -2,7 +2,8 @@
 
 `pnp` follows direct inversion (Ju et al., 2024), `null_text` null-text inversion (Mokady et al., 2023),
 `negative_prompt` negative-prompt inversion (Miyake et al., 2023); all three start from DDIM inversion (Song et al.,
-2021). Knows nothing of edits: what an edit needs of its source is the trajectory and the unconditional embeddings.
+2021), which `plain` does nothing to mend: the control. Knows nothing of edits: what an edit needs of its source is the
+trajectory and the unconditional embeddings.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from PIL.Image import Image
 from torch.nn.functional import mse_loss
 
 from pipeline.editing.latent_diffusion import LatentDiffusion
+from pipeline.editing.memory import frugally
 from pipeline.errors import CaptionError
 from pipeline.types import Inversion, Settings, Step
 
@@ -24,6 +26,7 @@ TOLERANCE = (1e-5, 1e-3)  # the loss that is good enough: at the first denoising
 Tick = Callable[[], None]
 # trajectory (steps + 1, C, h, w), noise first, and uncond_embeddings (steps, 1, n, width)
 Path = tuple[torch.Tensor, torch.Tensor | None]
+Optimum = tuple[torch.Tensor, torch.Tensor, tuple[float, ...]]  # embedding, latent that it leads to, losses
 
 
 def invert(model: LatentDiffusion, image: Image, caption: str, settings: Settings, step: Step | None) -> Inversion:
@@ -37,7 +40,7 @@ def invert(model: LatentDiffusion, image: Image, caption: str, settings: Setting
         method=settings.inversion,
         trajectory=trajectory,
         uncond_embeddings=uncond_embeddings,
-        reconstruction=model.decode(trajectory[-1:]),
+        reconstruction=model.decode(trajectory[-1:])[0],
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
     )
@@ -57,7 +60,26 @@ def negative_prompt(
     steps = settings.num_inference_steps
     tick = ticker(step, 2 * steps)
     noise = ddim(model, latent, caption, settings, tick)[:1]
-    return _denoise(model, noise, caption, settings, tick), caption.expand(steps, 1, -1, -1)
+    latents = [noise]
+    with torch.inference_mode():
+        for timestep in model.timesteps(steps):
+            prediction = model.predict(latents[-1], timestep, caption)
+            latents.append(model.denoise(prediction, timestep, latents[-1]))
+            tick()
+    return torch.cat(latents), caption.expand(steps, 1, -1, -1)
+
+
+def plain(
+    model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
+) -> Path:
+    """Guided denoising from the noise of DDIM inversion, wherever it leads: neither set back nor optimised."""
+    tick = ticker(step, 2 * settings.num_inference_steps)
+    latents, null = [ddim(model, latent, caption, settings, tick)[:1]], model.embed("")
+    with torch.inference_mode():
+        for timestep in model.timesteps(settings.num_inference_steps):
+            latents.append(guided(model, latents[-1], timestep, caption, settings.guidance_scale)(null))
+            tick()
+    return torch.cat(latents), None
 
 
 def null_text(
@@ -70,12 +92,19 @@ def null_text(
     pivots = ddim(model, latent, caption, settings, tick).clone()
     caption, null = caption.clone(), model.embed("").clone()
     trajectory, embeddings = [pivots[:1]], []
-    for i, timestep in enumerate(model.timesteps(steps)):
-        guided_step = guided(model, trajectory[-1], timestep, caption, settings.guidance_scale)
-        null, latent, _ = optimise(null, guided_step, pivots[i + 1 : i + 2], i / steps)
-        trajectory.append(latent)
-        embeddings.append(null)
-        tick()
+    try:
+        for i, timestep in enumerate(model.timesteps(steps)):
+
+            def best(null: torch.Tensor = null, i: int = i, timestep: int = timestep) -> Optimum:
+                guided_step = guided(model, trajectory[-1], timestep, caption, settings.guidance_scale)
+                return optimise(null, guided_step, pivots[i + 1 : i + 2], i / steps)
+
+            null, latent, _ = frugally(model.unet, best)
+            trajectory.append(latent)
+            embeddings.append(null)
+            tick()
+    finally:
+        model.unet.disable_gradient_checkpointing()
     return torch.cat(trajectory), torch.stack(embeddings)
 
 
@@ -96,7 +125,7 @@ def guided(
 
 def optimise(
     null: torch.Tensor, guided_step: Callable[[torch.Tensor], torch.Tensor], pivot: torch.Tensor, progress: float
-) -> tuple[torch.Tensor, torch.Tensor, tuple[float, ...]]:
+) -> Optimum:
     """min over null of || z_{k-1} - S_{k-1}(z_k, null, c) ||^2 by Adam, in float32 and from `null` (1, n, width) on.
 
     `progress` in 0..1 is how far denoising has come. Returns the best embedding seen, the latent that it leads to, and
@@ -136,19 +165,6 @@ def ddim(
     return torch.cat(latents[::-1])
 
 
-@torch.inference_mode()
-def _denoise(
-    model: LatentDiffusion, noise: torch.Tensor, caption: torch.Tensor, settings: Settings, tick: Tick
-) -> torch.Tensor:
-    """Denoising at guidance 1: (steps + 1, C, h, w), noise first."""
-    latents = [noise]
-    for timestep in model.timesteps(settings.num_inference_steps):
-        prediction = model.predict(latents[-1], timestep, caption)
-        latents.append(model.denoise(prediction, timestep, latents[-1]))
-        tick()
-    return torch.cat(latents)
-
-
 def ticker(step: Step | None, total: int) -> Tick:
     """A counter that tells `step` how many of `total` denoising steps are done."""
     done = 0
@@ -163,4 +179,9 @@ def ticker(step: Step | None, total: int) -> Tick:
 
 
 Method = Callable[[LatentDiffusion, torch.Tensor, torch.Tensor, Settings, Step | None], Path]
-METHODS: dict[str, Method] = {"pnp": pnp, "null-text": null_text, "negative-prompt": negative_prompt}
+METHODS: dict[str, Method] = {
+    "pnp": pnp,
+    "null-text": null_text,
+    "negative-prompt": negative_prompt,
+    "ddim": plain,
+}

@@ -7,6 +7,9 @@ Every number comes from the model's own configuration; every step along the traj
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -29,6 +32,7 @@ from pipeline.errors import CaptionError, EditingError, ModelError, SettingsErro
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+SAMPLE = 8  # values of each weight that go into a model's fingerprint
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -43,6 +47,7 @@ class LatentDiffusion:
     tokenizer: PreTrainedTokenizerBase
     scheduler: DDIMScheduler
     inverse_scheduler: DDIMInverseScheduler
+    fingerprint: str  # the same for the same configurations and weights
 
     @classmethod
     def from_pretrained(cls, path: str, *, device: str = "cpu", dtype: str = "float32") -> LatentDiffusion:
@@ -73,6 +78,7 @@ class LatentDiffusion:
         networks: tuple[torch.nn.Module, ...] = (vae, unet, text_encoder)
         for network in networks:
             network.requires_grad_(False).eval().to(device)
+        unet.to(memory_format=torch.channels_last)  # a sixth faster from ten rows on, and no slower with one
         return cls(
             name=path,
             vae=vae,
@@ -81,6 +87,9 @@ class LatentDiffusion:
             tokenizer=tokenizer,
             scheduler=scheduler,
             inverse_scheduler=DDIMInverseScheduler.from_config(scheduler.config),
+            fingerprint=fingerprint(
+                networks, [vae.config, unet.config, text_encoder.config.to_dict(), scheduler.config]
+            ),
         )
 
     @property
@@ -114,6 +123,10 @@ class LatentDiffusion:
         grouped = groupby(range(len(ids)), key=lambda k: (word_ids[k], k if word_ids[k] is None else -1))
         return tuple(tuple(ids[k] for k in positions) for _, positions in grouped)
 
+    def spelled(self, word: Word) -> str:
+        """The word as the tokenizer would write it, in its case."""
+        return str(self.tokenizer.decode(list(word))).strip()
+
     @torch.inference_mode()
     def embed(self, caption: str) -> torch.Tensor:
         """(1, window, width). Raises `CaptionError` beyond the text window; "" is the unconditional caption."""
@@ -131,12 +144,12 @@ class LatentDiffusion:
         return (latent - self._shift) * self._scale
 
     @torch.inference_mode()
-    def decode(self, latent: torch.Tensor) -> Image.Image:
-        """Latent (1, C, h, w) -> picture. Raises `EditingError` for values that are not numbers."""
-        pixels = self.vae.decode(latent / self._scale + self._shift).sample[0]
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """Latents (R, C, h, w) -> R pictures. Raises `EditingError` for values that are not numbers."""
+        pixels = self.vae.decode(latents / self._scale + self._shift).sample
         self.check(pixels, "Decoding a picture")
-        levels = (pixels.permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255)
-        return Image.fromarray(levels.to(torch.uint8).cpu().numpy())
+        levels = (pixels.permute(0, 2, 3, 1) * 127.5 + 127.5).round().clamp(0, 255)
+        return [Image.fromarray(picture) for picture in levels.to(torch.uint8).cpu().numpy()]
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The picture in RGB and in the model's size."""
@@ -156,8 +169,11 @@ class LatentDiffusion:
             raise SettingsError(f"{num_inference_steps} denoising steps leave the schedule of {most}; use fewer.")
         return timesteps
 
-    def predict(self, latents: torch.Tensor, timestep: int, embeddings: torch.Tensor) -> torch.Tensor:
-        """The UNet's output for latents (rows, C, h, w) under embeddings (rows, window, width)."""
+    def predict(self, latents: torch.Tensor, timestep: int | torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """The UNet's output for latents (rows, C, h, w) under embeddings (rows, window, width).
+
+        One timestep for all rows, or one for each.
+        """
         dtype = self.unet.dtype
         model_input = self.scheduler.scale_model_input(latents, timestep).to(dtype)
         prediction: torch.Tensor = self.unet(model_input, timestep, embeddings.to(dtype), return_dict=False)[0]
@@ -198,6 +214,17 @@ def _check_location(path: str) -> None:
             f"The diffusion model folder '{path}' does not exist; make it, or give another folder or a hub id "
             "in the profile."
         )
+
+
+def fingerprint(networks: Sequence[torch.nn.Module], configurations: Sequence[Mapping[str, object]]) -> str:
+    """sha256 of the configurations, and of the first values of every weight: training changes all of them."""
+    # What begins with _ tells of the folder and of the library that wrote it.
+    known = [{key: value for key, value in one.items() if not key.startswith("_")} for one in configurations]
+    parts = [json.dumps(one, sort_keys=True, default=str) for one in known]
+    for network in networks:
+        starts = [weight.flatten()[:SAMPLE].float() for weight in network.state_dict().values()]
+        parts.append(str(torch.cat(starts).tolist()))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _ddim(path: str) -> DDIMScheduler:

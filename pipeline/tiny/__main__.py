@@ -95,5 +95,30 @@ def measure(
     cards.write(models, figures, ROOT / "README.md")
 
 
+@app.command()
+def study(
+    out: Annotated[Path, typer.Option(help="Rows and report; the same command again goes on where it stopped.")],
+    models: Annotated[Path, typer.Option(help="The models to study.")] = MODELS,
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes to edit.")] = 200,
+    rounds: Annotated[int, typer.Option(min=0, help="Changed settings a scene, beside the default.")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="These variants only; may be repeated.")] = None,
+) -> None:
+    """Edit scenes under one setting after the other and compare with the true counterfactuals (hours)."""
+    import shlex
+    import sys
+
+    from pipeline.tiny import study
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("pipeline.tiny").setLevel(logging.INFO)
+    if unknown := set(only or ()) - set(study.VARIANTS):
+        raise typer.BadParameter(f"unknown variant {', '.join(sorted(unknown))}; known are {', '.join(study.VARIANTS)}")
+    rows = study.run(models, out, scenes, rounds, tuple(only or ()))
+    text = study.report(rows, f"python -m pipeline.tiny {shlex.join(sys.argv[1:])}")
+    (out / "study.md").write_text(text, encoding="utf-8")
+    study.figure(rows).write_html(out / "study.html")
+    typer.echo(text)
+
+
 if __name__ == "__main__":
     app()

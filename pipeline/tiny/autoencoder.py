@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.tiny.data import Pixels, Scenes
 from pipeline.tiny.loop import Run, fit
@@ -41,30 +41,43 @@ def edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
     return pictures[..., 1:] - pictures[..., :-1], pictures[..., 1:, :] - pictures[..., :-1, :]
 
 
-def train_autoencoder(data: Scenes, folder: Path, steps: int) -> AutoencoderKL:
-    """L1 + the squared error + the error of the edges + a slight pull to the unit Gaussian."""
+def train_autoencoder(data: Scenes, folder: Path, steps: int, decoder_steps: int) -> AutoencoderKL:
+    """Trains all of it, then the decoder alone, which costs less a step and leaves the latents as they are."""
     model = new_autoencoder().to(memory_format=torch.channels_last)
 
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(data.scenes), (BATCH,), generator=generator)
-        pictures = to_tensor(data.pixels[rows.numpy()])
-        posterior = model.encode(pictures).latent_dist
-        decoded = model.decode(posterior.sample()).sample.float()
-        sharpness = sum(F.l1_loss(a, b) for a, b in zip(edges(decoded), edges(pictures), strict=True))
-        return (
-            F.l1_loss(decoded, pictures) + F.mse_loss(decoded, pictures) + sharpness + KL_WEIGHT * posterior.kl().mean()
-        )
+    def decoded(latents: Tensor, pictures: Tensor) -> Tensor:
+        """L1 + the squared error + the error of the edges."""
+        found = model.decode(latents).sample.float()
+        sharpness = sum(F.l1_loss(a, b) for a, b in zip(edges(found), edges(pictures), strict=True))
+        return F.l1_loss(found, pictures) + F.mse_loss(found, pictures) + sharpness
 
-    trained = fit(model, loss, Run(name="autoencoder", folder=folder, steps=steps, learning_rate=1.5e-3, average=0.999))
-    assert isinstance(trained, AutoencoderKL)
-    trained.register_to_config(scaling_factor=_scaling_factor(trained, data))
-    return trained
+    def batch(generator: torch.Generator) -> Tensor:
+        return to_tensor(data.pixels[torch.randint(len(data.scenes), (BATCH,), generator=generator).numpy()])
+
+    def whole(step: int, generator: torch.Generator) -> Tensor:
+        """With a slight pull to the unit Gaussian."""
+        pictures = batch(generator)
+        posterior = model.encode(pictures).latent_dist
+        return decoded(posterior.sample(), pictures) + KL_WEIGHT * posterior.kl().mean()
+
+    def decoder_alone(step: int, generator: torch.Generator) -> Tensor:
+        pictures = batch(generator)
+        with torch.no_grad():
+            latents = model.encode(pictures).latent_dist.mode()
+        return decoded(latents, pictures)
+
+    fit(model, whole, Run(name="autoencoder", folder=folder, steps=steps, learning_rate=1.5e-3, average=0.999))
+    model.encoder.requires_grad_(False)
+    model.quant_conv.requires_grad_(False)
+    run = Run(name="decoder", folder=folder, steps=decoder_steps, learning_rate=1e-3, average=0.999)
+    fit(model, decoder_alone, run)
+    model.register_to_config(scaling_factor=_scaling_factor(model, data))
+    return model
 
 
 @torch.inference_mode()
-def _scaling_factor(model: nn.Module, data: Scenes) -> float:
+def _scaling_factor(model: AutoencoderKL, data: Scenes) -> float:
     """What brings the latents to unit variance, as Stable Diffusion's 0.18215 does for its own."""
-    assert isinstance(model, AutoencoderKL)
     latents = torch.cat(
         [model.encode(to_tensor(data.pixels[k : k + 32])).latent_dist.mode() for k in range(0, 256, 32)]
     )

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Pooling, Transformer
 from torch import Tensor
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pipeline.adapter import CHECKPOINTS, CURVE, Recipe, train
 from pipeline.factors import FACTORS
-from pipeline.perturbation import PROMPT, build_prompt
+from pipeline.perturbation import PROMPT
+from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.loop import Run, fit
 from pipeline.tiny.words import word_tokenizer
 from pipeline.tiny.world import LABELS, PHRASINGS, VALUES, Scene, redraw
+from pipeline.written import Variation
 
 BATCH = 48
 WINDOW = 96  # tokens of a training text of the LLaMA
@@ -33,7 +36,7 @@ WINDOW = 96  # tokens of a training text of the LLaMA
 
 def instruction_words() -> tuple[str, ...]:
     """Every word and sign of the prompts, so that none is unknown."""
-    text = PROMPT + " ".join(factor.instruction for factor in FACTORS.values())
+    text = PROMPT + " ".join(FACTORS[name].instruction for name in VALUES)
     return tuple(dict.fromkeys(re.findall(r"\w+|[^\w\s]+", text.lower())))
 
 
@@ -58,10 +61,13 @@ def _grammar_text(rng: random.Random) -> tuple[str, str]:
     return "", "\n".join(captions)
 
 
-def _instruction_text(rng: random.Random) -> tuple[str, str]:
-    """A prompt and its answer."""
-    scene, factor = random_scene(rng), rng.choice(tuple(FACTORS.values()))
-    return build_prompt(factor.instruction, scene.caption()), vary(scene, factor.name, rng).caption()
+def variations(n: int, seed: int, split: str) -> Iterator[Variation]:
+    """True variations of the world's captions, one factor each, as the adapter is taught them."""
+    rng = random.Random(seed)
+    for _ in range(n):
+        scene, factor = random_scene(rng), rng.choice(tuple(VALUES))
+        edited = vary(scene, factor, rng).caption()
+        yield Variation(caption=scene.caption(), label=scene.label, factor=factor, edited_caption=edited, split=split)
 
 
 def _text_loss(
@@ -106,15 +112,14 @@ def train_perturber(folder: Path, out: Path, steps: int) -> None:
 
 
 def train_adapter(base: Path, folder: Path, out: Path, steps: int) -> None:
-    """The LoRA adapter on the frozen LLaMA of the folder `base`."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
-    model = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    torch.manual_seed(0)
-    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    adapted = get_peft_model(model, lora)
-    loss = _text_loss(adapted, tokenizer, _instruction_text)
-    fit(adapted, loss, Run(name="perturber-lora", folder=folder, steps=steps, learning_rate=3e-3, weight_decay=0.0))
-    adapted.save_pretrained(out)
+    """The LoRA adapter on the frozen LLaMA of the folder `base`, by the same code as `pipeline train-perturber`."""
+    taught = (*variations(steps * BATCH, 0, "train"), *variations(min(100, steps), HELD_OUT_SEED, "test"))
+    recipe = Recipe(
+        learning_rate=3e-3, steps=steps, batch=BATCH, max_tokens=WINDOW, dtype="bfloat16", attention="eager"
+    )
+    made = folder / "perturber-lora"
+    train(str(base), taught, made, recipe, "Trained on captions of the miniature world.")
+    shutil.copytree(made, out, ignore=shutil.ignore_patterns(CHECKPOINTS, CURVE))
 
 
 def train_sentences(folder: Path, out: Path, steps: int) -> None:

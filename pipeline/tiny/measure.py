@@ -18,6 +18,7 @@ from PIL import Image
 
 from pipeline.classification import TimmClassifier
 from pipeline.factors import FACTORS
+from pipeline.intervals import wilson
 from pipeline.models import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.scoring import choose_tau
@@ -25,7 +26,6 @@ from pipeline.tiny.classifiers import ATTRIBUTES
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import LABELS, PHRASINGS, VALUES, Scene, draw, parse, redraw, sample
 from pipeline.types import Study
-from pipeline.weakness import wilson
 from pipeline.workflow import Inversions, edit, open_photo
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def measure_perturber(lab: Laboratory) -> Figures:
     """Share of proposals that change exactly the asked factor, and how many distinct ones there are."""
     valid, accepted, distinct = [], [], []
     for scene in lab.scenes[: max(4, lab.n // 3)]:
-        for factor in FACTORS.values():
+        for factor in (FACTORS[name] for name in VALUES):
             possible = min(5, len(VALUES[factor.name]) - 1)  # the domain has two other values only
             settings = replace(lab.models.profile.settings, proposals=possible)
             proposals = lab.models.perturber.perturb(scene.caption(), factor, scene.label, settings)

@@ -28,11 +28,12 @@ STEPS = {
     "perturber": 900,
     "perturber-lora": 1600,
     "autoencoder": 2400,
+    "decoder": 5000,
     "attributes": 500,
     "resnet": 250,
     "densenet": 250,
     "vgg": 900,
-    "clip": 650,
+    "clip": 3000,
     "captioner": 1700,
     "diffusion": 3500,
 }
@@ -61,7 +62,8 @@ class Workshop:
 
 
 def _autoencoder(shop: Workshop, out: Path) -> None:
-    train_autoencoder(shop.scenes(), shop.work, shop.steps("autoencoder")).save_pretrained(out)
+    steps = shop.steps("autoencoder"), shop.steps("decoder")
+    train_autoencoder(shop.scenes(), shop.work, *steps).save_pretrained(out)
 
 
 def _diffusion(shop: Workshop, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Long work: one lock for its true duration, a cancel within two steps, jobs that outlive their page."""
+"""Work with the models: one thread, one piece at a time to its true end, a cancel that stops, jobs without a page."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def is_free(desk: Desk, patience: float = PATIENCE) -> bool:
+    """Whether the worker takes up new work within so many seconds."""
+    try:
+        return desk.worker.submit(lambda: True).result(patience)
+    except TimeoutError:
+        return False
+
+
 def endless(steps: list[int]) -> Callable[[Models, Step], Iterator[str]]:
     """Work that only a cancel ends; notes every step it takes."""
 
@@ -61,7 +69,7 @@ def test_items_come_in_order_and_progress_between_them(desk: Desk) -> None:
     assert desk.running == {}
 
 
-def test_a_cancel_stops_within_two_steps_and_frees_the_lock(desk: Desk) -> None:
+def test_a_cancel_stops_within_two_steps_and_frees_the_models(desk: Desk) -> None:
     steps: list[int] = []
     stream = desk.stream("photo", endless(steps))
     assert next(stream) == "begun"
@@ -71,7 +79,7 @@ def test_a_cancel_stops_within_two_steps_and_frees_the_lock(desk: Desk) -> None:
     with pytest.raises(Cancelled):
         list(stream)
     assert len(steps) <= taken + 2
-    until(lambda: not desk.lock.locked())
+    assert is_free(desk)
     assert not desk.cancel("photo")
 
 
@@ -79,12 +87,12 @@ def test_a_closed_tab_stops_the_work(desk: Desk) -> None:
     steps: list[int] = []
     stream = desk.stream("photo", endless(steps))
     assert next(stream) == "begun"
-    assert desk.lock.locked()
+    assert not is_free(desk, patience=0.1)
     stream.close()
-    until(lambda: not desk.lock.locked())
+    assert is_free(desk)
 
 
-def test_the_lock_is_held_for_the_true_duration(desk: Desk) -> None:
+def test_a_piece_of_work_runs_to_its_true_end_before_the_next(desk: Desk) -> None:
     go, order = threading.Event(), []
 
     def slow(models: Models, step: Step) -> Iterator[str]:
@@ -114,23 +122,25 @@ def test_what_waits_for_the_models_can_be_cancelled(desk: Desk) -> None:
         ran.append("ran")
         yield "never"
 
-    with desk.lock:
-        stream = desk.stream("photo", work)
-        assert isinstance(next(stream), Progress)
-        desk.cancel("photo")
+    go = threading.Event()
+    desk.worker.submit(lambda: go.wait(PATIENCE))
+    stream = desk.stream("photo", work)
+    assert isinstance(next(stream), Progress)
+    desk.cancel("photo")
+    go.set()
     with pytest.raises(Cancelled):
         list(stream)
     assert ran == []
 
 
-def test_a_fault_of_the_work_reaches_the_page_and_frees_the_lock(desk: Desk) -> None:
+def test_a_fault_of_the_work_reaches_the_page_and_frees_the_models(desk: Desk) -> None:
     def work(models: Models, step: Step) -> Iterator[str]:
         yield "begun"
         raise EditingError("The inversion failed.")
 
     with pytest.raises(EditingError, match="The inversion failed"):
         list(desk.stream("photo", work))
-    until(lambda: not desk.lock.locked())
+    assert is_free(desk)
 
 
 def test_a_job_runs_to_its_end(desk: Desk) -> None:
@@ -158,7 +168,7 @@ def test_a_job_that_is_cancelled_says_so(desk: Desk) -> None:
     until(lambda: job.state != "running")
     assert job.state == "cancelled"
     assert "Training was cancelled" in job.error
-    assert not desk.lock.locked()
+    assert is_free(desk)
 
 
 def test_a_failed_job_keeps_its_sentence(desk: Desk) -> None:
@@ -184,3 +194,61 @@ def test_a_running_job_is_not_started_twice(desk: Desk) -> None:
 def test_the_time_left_follows_the_pace() -> None:
     assert Progress(done=10, total=40, seconds=5.0).remaining == pytest.approx(15.0)
     assert Progress(total=40).remaining == 0.0
+
+
+def test_all_work_with_the_models_is_done_by_the_same_thread(desk: Desk) -> None:
+    seen: set[int] = set()
+
+    def work(models: Models, step: Step) -> Iterator[int]:
+        yield threading.get_ident()
+
+    seen.update(one for one in desk.stream("photo", work) if isinstance(one, int))
+    job = Job(name="j", title="Training")
+    desk.start(job, lambda models, job: seen.add(threading.get_ident()))
+    until(lambda: job.state == "done")
+    seen.add(desk.ask(lambda models: threading.get_ident()))
+    assert len(seen) == 1
+    assert threading.get_ident() not in seen
+
+
+def test_a_fault_of_a_short_piece_reaches_whoever_asked(desk: Desk) -> None:
+    def work(models: Models) -> None:
+        raise EditingError("The inversion failed.")
+
+    with pytest.raises(EditingError, match="The inversion failed"):
+        desk.ask(work)
+    assert desk.ask(lambda models: "next") == "next"
+
+
+def test_an_unforeseen_fault_ends_the_job_and_is_logged(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    def work(models: Models, job: Job) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    job = Job(name="j", title="Training")
+    desk.start(job, work)
+    until(lambda: job.state != "running")
+    assert (job.state, job.error) == ("failed", "It ended unexpectedly; the server's log says why.")
+    assert "nobody thought of it" in caplog.text
+
+
+def test_work_that_was_cancelled_says_that_it_stops(desk: Desk) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def deaf(models: Models, step: Step) -> Iterator[str]:
+        step(1, 2)
+        begun.set()
+        go.wait(PATIENCE)
+        yield "too late"
+
+    stream = desk.stream("photo", deaf)
+    first = next(stream)
+    assert isinstance(first, Progress)
+    assert not first.stopping
+    begun.wait(PATIENCE)
+    desk.cancel("photo")
+    then = next(stream)
+    assert isinstance(then, Progress)
+    assert then.stopping
+    go.set()
+    with pytest.raises(Cancelled):
+        list(stream)

@@ -25,7 +25,7 @@ from transformers import (
     T5Config,
 )
 
-from pipeline.captioning import BEAMS, Blip2Captioner, BlipCaptioner
+from pipeline.captioning import BEAMS, PICTURES, Blip2Captioner, BlipCaptioner, quality
 from pipeline.errors import ModelError
 from pipeline.types import Settings
 
@@ -116,6 +116,35 @@ def test_the_same_picture_gives_the_same_caption_and_another_picture_another(cap
     assert any(captioner.caption(picture(seed), SHORT) != first for seed in range(1, 6))
 
 
+def test_several_pictures_at_once_are_described_as_each_alone(captioner: Blip2Captioner) -> None:
+    images = [picture(seed) for seed in range(PICTURES + 1)]
+    assert captioner.captions(images, SHORT) == tuple(captioner.caption(image, SHORT) for image in images)
+
+
+@pytest.mark.parametrize("n", [1, 3, BEAMS + 1])
+def test_candidates_differ_and_begin_with_the_caption(captioner: Blip2Captioner, n: int) -> None:
+    found = captioner.candidates(picture(), SHORT, n)
+    assert len(set(found)) == len(found) <= n
+    if n <= BEAMS:
+        assert found[0] == captioner.caption(picture(), SHORT)
+    assert (len(found) > 1) == (n > 1)
+
+
+@pytest.mark.parametrize(
+    ("caption", "label", "note"),
+    [
+        ("a photo of a brown dog with a sled next to a tree", "sled", ""),
+        ("a photo of a brown dog with a sled next to a tree", "kite", "does not name the label 'kite'"),
+        ("a photo of a dog", "", "has 5 words"),
+        ("a dog on a sled and a dog on a sled in the snow", "", "repeats itself: 'a dog on'"),
+    ],
+)
+def test_quality(caption: str, label: str, note: str) -> None:
+    notes = quality(caption, label)
+    assert len(notes) == bool(note)
+    assert note in "".join(notes)
+
+
 def test_the_bounds_count_new_words(tmp_path: Path) -> None:
     dog = opened(make_blip2(tmp_path / "dog", says="dog"))
     assert dog.caption(picture(), SHORT) == " ".join(["dog"] * 9)
@@ -167,4 +196,6 @@ def test_blip_begins_with_the_prefix_and_keeps_the_bounds(tmp_path: Path) -> Non
     caption = captioner.caption(picture(), settings)
     assert caption.startswith("a photo of ")
     assert caption == captioner.caption(picture(), settings)
+    assert captioner.captions([picture()] * 2, settings) == (caption, caption)
+    assert captioner.candidates(picture(), settings, 2)[0] == caption
     assert len(caption.split()) <= 3 + 6

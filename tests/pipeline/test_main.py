@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.images import encode, open_image
 from pipeline.rows import _cell
 from pipeline.store import Store
+from pipeline.tiny.language import variations
 from tests.seams import SeamModels, folder_of, picture
 
 
@@ -61,7 +63,12 @@ def run(models: SeamModels, tmp_path: Path) -> Path:
 
 
 def test_caption(models: SeamModels, red: Path) -> None:
-    assert rows("caption", red, red) == [{"image": str(red), "caption": "a photo of a red plane on white"}] * 2
+    told = {"image": str(red), "caption": "a photo of a red plane on white", "notes": []}
+    assert rows("caption", red, red) == [told] * 2
+    first, second = rows("caption", red, "-n", 2)
+    assert first == told
+    assert second["caption"] == "a wall on white"
+    assert "4 words" in str(second["notes"])
 
 
 def test_perturb(models: SeamModels) -> None:
@@ -82,7 +89,22 @@ def test_perturb(models: SeamModels) -> None:
         "edit",
         "accepted",
         "rejected_by",
+        "checks",
     }
+    assert "checks" not in call("perturb", "a wall on white", "--factor", "object").stdout
+
+
+def test_train_perturber(tmp_path: Path) -> None:
+    base = Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny" / "perturber"
+    made = [*variations(4, 0, "train"), *variations(1, 1, "test")]
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(asdict(one)) + "\n" for one in made))
+    wish = ["--data", tmp_path / "v.jsonl", "--out", tmp_path / "out", "--steps", 1, "--batch", 2, "--rank", 4]
+    first, *shares = rows("train-perturber", "--base", base, *wish)
+    assert (first["kind"], first["trainable"], first["frozen"]) == ("adapter", 16_384, 2_675_456)
+    assert [row["name"] for row in shares] == ["valid", "single factor", "label kept", "distinct", "all of it"]
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    refused = call("train-perturber", "--base", base, "--data", tmp_path / "none", "--out", tmp_path)
+    assert refused.exit_code == 2
 
 
 def test_classify(models: SeamModels, red: Path) -> None:
@@ -133,6 +155,19 @@ def test_weakness(run: Path) -> None:
     assert {row["label"] for row in found} == {"all", "red", "green", "blue"}
 
 
+def test_weakness_by_tau_words_and_item_and_confirmed(run: Path) -> None:
+    assert {row["tau"] for row in rows("weakness", run, "--by", "tau")} == {0.2, 0.5, 0.8}
+    items = rows("weakness", run, "--by", "item")
+    assert len(items) == 15 * 3
+    assert {row["tau"] for row in items} <= {None, 0.2, 0.5, 0.8}
+    words = rows("weakness", run, "--by", "words")
+    assert words
+    assert all(row["edits"] and row["n"] >= 5 for row in words)  # type: ignore[operator]
+    (row,) = rows("weakness", run, "--confirm", "other")
+    assert row["confirmed by"] == "other"
+    assert 0 < row["flips"] == row["share"]["n"]  # type: ignore[index, operator]
+
+
 def test_reinforce_writes_a_classifier_that_classify_opens(run: Path, red: Path, tmp_path: Path) -> None:
     for number, label in enumerate(("red", "green", "blue")):
         (tmp_path / "ood" / label).mkdir(parents=True)
@@ -180,7 +215,7 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["classify", "none.png"], "no file"),
         (["classify", "RED", "--classifier", "none"], "no classifier"),
         (["perturb", "   "], "caption is empty"),
-        (["perturb", "a wall", "--factor", "weather"], "'weather'"),
+        (["perturb", "a wall", "--factor", "smell"], "'smell'"),
         (["perturb", "a wall", "--label", "sled"], "'sled'"),
         (["perturb", "a wall", "-n", "0"], "0 proposals"),
         (["edit", "RED", "--edited-caption", "", "--out", "OUT"], "caption is empty"),
@@ -195,11 +230,12 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["stress", "none", "--out", "OUT"], "no folder"),
         (["weakness", "none"], "no run"),
         (["weakness", "EMPTY"], "No study"),
+        (["weakness", "EMPTY", "--by", "mood"], "--by is 'mood'"),
         (["reinforce", "none", "--out", "OUT"], "no run"),
         (["reinforce", "EMPTY", "--out", "OUT"], "no counterfactual"),
         (["reinforce", "EMPTY", "--out", "OUT", "--alpha", "much"], "alpha is 'much'"),
         (["reinforce", "EMPTY", "--out", "OUT", "--alpha", "2"], "alpha is 2"),
-        (["reinforce", "EMPTY", "--out", "OUT", "--evaluate", "ood"], "NAME=FOLDER"),
+        (["reinforce", "EMPTY", "--out", "OUT", "--evaluate", "ood"], "ROLE:NAME=PATH"),
         (["reinforce", "EMPTY", "--out", "EMPTY"], "not empty"),
     ],
 )

@@ -13,16 +13,14 @@ import timm
 import torch
 import torchvision
 from huggingface_hub import constants
-from PIL import Image
 from safetensors.torch import save_file
 from timm.models import save_for_hf
 from torchvision.transforms.functional import to_pil_image
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
-from pipeline.classification import TimmClassifier
 from pipeline.errors import ModelError
-from pipeline.models import load
-from pipeline.networks import open_network
+from pipeline.models import LoadedModels, load
+from pipeline.networks import family_of
 from pipeline.profiles import load_profile
 from pipeline.reinforcement import Item, Recipe, reinforce, save
 from pipeline.store import Store
@@ -121,37 +119,42 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
         torch.testing.assert_close(blended, 0.7 * theta_0 + 0.3 * theta_1)
 
 
-def test_the_head_sees_what_the_network_makes_of_the_models_own_preprocessing(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def tiny() -> LoadedModels:
+    return load(load_profile("tiny"), "cpu")
+
+
+@pytest.mark.parametrize("kind", ["transformers", "torchvision", "bare timm"])
+def test_what_is_saved_is_of_the_same_family_and_opens_again(kind: str, tiny: LoadedModels, tmp_path: Path) -> None:
     torch.manual_seed(2)
     photo = to_pil_image(torch.rand(3, 80, 100))
-    for name in ("transformers", "torchvision", "bare timm"):
-        folder = tmp_path / name.replace(" ", "-")
-        text = MAKERS[name](folder).replace("./", f"{tmp_path}/")
-        classifier = TimmClassifier.from_pretrained(text, name=name, device="cpu")
-        features, (weight, bias) = classifier.features([photo]), classifier.head()
-        predicted = torch.tensor([classifier.predict([photo])[0].probabilities])
-        torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(-1), atol=1e-5, rtol=1e-4)
-        changed = classifier.with_head(weight + 1, bias - torch.arange(len(bias)))
-        changed.save(folder / "saved", "card")
-        again = TimmClassifier.from_pretrained(str(folder / "saved"), name=name, device="cpu")
-        assert again.predict([photo]) == changed.predict([photo])
-        assert again.predict([photo]) != classifier.predict([photo])
-        assert again.labels == LABELS
-    preprocess = open_network(str(tmp_path / "transformers")).preprocess
-    assert preprocess(Image.new("L", (33, 21))).shape == (3, 64, 64)
-    assert open_network(str(tmp_path / "torchvision" / "saved")).preprocess(photo).shape == (3, 224, 224)
+    text = MAKERS[kind](tmp_path / "own").replace("./", f"{tmp_path}/")
+    classifier = tiny.classifier(text)
+    features, (weight, bias) = classifier.features([photo]), classifier.head()
+    predicted = torch.tensor([classifier.predict([photo])[0].probabilities])
+    torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(-1), atol=1e-5, rtol=1e-4)
+    changed = classifier.with_head(weight + 1, bias - torch.arange(len(bias)))
+    changed.save(tmp_path / "saved", "card")
+    again = tiny.classifier(str(tmp_path / "saved"))
+    assert type(again) is type(classifier)
+    assert family_of(str(tmp_path / "saved")) == family_of(text) == kind.split()[-1]
+    assert again.predict([photo]) == changed.predict([photo])
+    assert again.predict([photo]) != classifier.predict([photo])
+    assert again.labels == LABELS
 
 
-def test_torchvisions_own_weights_come_as_timm_publishes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_come_from_timm(tiny: LoadedModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's own weights too, as timm publishes them."""
     asked: list[str] = []
     make = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: asked.append(name) or make(name))
-    open_network("torchvision:resnet18")
-    assert asked == ["resnet18.tv_in1k"]
+    for name in ("torchvision:resnet18", "resnet10t.c3_in1k"):
+        assert len(tiny.classifier(name).labels) == 1000
+    assert asked == ["resnet18.tv_in1k", "resnet10t.c3_in1k"]
 
 
 @pytest.mark.parametrize("name", ["model.pth", "pytorch_model.bin", "model.ckpt"])
-def test_pickles_are_refused_unopened(tmp_path: Path, name: str) -> None:
+def test_pickles_are_refused_unopened(tiny: LoadedModels, tmp_path: Path, name: str) -> None:
     class Trap:
         def __reduce__(self) -> tuple[object, tuple[Path]]:
             return Path.touch, (tmp_path / "sprung",)
@@ -161,20 +164,25 @@ def test_pickles_are_refused_unopened(tmp_path: Path, name: str) -> None:
     (tmp_path / "own" / "config.json").write_text('{"architecture": "resnet18", "num_classes": 2}')
     (tmp_path / "labels.txt").write_text("sled\nkite")
     weights = tmp_path / "own" / name
-    for text in (str(tmp_path / "own"), str(weights), f"resnet18 + {weights} + {tmp_path / 'labels.txt'}"):
+    labelled = f"resnet18 + {weights} + {tmp_path / 'labels.txt'}"
+    for opened, text in (
+        (tiny.classifier, str(weights.parent)),
+        (family_of, str(weights)),
+        (tiny.classifier, labelled),
+    ):
         with pytest.raises(ModelError, match="may be pickles, which run code when they are opened"):
-            open_network(text)
+            opened(text)
     assert not (tmp_path / "sprung").exists()
 
 
-def test_foreign_code_is_refused(tmp_path: Path) -> None:
+def test_foreign_code_is_refused(tiny: LoadedModels, tmp_path: Path) -> None:
     folder = tmp_path / "own"
     transformers_folder(folder)
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModelForImageClassification": "modeling.Mine"}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="code of its own to be run, which is refused"):
-        open_network(str(folder))
+        tiny.classifier(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -185,13 +193,13 @@ def test_foreign_code_is_refused(tmp_path: Path) -> None:
         ("", "are 0"),
     ],
 )
-def test_labels_that_do_not_fit_are_told(tmp_path: Path, labels: str, words: str) -> None:
+def test_labels_that_do_not_fit_are_told(tiny: LoadedModels, tmp_path: Path, labels: str, words: str) -> None:
     text = MAKERS["bare timm"](tmp_path / "own").replace("./", f"{tmp_path}/")
     (tmp_path / "own" / "labels.txt").write_text(labels)
     with pytest.raises(ModelError, match=words):
-        open_network(text)
+        tiny.classifier(text)
     (tmp_path / "own" / "labels.txt").unlink()
     with pytest.raises(ModelError, match="which is not there; correct its path"):
-        open_network(text)
+        tiny.classifier(text)
     with pytest.raises(ModelError, match="has 2 parts; write 'architecture"):
-        open_network("resnet18 + weights.safetensors")
+        tiny.classifier("resnet18 + weights.safetensors")

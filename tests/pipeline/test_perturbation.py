@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,33 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pipeline import perturbation
 from pipeline.errors import CaptionError, ModelError, PerturbationError
 from pipeline.factors import FACTORS
-from pipeline.perturbation import LlamaPerturber, build_prompt, label_names, lost_label, parse_answer, word_diff
+from pipeline.gates import Gates
+from pipeline.perturbation import (
+    MAX_CAPTION_WORDS,
+    LlamaPerturber,
+    Writer,
+    build_chat,
+    build_prompt,
+    encode_prompt,
+    parse_answer,
+)
 from pipeline.types import Settings
+from pipeline.written import examples
 
 CAPTION = "a photo of a brown dog with a sled"
 ANSWERS = ("a photo of a brown cat with a sled", "a photo of a brown horse with a sled", CAPTION)
 TRAPS = ("a photo of a brown dog with a kite",)
 SUBJECT = FACTORS["subject"]
-EASY = Settings(proposals=2, max_label_similarity=1.1, min_caption_similarity=-1.1)
+EASY = Settings(
+    proposals=2,
+    max_label_similarity=1.1,
+    max_definition_similarity=1.1,
+    max_word_similarity=1.1,
+    min_caption_similarity=-1.1,
+)
 
 
 def vocabulary() -> list[str]:
@@ -94,8 +112,10 @@ def perturber(llama: Path, sentences: Path) -> LlamaPerturber:
     return opened(llama, sentences)
 
 
-def opened(llama: Path, sentences: Path, adapter: str = "") -> LlamaPerturber:
-    return LlamaPerturber.from_pretrained(str(llama), adapter, str(sentences), device="cpu", dtype="float32")
+def opened(llama: Path, sentences: Path) -> LlamaPerturber:
+    """Without the examples that `from_pretrained` shows a model that has no adapter."""
+    model, words = LlamaForCausalLM.from_pretrained(llama), PreTrainedTokenizerFast.from_pretrained(llama)
+    return LlamaPerturber(Writer(model, words), Gates(SentenceTransformer(str(sentences), device="cpu")))
 
 
 def test_proposals_are_distinct_readable_and_differ_from_the_caption(perturber: LlamaPerturber) -> None:
@@ -143,6 +163,20 @@ def test_only_answers_nobody_can_read_are_an_error(sentences: Path, tmp_path: Pa
         parrot.perturb(" ", SUBJECT, "sled", EASY)
 
 
+def test_every_answer_that_is_not_used_is_told(perturber: LlamaPerturber) -> None:
+    told: list[tuple[str, str]] = []
+    all_of_them = replace(EASY, proposals=20)
+    perturber.perturb(CAPTION, SUBJECT, "sled", all_of_them, lambda raw, why: told.append((raw, why)))
+    assert (CAPTION, "the same as the caption or as an earlier answer") in told
+
+
+def test_two_wordings_of_one_thing_are_one_proposal(llama: Path, sentences: Path) -> None:
+    alike = replace(EASY, max_word_similarity=-1.0)
+    proposals = opened(llama, sentences).perturb(CAPTION, SUBJECT, "sled", alike)
+    assert proposals
+    assert all("have similarity" in one.rejected_by[0] for one in proposals)
+
+
 def test_the_adapter_changes_what_the_model_says(llama: Path, sentences: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -150,18 +184,25 @@ def test_the_adapter_changes_what_the_model_says(llama: Path, sentences: Path, t
     fit(adapted, TRAPS, steps=100)
     adapted.save_pretrained(str(tmp_path))
     sober = replace(EASY, temperature=0.1)
-    bare, taught = (
-        {found.edited_caption for found in opened(llama, sentences, adapter).perturb(CAPTION, SUBJECT, "sled", sober)}
-        for adapter in ("", str(tmp_path))
-    )
-    assert TRAPS[0] in taught
-    assert TRAPS[0] not in bare
+    taught = LlamaPerturber.from_pretrained(str(llama), str(tmp_path), str(sentences), device="cpu", dtype="float32")
+    bare = opened(llama, sentences)
+    said = [{one.edited_caption for one in p.perturb(CAPTION, SUBJECT, "sled", sober)} for p in (taught, bare)]
+    assert TRAPS[0] in said[0]
+    assert TRAPS[0] not in said[1]
 
 
 def test_an_adapter_without_safetensors_is_refused(llama: Path, sentences: Path, tmp_path: Path) -> None:
     (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelError, match="safetensors"):
-        opened(llama, sentences, str(tmp_path))
+        LlamaPerturber.from_pretrained(str(llama), str(tmp_path), str(sentences), device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "very " * (MAX_CAPTION_WORDS + 1), "x" * 10_000])
+def test_an_unusable_caption_is_refused(perturber: LlamaPerturber, text: str) -> None:
+    with pytest.raises(CaptionError):
+        perturber.judge(CAPTION, text, "subject", "sled", EASY)
+    with pytest.raises(CaptionError):
+        perturber.perturb(text, SUBJECT, "sled", EASY)
 
 
 @pytest.mark.parametrize(
@@ -170,29 +211,23 @@ def test_an_adapter_without_safetensors_is_refused(llama: Path, sentences: Path,
         (ANSWERS[0], EASY, ""),
         (TRAPS[0], EASY, "the label 'sled' is named 0 times instead of 1"),
         (CAPTION.upper(), EASY, "the edited caption is the same as the caption (0 words changed)"),
-        ("a photo of a white cat with a sled", EASY, ""),
+        (
+            "a photo of a white cat with a sled",
+            EASY,
+            "'brown dog' to 'white cat' also changes what the subject is like",
+        ),
         ("a sketch of a brown cat with a sled", EASY, "2 places of the caption changed, but one factor is one place"),
-        (ANSWERS[0], replace(EASY, max_label_similarity=-1.0), "the replaced words 'dog' mean nearly the label 'sled'"),
+        (ANSWERS[0], replace(EASY, max_word_similarity=-1.0), "the old words 'dog' and the new words 'cat'"),
         (ANSWERS[0], replace(EASY, min_caption_similarity=1.1), "similarity of both captions"),
-        ("a photo of a brown dog with a sled in snow", replace(EASY, max_label_similarity=-1.0), ""),
     ],
 )
 def test_gates(perturber: LlamaPerturber, edited: str, settings: Settings, sentence: str) -> None:
     judged = perturber.judge(CAPTION, edited, "subject", "sled", settings)
     if not sentence:
         assert judged.accepted, judged.rejected_by
+        assert [check.gate for check in judged.checks] == ["words", "label", "factor", "similarity"]
     else:
-        assert len(judged.rejected_by) == 1
         assert judged.rejected_by[0].startswith(sentence)
-
-
-def test_similarities_are_told_as_figures(perturber: LlamaPerturber, sentences: Path) -> None:
-    vectors = SentenceTransformer(str(sentences)).encode(["dog", "sled"], normalize_embeddings=True)
-    cosine = float(vectors[0] @ vectors[1])
-    strict = replace(EASY, max_label_similarity=cosine - 0.01)
-    assert f"similarity {cosine:.2f} " in perturber.judge(CAPTION, ANSWERS[0], "subject", "sled", strict).rejected_by[0]
-    loose = replace(EASY, max_label_similarity=cosine + 0.01)
-    assert perturber.judge(CAPTION, ANSWERS[0], "subject", "sled", loose).accepted
 
 
 def test_an_empty_edit_cannot_be_judged(perturber: LlamaPerturber) -> None:
@@ -205,33 +240,9 @@ def test_a_broken_sentence_encoder_is_reported(llama: Path, sentences: Path) -> 
     with torch.no_grad():
         for weight in broken.parameters():
             weight.fill_(float("nan"))
-    perturber = LlamaPerturber(LlamaForCausalLM.from_pretrained(llama), tokenizer(), broken)
+    perturber = LlamaPerturber(Writer(LlamaForCausalLM.from_pretrained(llama), tokenizer()), Gates(broken))
     with pytest.raises(ModelError, match="not numbers"):
         perturber.judge(CAPTION, ANSWERS[0], "subject", "sled", EASY)
-
-
-@pytest.mark.parametrize(
-    ("edited", "diff"),
-    [
-        ("a photo of a brown cat with a sled", ("dog", "cat")),
-        ("a photo of an old brown dog with a sled", ("", "old")),
-        ("a photo of a dog with a sled", ("brown", "")),
-        ("a photo of an orange cat with a sled", ("brown dog", "orange cat")),
-        ("A sketch of a brown dog, with a sled.", ("photo", "sketch")),
-        ("a photo of a brown dog with a sled", ("", "")),
-        ("a sketch of a brown cat with a sled", ("photo, dog", "sketch, cat")),
-        ("a photo of the brown dog with a sled", ("a", "the")),
-        ("a photo of a brown dog with a sled on a beach", ("", "on a beach")),
-    ],
-)
-def test_word_diff(edited: str, diff: tuple[str, str]) -> None:
-    assert word_diff(CAPTION, edited) == diff
-
-
-def test_an_article_between_two_changes_does_not_part_them_and_pronouns_follow() -> None:
-    assert word_diff("a dog in a snowy field", "a dog on a sandy beach") == ("in a snowy field", "on a sandy beach")
-    assert word_diff("a man with his dog", "a woman with her dog") == ("man", "woman")
-    assert word_diff("he runs", "she runs") == ("he", "she")
 
 
 @pytest.mark.parametrize(
@@ -241,15 +252,35 @@ def test_an_article_between_two_changes_does_not_part_them_and_pronouns_follow()
         ('\n  1. "a photo of a cat ."', "a photo of a cat."),
         ("- a photo of a cat", "a photo of a cat"),
         (build_prompt("do", "a dog") + "a cat\n### Input:\na horse", "a cat"),
-        ("", ""),
-        ("### Input:", ""),
-        ("cat", ""),
-        ("1 2 3", ""),
-        ("very " * 200, ""),
+        ("Edited caption: a photo of a cat", "a photo of a cat"),
+        ("a photo\u200b of a\u00a0cat\x00", "a photo of a cat"),
+        ("ein Foto von einer Katze", "ein Foto von einer Katze"),
     ],
 )
 def test_parse_answer(text: str, caption: str) -> None:
     assert parse_answer(text) == caption
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "0 words"),
+        ("### Input:", "###"),
+        ("cat", "1 words"),
+        ("1 2 3", "no letters"),
+        ("very " * 200, "200 words"),
+        ("<script>alert(1)</script> a dog", "<script>"),
+        ('{"caption": "a cat on a mat"}', "{"),
+        ("[INST] a cat [/INST]", "[INST]"),
+        ("a cat <|eot_id|> user", "<|eot_id|>"),
+        ("see https://example.org for a cat", "https:"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_carries_its_raw_text(text: str, reason: str) -> None:
+    with pytest.raises(PerturbationError) as caught:
+        parse_answer(text)
+    assert reason in str(caught.value)
+    assert caught.value.raw == text
 
 
 def test_a_prompt_ends_where_its_answer_begins() -> None:
@@ -257,27 +288,78 @@ def test_a_prompt_ends_where_its_answer_begins() -> None:
     assert prompt == f"### Instruction:\nChange it.\n\n### Input:\n{CAPTION}\n\n### Variation:\n"
 
 
-@pytest.mark.parametrize(
-    ("caption", "edited", "label", "lost"),
-    [
-        ("a howler monkey in a tree", "a group of monkeys in a tree", "howler_monkey", True),
-        ("a monkey in a tree", "two monkeys in a tree", "howler monkey", False),
-        ("a monkey in a tree", "a cat in a tree", "howler monkey", True),
-        ("dogs pull a sled", "cats pull a sled", "dogsled, dog sled, dog sleigh", False),
-        ("a dog sled", "a dogsled", "dogsled, dog sled, dog sleigh", False),
-        ("a dog sled", "a cat sled", "dogsled, dog sled, dog sleigh", True),
-        ("two boxes and a box", "a box", "box", True),
-        ("a crane by a lake", "a crane by a river", "crane (n03126707)", False),
-        ("horses on a hill", "a horse on a hill", "horse", False),
-        ("a sledge", "a kite", "sled", False),
-        ("a dog", "a cat", "", False),
-    ],
-)
-def test_a_label_is_protected_word_by_word(caption: str, edited: str, label: str, lost: bool) -> None:
-    assert bool(lost_label(caption, edited, label)) is lost
+def test_examples_stand_in_front_of_the_question() -> None:
+    shown = examples("subject", 2)
+    prompt = build_prompt("Change it.", CAPTION, shown)
+    assert prompt.endswith(build_prompt("Change it.", CAPTION))
+    assert all(f"{old}\n\n### Variation:\n{new}\n" in prompt for old, new in shown)
+    chat = build_chat("Change it.", CAPTION, shown)
+    assert [turn["role"] for turn in chat] == ["user", "assistant", "user", "assistant", "user"]
+    assert chat[-1]["content"].endswith(CAPTION)
 
 
-def test_label_names() -> None:
-    assert label_names("Dogsled, dog_sled") == ("dogsled", "dog sled")
-    assert label_names("crane (n03126707)") == ("crane",)
-    assert label_names("") == ()
+def test_a_chat_template_is_used_where_there_is_one() -> None:
+    words = tokenizer()
+    plain = encode_prompt(words, SUBJECT.instruction, CAPTION)
+    assert plain == words(build_prompt(SUBJECT.instruction, CAPTION)).input_ids
+    words.chat_template = "{{ bos_token }} photo {% for turn in messages %}{{ turn['content'] }} {% endfor %}sled"
+    templated = encode_prompt(words, SUBJECT.instruction, CAPTION)
+    assert words.decode(templated).startswith("<start> photo")
+    assert words.decode(templated).endswith("sled sled")
+    assert templated.count(2) == 1  # the template's own begin token only
+
+
+def test_a_model_without_an_adapter_is_shown_examples(llama: Path) -> None:
+    asked: list[int] = []
+
+    class Listening(LlamaForCausalLM):  # type: ignore[misc]
+        def generate(self, **inputs: object) -> torch.Tensor:
+            asked.append(inputs["input_ids"].shape[1])  # type: ignore[attr-defined]
+            return super().generate(**inputs | {"max_new_tokens": 1})
+
+    model = Listening.from_pretrained(llama)
+    for few_shot in (False, True):
+        next(Writer(model, tokenizer(), few_shot=few_shot).answers(CAPTION, SUBJECT, EASY))
+    assert asked[1] > 3 * asked[0]
+
+
+def hostile() -> list[str]:
+    """Captions and answers that were made to break something."""
+    tricks = [
+        "", " ", "\n\n", "\x00\x01\x1b[31mred", "\u202eevil\u202c text here", "\ud800 lone surrogate",
+        "<s></s>[INST]a dog[/INST]", "<|begin_of_text|><|eot_id|>a dog", "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)> a dog", "&lt;b&gt; a dog", "javascript:alert(1) a dog", "1. a dog\n2. a cat",
+        "- a dog\n- a cat", '{"edited_caption": "a cat"}', '["a", "b"]', "```python\nprint(1)\n```",
+        "una foto de un perro", "一只狗和雪橇的照片", "صورة كلب", "фото собаки с санями", "🐶🛷🐶🛷",
+        "a photo of a dog\n" * 50, "### Instruction:\n### Input:\n### Variation:\n", "'; DROP TABLE studies; --",
+        "%s %d {0} {x}", "../../etc/passwd and more", "a " * 10_000, "word " * 10_000, "x" * 100_000,
+        "a\tphoto\vof\fa\rdog", "...", "?!", "\\",
+    ]  # fmt: skip
+    return [*tricks, *(f"{CAPTION} {trick}" for trick in tricks), *(f"{trick} {CAPTION}" for trick in tricks)]
+
+
+def test_hostile_text_gives_a_typed_error_or_a_clean_caption(perturber: LlamaPerturber) -> None:
+    texts = hostile()
+    assert len(texts) >= 100
+    for text in texts:
+        with suppress(PerturbationError):
+            parsed = parse_answer(text)
+            assert parsed.isprintable()
+            assert not set(parsed) & set("<>{}")
+        for factor in ("subject", "domain", "weather", "own words"):
+            try:
+                judged = perturber.judge(CAPTION, text, factor, "sled", EASY)
+            except CaptionError:
+                continue
+            assert judged.checks
+
+
+def test_hostile_captions_are_varied_or_refused(perturber: LlamaPerturber, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perturbation, "ROUNDS", 1)
+    brief = replace(EASY, proposals=1)
+    for text in hostile()[::2]:
+        try:
+            proposals = perturber.perturb(text, SUBJECT, "sled", brief)
+        except (CaptionError, PerturbationError):
+            continue
+        assert all(one.edited_caption.isprintable() for one in proposals)

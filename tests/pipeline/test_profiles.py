@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ProfileError
+from pipeline.errors import ProfileError, SettingsError
 from pipeline.profiles import PROFILES, known_profiles, load_profile
+from pipeline.types import Settings
 
 COMPLETE = """
 description = "a test"
@@ -138,3 +139,28 @@ def test_a_profile_may_build_on_another_and_its_own_classifiers_come_first(tmp_p
         load_profile(written(tmp_path, 'base = "./mine.toml"\n'))
     with pytest.raises(ProfileError, match="no profile 'nowhere'"):
         load_profile(written(tmp_path, 'base = "nowhere"\n'))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inversion": "magic"}, "use pnp, null-text, negative-prompt, ddim"),
+        ({"cross_attention": "swap"}, "use refine, replace, auto"),
+        ({"cross_replace_words": ("beach",)}, "such as beach=0.4"),
+        ({"cross_replace_words": ("beach=1.4",)}, "from 0 to 1"),
+        ({"cross_replace_words": ("=0.4",)}, "give the word"),
+        ({"local_blend": 1.0}, "below 1, such as 0.3"),
+        ({"local_blend_start": -0.1}, "fraction from 0 to 1"),
+        ({"captions_at_once": -1}, "0 for all"),
+    ],
+)
+def test_settings_of_the_editor_outside_their_range(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings(**change)  # type: ignore[arg-type]
+
+
+def test_fractions_of_words_are_read() -> None:
+    assert Settings(cross_replace_words=("sandy beach=0.4", "dog = 1")).word_fractions == (
+        ("sandy beach", 0.4),
+        ("dog", 1.0),
+    )

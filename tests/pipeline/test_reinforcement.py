@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL.Image import Image
 
+from pipeline.cards import card
 from pipeline.errors import Cancelled, DataError, LabelError, ModelError, SettingsError
+from pipeline.heads import Epoch, Part
 from pipeline.reinforcement import (
     ALPHAS,
     HELD_OUT,
@@ -76,44 +78,45 @@ def test_blending_heads_is_blending_logits() -> None:
         assert torch.allclose(features @ weight.T + bias, logits, atol=1e-5)
 
 
-def lesson(seed: int, n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+def part(seed: int, n: int = 60) -> Part:
     features = torch.randn(n, 12, generator=torch.Generator().manual_seed(seed))
-    return features, (features @ random_head(7)[0].T).argmax(-1)
+    return Part(features, (features @ random_head(7)[0].T).argmax(-1))
 
 
 def test_training_lowers_the_loss_and_keeps_the_best_epoch() -> None:
-    zero, told = random_head(0), []
-    theta, losses = train_head(
-        *lesson(1), *lesson(2), zero, recipe=RECIPE, progress=lambda epoch, of, loss: told.append((epoch, of, loss))
-    )
-    features, targets = lesson(2)
+    zero, told = random_head(0), list[Epoch]()
+    theta, losses, accuracies, stopped = train_head(part(1), part(2), zero, recipe=RECIPE, progress=told.append)
+    features, targets = part(2)
     reached = float(torch.nn.functional.cross_entropy(features @ theta[0].T + theta[1], targets))
     assert reached == pytest.approx(min(losses), abs=1e-6)
     assert min(losses) < 0.5 * losses[0]
-    assert [epoch for epoch, _, _ in told] == list(range(1, len(losses)))
-    assert [loss for _, _, loss in told] == list(losses[1:])
+    assert not stopped
+    assert [epoch.number for epoch in told] == list(range(1, len(losses)))
+    assert [(epoch.loss, epoch.accuracy) for epoch in told] == list(zip(losses[1:], accuracies[1:], strict=True))
+    assert accuracies[-1] > accuracies[0]
+    assert told[-1].training_loss < told[0].training_loss
     assert all(map(torch.equal, zero, random_head(0)))
 
 
 def test_training_that_only_harms_gives_theta_0_back_and_stops_early() -> None:
     zero = random_head(7)
-    features, targets = lesson(1)
-    wrong = (targets + 1) % 3
-    theta, losses = train_head(features, wrong, *lesson(2), zero, recipe=replace(RECIPE, patience=3))
+    features, targets = part(1)
+    wrong = Part(features, (targets + 1) % 3)
+    theta, losses, *_ = train_head(wrong, part(2), zero, recipe=replace(RECIPE, patience=3))
     assert all(map(torch.equal, theta, zero))
     assert len(losses) == 1 + 3
 
 
 def test_patience_counts_epochs_without_enough_improvement() -> None:
     recipe = replace(RECIPE, learning_rate=1e-7, patience=4)
-    theta, losses = train_head(*lesson(1), *lesson(2), random_head(0), recipe=recipe)
+    theta, losses, *_ = train_head(part(1), part(2), random_head(0), recipe=recipe)
     assert len(losses) == 1 + 4
     assert not torch.equal(theta[0], random_head(0)[0])
 
 
 def test_training_is_repeatable() -> None:
-    first, again = (train_head(*lesson(1), *lesson(2), random_head(0), recipe=RECIPE) for _ in range(2))
-    assert first[1] == again[1]
+    first, again = (train_head(part(1), part(2), random_head(0), recipe=RECIPE) for _ in range(2))
+    assert first.losses == again.losses
     assert torch.equal(first[0][0], again[0][0])
 
 
@@ -166,7 +169,7 @@ def test_no_photo_is_in_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     items = items_of()
     reinforce(watching, [*items, *items], {}, RECIPE)
     photos = {picture.tobytes(): item.photo_key for item in items for picture in (item.photo, item.counterfactual)}
-    batches = [{photos[pixels] for pixels in batch} for batch in seen[1:]]  # the first batch is the check of the head
+    batches = [{photos[pixels] for pixels in batch} for batch in seen[1:]]  # the first is the check of the head
     assert sum(len(batch) for batch in batches) >= 30
     assert not batches[0] & batches[-1]
     assert not batches[0] & batches[-2]
@@ -191,6 +194,22 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
         reinforce(plain, items, {"ood": [(picture("red", 7), "sled")]}, RECIPE)
     with pytest.raises(DataError, match="too few"):
         reinforce(plain, [red[0], items[-1]], evaluation(), RECIPE)
+
+
+def test_counterfactuals_without_a_label_are_refused() -> None:
+    with pytest.raises(DataError, match="1 of 30 counterfactuals have no label"):
+        reinforce(ColourClassifier.plain(), [items_of()[0]._replace(label=""), *items_of()[1:]], {}, RECIPE)
+
+
+@pytest.mark.parametrize("method", ["afr", "dfr", "fine-tuning", "standard"])
+def test_every_recipe_is_measured_on_the_same_splits(method: str, made: Reinforcement) -> None:
+    rival = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, method=method))
+    assert rival.before == made.before
+    assert set(rival.after) == set(made.after)
+    assert rival.alpha == (0.5 if method == "standard" else 1.0)
+    assert f"Recipe: {method}" in card(rival)
+    learnt = rival.after["held-out counterfactuals"].value
+    assert learnt < 0.5 if method == "standard" else learnt > 0.8
 
 
 def refusal(items: list[Item], splits: dict[str, list[tuple[Image, str]]], seed: int) -> str:
@@ -220,12 +239,31 @@ def test_a_head_that_is_not_the_classifiers_is_refused() -> None:
         reinforce(Foreign(*(part.numpy() for part in random_head(0))), items_of(), {}, RECIPE)
 
 
-def test_progress_can_cancel() -> None:
-    def stop(epoch: int, of: int, loss: float) -> None:
+def test_a_cancel_keeps_the_best_head_so_far() -> None:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 3:
+            raise Cancelled("stopped")
+
+    whole = train_head(part(1), part(2), random_head(0), recipe=RECIPE)
+    cut = train_head(part(1), part(2), random_head(0), recipe=RECIPE, progress=stop)
+    assert cut.stopped
+    assert cut.losses == whole.losses[:4]
+    features, targets = part(2)
+    kept = float(torch.nn.functional.cross_entropy(features @ cut.theta[0].T + cut.theta[1], targets))
+    assert kept == pytest.approx(min(cut.losses), abs=1e-6)
+    made = reinforce(ColourClassifier.plain(), items_of(), {}, RECIPE, stop)
+    assert made.stopped
+    assert len(made.losses) == 4
+    assert "stopped by hand" in card(made)
+
+
+def test_a_cancel_before_anything_improved_has_nothing_to_keep() -> None:
+    def stop(epoch: Epoch) -> None:
         raise Cancelled("stopped")
 
+    features, targets = part(1)
     with pytest.raises(Cancelled):
-        reinforce(ColourClassifier.plain(), items_of(), {}, RECIPE, stop)
+        train_head(Part(features, (targets + 1) % 3), part(2), random_head(7), recipe=RECIPE, progress=stop)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pipeline import media, workflow
 from pipeline.errors import DataError, StoreError
 from pipeline.images import encode
 from pipeline.store import FILE, Store
-from pipeline.types import Decision, Photo, Prediction, Study
+from pipeline.types import Check, Decision, Photo, Prediction, Rewording, Study
 from tests.seams import SETTINGS, SeamModels, picture, settings
 
 
@@ -252,7 +252,7 @@ def test_the_disk_comes_first(store: Store) -> None:
         assert pragmas["journal_mode"] == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-        assert connection.exec_driver_sql("PRAGMA user_version").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA user_version").scalar() == 2
 
 
 def test_every_picture_is_synced_before_it_gets_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +262,44 @@ def test_every_picture_is_synced_before_it_gets_its_name(store: Store, monkeypat
     monkeypatch.setattr(media.os, "replace", lambda a, b: (calls.append("name"), name(a, b))[1])
     store.save_study(Study(photo=study_of().photo))
     assert calls == ["sync", "sync", "name", "sync"]  # folder, file, its name, folder again
+
+
+def test_a_folder_of_version_1_is_brought_up_to_date(store: Store) -> None:
+    study = study_of()
+    store.save_study(study)
+    store.close()
+    with sqlite3.connect(store.root / FILE) as connection:
+        connection.execute("ALTER TABLE perturbations DROP COLUMN checks")
+        connection.execute("DROP TABLE rewordings")
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    newer = Store(store.root)
+    loaded = newer.load_study(study.photo.key)
+    assert loaded is not None
+    assert loaded.perturbations == study.perturbations
+    assert newer.rewordings("photo") == ()
+
+
+def test_checks_are_kept_with_their_perturbation(store: Store) -> None:
+    checks = (
+        Check(gate="label", passed=True, says="kept", figure=0.25, bound=0.5),
+        Check(gate="factor", passed=False, says="no"),
+    )
+    study = study_of()
+    judged = replace(study, perturbations=tuple(replace(one, checks=checks) for one in study.perturbations))
+    store.save_study(judged)
+    loaded = store.load_study(study.photo.key)
+    assert loaded is not None
+    assert loaded.perturbations
+    assert all(one.checks == checks for one in loaded.perturbations)
+
+
+def test_who_wrote_which_caption_is_kept(store: Store) -> None:
+    first = store.reword(Rewording(photo="a", before="", caption="a dog", analyst="Ada", time=5.0))
+    second = store.reword(Rewording(photo="a", before="a dog", caption="a brown dog", analyst="Grace"))
+    store.reword(Rewording(photo="b", before="", caption="a cat"))
+    assert second.time > first.time
+    assert store.rewordings("a") == (first, second)
 
 
 def test_a_folder_of_another_version_is_refused(store: Store) -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.intervals import change, mcnemar, wilson
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
-from pipeline.weakness import ALL, change, mcnemar, weakness, wilson
+from pipeline.weakness import ALL, confirmation, failure_points, margin, weakness, weakness_by_tau
 from tests.seams import picture
 
 LABELS = ("a", "b", "c", "d", "e", "f", "g")
@@ -132,8 +133,8 @@ def test_rows_count_by_hand() -> None:
     assert total.delta_acc1.p == mcnemar(3, 1)
     here = rows["a", "background"]
     assert (here.n, here.control_acc1.value, here.counterfactual_acc1.value) == (3, 2 / 3, 2 / 3)
-    assert here.sensitivity == pytest.approx((0 - 2 / 28 + 1 / 28) / 3)
-    assert here.sensitivity_low <= here.sensitivity <= here.sensitivity_high
+    assert here.sensitivity.value == pytest.approx((0 - 2 / 28 + 1 / 28) / 3)
+    assert here.sensitivity.low <= here.sensitivity.value <= here.sensitivity.high
     assert rows["a", "object"].unpaired == 1
     assert rows["a", "object"].n == 2
     assert here.too_few
@@ -173,3 +174,59 @@ def test_a_study_without_control_is_passed_over() -> None:
 def test_the_same_run_gives_the_same_figures() -> None:
     studies = [study_of(str(n), "a", 1, ("background", 1 + n % 3, ())) for n in range(9)]
     assert weakness(studies) == weakness(iter(studies))
+
+
+def with_taus(study: Study, *ranks: tuple[float, int, tuple[str, ...]]) -> Study:
+    """The study's one edit at several tau, as (tau, rank, missed gates)."""
+    one = study.counterfactuals[0]
+    made = tuple(
+        replace(one, key=f"{one.key}-{tau}", tau=tau, prediction=prediction(study.photo.label, rank), missed=missed)
+        for tau, rank, missed in ranks
+    )
+    return replace(study, counterfactuals=made)
+
+
+def test_rows_by_tau_take_every_edit_that_passes_at_that_tau() -> None:
+    study = with_taus(study_of("1", "a", 1, ("background", 1, ())), (0.2, 7, ()), (0.6, 2, ()), (0.8, 7, ("no",)))
+    rows = {row.tau: row for row in weakness_by_tau([study]) if (row.label, row.factor) == (ALL, "background")}
+    assert set(rows) == {0.2, 0.6, 0.8}
+    assert (rows[0.2].counterfactual_acc5.value, rows[0.6].counterfactual_acc5.value) == (0.0, 1.0)
+    assert (rows[0.8].n, rows[0.8].unpaired) == (0, 1)
+    assert weakness([study])[0].tau is None
+
+
+def test_the_failure_point_is_the_most_conservative_flip_that_passes() -> None:
+    flips = with_taus(study_of("1", "a", 1, ("background", 1, ())), (0.2, 7, ()), (0.6, 2, ()), (0.8, 7, ("no",)))
+    holds = study_of("2", "a", 1, ("object", 1, ()))
+    found = failure_points([flips, holds, replace(holds, control=None)])
+    assert [(one.photo, one.factor, one.tau) for one in found] == [("1", "background", 0.6), ("2", "object", None)]
+
+
+def test_the_margin_is_a_difference_of_logits() -> None:
+    found = Prediction(labels=("a", "b", "c"), probabilities=(0.5, 0.4, 0.1))
+    assert margin("a", found) == pytest.approx(np.log(0.5 / 0.4))
+    assert margin("c", found) == pytest.approx(np.log(0.1 / 0.5))
+    sure = Prediction(labels=("a", "b"), probabilities=(1.0, 0.0))
+    assert margin("b", sure) == pytest.approx(-margin("a", sure))
+    row = weakness([study_of("1", "a", 1, ("background", 2, ())), study_of("2", "a", 1, ("background", 1, ()))])[0]
+    assert row.margin.value == pytest.approx((2 * np.log(6 / 7)) / 2)
+    assert row.margin.low <= row.margin.value <= row.margin.high
+
+
+def test_the_photos_own_accuracy_stands_beside_the_controls() -> None:
+    row = weakness([study_of("1", "a", 7, ("background", 1, ()))])[0]
+    assert (row.original_acc1.value, row.control_acc1.value, row.counterfactual_acc1.value) == (1.0, 0.0, 1.0)
+
+
+def test_a_flip_counts_as_confirmed_when_the_second_classifier_flips_too() -> None:
+    first = [
+        study_of("1", "a", 1, ("background", 2, ()), ("object", 3, ())),
+        study_of("2", "a", 1, ("background", 1, ())),
+    ]
+    second = [
+        study_of("1", "a", 1, ("background", 4, ()), ("object", 1, ())),
+        study_of("2", "a", 1, ("background", 5, ())),
+    ]
+    found = confirmation(first, second)
+    assert (found.n, found.value) == (2, 0.5)
+    assert confirmation([replace(first[0], control=None)], second[:1]).n == 0

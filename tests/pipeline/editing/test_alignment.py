@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.editing.alignment import Alignment, align, blocks, matches
+from pipeline.editing.alignment import Alignment, align, blocks, changed, matches, occurrences
 
 A, DOG, CAT, ON, SNOW, RED = (1,), (2,), (3,), (4,), (5,), (6,)
 ZEBRA, ALPACA = (7, 8), (9, 10, 11)
@@ -100,3 +100,26 @@ def test_blocks_cover_both_captions_in_order() -> None:
 
 def test_matches_are_the_longest_common_part() -> None:
     assert matches([A, DOG, ON, A, SNOW], [A, SNOW, A, DOG, ON]) == [(0, 0), (1, 3), (2, 4)]
+
+
+def test_auto_replaces_swaps_and_refines_all_else() -> None:
+    swap = caption(A, DOG, ON, SNOW), caption(A, ZEBRA, ON, RED)
+    insertion = caption(A, DOG), caption(A, RED, CAT)
+    for captions, mapping in ((swap, "replace"), (insertion, "refine")):
+        auto, chosen = (align(*captions, 9, mapping=kind) for kind in ("auto", mapping))
+        assert torch.equal(auto.matrix, chosen.matrix)
+        assert torch.equal(auto.own, chosen.own)
+
+
+def test_changed_tokens_of_both_captions() -> None:
+    assert changed(caption(A, DOG, ON, SNOW), caption(A, ZEBRA, ON, SNOW)) == ([2], [2, 3])
+    assert changed(caption(A, DOG), caption(A, RED, DOG)) == ([], [2])
+    assert changed(caption(A, RED, DOG), caption(A, DOG)) == ([2], [])
+    assert changed(caption(A, DOG), caption(A, DOG)) == ([], [])
+
+
+def test_occurrences_of_words_in_a_row() -> None:
+    words = caption(A, ZEBRA, ON, A, DOG, A, ZEBRA)
+    assert occurrences(words, [ZEBRA]) == [2, 3, 8, 9]
+    assert occurrences(words, [A, ZEBRA]) == [1, 2, 3, 7, 8, 9]
+    assert occurrences(words, [CAT]) == []

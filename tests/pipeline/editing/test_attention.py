@@ -7,7 +7,7 @@ import torch
 
 from pipeline.editing import attention
 from pipeline.editing.alignment import align
-from pipeline.editing.attention import CrossMaps, controlled
+from pipeline.editing.attention import CrossMaps, Seen, controlled, grid
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.errors import Cancelled
 
@@ -25,9 +25,9 @@ def cross_maps(editor: StableDiffusionEditor, source: str, edited: tuple[str, ..
     words, window = editor.model.words, editor.model.window
     alignments = [align(words(source), words(caption), window, word_weight=weight) for caption in edited]
     return CrossMaps(
-        matrix=torch.stack([a.matrix for a in alignments])[:, None],
-        own=torch.stack([a.own for a in alignments])[:, None, None],
-        weight=torch.stack([a.weight for a in alignments])[:, None, None],
+        matrix=torch.stack([a.matrix for a in alignments]),
+        own=torch.stack([a.own for a in alignments]),
+        weight=torch.stack([a.weight for a in alignments]),
     )
 
 
@@ -92,9 +92,35 @@ def test_cross_attention_control_acts_on_conditional_rows_only(
 
 def test_new_words_are_weighed_and_others_follow_the_source(editor: StableDiffusionEditor) -> None:
     maps = cross_maps(editor, "a dog", ("a cat",), 2.0)
-    source, edited = torch.rand(1, 2, 3, 20), torch.rand(1, 2, 3, 20)
+    source, edited = torch.rand(1, 3, 20), torch.rand(1, 3, 20)
     result = maps.apply(source, edited)
     new = 2  # begin, a, cat
     assert torch.allclose(result[..., new], 2 * edited[..., new])
     others = [k for k in range(20) if k != new]
     assert torch.allclose(result[..., others], source[..., others])
+
+
+def test_values_carry_the_same_edit_as_maps(editor: StableDiffusionEditor) -> None:
+    """Edit(M, M*) V without ever writing a map down."""
+    maps = cross_maps(editor, "a dog", ("a red cat", "the ball"), 2.0)
+    source, edited, value = torch.rand(1, 3, 20), torch.rand(2, 3, 20), torch.rand(2, 1, 20, 5)
+    carried, own = maps.values(value)
+    assert torch.allclose(
+        maps.apply(source, edited) @ value[:, 0], source @ carried[:, 0] + edited @ own[:, 0], atol=1e-5
+    )
+
+
+@torch.inference_mode()
+def test_who_looks_changes_nothing(editor: StableDiffusionEditor, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    plain = editor.model.predict(batch[0], 500, batch[1])
+    with controlled(editor.model.unet) as control:
+        seen = control.seen = Seen(3)
+        assert torch.allclose(editor.model.predict(batch[0], 500, batch[1]), plain, atol=1e-4)
+    assert seen.maps().shape == (3, 64, 20)
+    assert torch.allclose(seen.maps().sum(dim=2), torch.ones(3, 64), atol=1e-5)
+
+
+@pytest.mark.parametrize(("positions", "size"), [(64, (8, 8)), (16, (4, 4)), (32, (4, 8))])
+def test_the_grid_of_a_map(positions: int, size: tuple[int, int]) -> None:
+    height, width = (8, 16) if positions == 32 else (8, 8)
+    assert grid(positions, height, width) == size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageChops
@@ -12,6 +13,7 @@ from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.errors import Cancelled, CaptionError, EditingError, SettingsError
 from pipeline.types import Settings
+from tests.benchmarks.reference import plain_null_text
 
 CAPTION = "a photo of a dog"
 STEPS = 8
@@ -19,6 +21,10 @@ STEPS = 8
 
 def settings(method: str = "pnp", guidance_scale: float = 3.0, steps: int = STEPS) -> Settings:
     return Settings(inversion=method, num_inference_steps=steps, guidance_scale=guidance_scale)
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=int)
 
 
 @pytest.fixture(params=["editor", "v_editor"])
@@ -46,11 +52,13 @@ def test_every_method_keeps_the_contract(either: StableDiffusionEditor, picture:
     assert result.trajectory.shape == (STEPS + 1, 4, 8, 8)
     assert result.trajectory.isfinite().all()
     assert result.reconstruction.size == (32, 32)
-    assert ImageChops.difference(result.reconstruction, either.model.decode(result.trajectory[-1:])).getbbox() is None
+    assert (
+        ImageChops.difference(result.reconstruction, either.model.decode(result.trajectory[-1:])[0]).getbbox() is None
+    )
     assert (result.method, result.num_inference_steps, result.guidance_scale) == (method, STEPS, 3.0)
     total = STEPS if method == "pnp" else 2 * STEPS
     assert calls == [(done, total) for done in range(1, total + 1)]
-    if method != "pnp":
+    if method in ("null-text", "negative-prompt"):
         assert result.uncond_embeddings is not None
         assert result.uncond_embeddings.shape == (STEPS, 1, 20, 32)
         assert result.uncond_embeddings.dtype == torch.float32
@@ -61,7 +69,7 @@ def test_pnp_reconstruction_is_the_round_trip_of_the_autoencoder(
 ) -> None:
     model = either.model
     result = either.invert(picture, CAPTION, settings())
-    assert ImageChops.difference(result.reconstruction, model.decode(model.encode(picture))).getbbox() is None
+    assert ImageChops.difference(result.reconstruction, model.decode(model.encode(picture))[0]).getbbox() is None
     assert torch.equal(result.trajectory[-1:], model.encode(picture))
 
 
@@ -104,6 +112,51 @@ def test_null_text_trajectory_is_what_its_embeddings_make(either: StableDiffusio
         with torch.no_grad():
             latent = guided(model, result.trajectory[i : i + 1], timestep, caption, 3.0)(result.uncond_embeddings[i])
         assert torch.allclose(latent, result.trajectory[i + 1 : i + 2], atol=1e-5)
+
+
+def test_null_text_equals_the_textbook_where_nothing_stops_it_early(
+    editor: StableDiffusionEditor, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inversions, "TOLERANCE", (0.0, 0.0))
+    wanted = settings("null-text", steps=4)
+    result = editor.invert(picture, CAPTION, wanted)
+    plain = plain_null_text(editor.model, picture, CAPTION, wanted)
+    assert result.uncond_embeddings is not None
+    assert plain.uncond_embeddings is not None
+    moved = (plain.uncond_embeddings - editor.model.embed("")).abs().max()
+    assert (result.uncond_embeddings - plain.uncond_embeddings).abs().max() < 0.01 * moved
+    assert np.abs(pixels(result.reconstruction) - pixels(plain.reconstruction)).max() <= 2
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_null_text_in_less_memory(editor: StableDiffusionEditor, picture: Image.Image, rows: int) -> None:
+    """A device on which what a backward pass needs does not fit: activations are made again instead of kept."""
+    plenty = editor.invert(picture, CAPTION, settings("null-text", steps=3))
+    unet = editor.model.unet
+
+    def allocate(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > rows or (torch.is_grad_enabled() and not unet.is_gradient_checkpointing):
+            raise torch.OutOfMemoryError("out of memory")
+
+    handle = unet.register_forward_pre_hook(allocate)
+    try:
+        if rows == 0:
+            with pytest.raises(EditingError, match="ran out of memory"):
+                editor.invert(picture, CAPTION, settings("null-text", steps=3))
+        else:
+            scarce = editor.invert(picture, CAPTION, settings("null-text", steps=3))
+            assert torch.allclose(scarce.trajectory, plenty.trajectory, atol=1e-5)
+    finally:
+        handle.remove()
+    assert not unet.is_gradient_checkpointing
+
+
+def test_plain_ddim_is_neither_set_back_nor_optimised(either: StableDiffusionEditor, picture: Image.Image) -> None:
+    model = either.model
+    result = either.invert(picture, CAPTION, settings("ddim"))
+    assert result.uncond_embeddings is None
+    assert torch.allclose(result.trajectory[-1:], guided_ddim(model, result.trajectory[:1], 3.0), atol=1e-5)
+    assert (result.trajectory[-1:] - model.encode(picture)).square().mean() > 1e-2, "it drifts: that is the control"
 
 
 def test_null_text_stops_early_when_the_loss_is_small(editor: StableDiffusionEditor) -> None:

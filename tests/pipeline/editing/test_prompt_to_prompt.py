@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.editing.denoising import denoise, injected_steps, prepare
 from pipeline.editing.inversion import METHODS
-from pipeline.editing.prompt_to_prompt import StableDiffusionEditor, injected_steps
+from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.errors import Cancelled, CaptionError, EditingError, ModelError, SettingsError
 from pipeline.types import Edit, Inversion, Settings
-from tests.benchmarks.reference import plain_edit
+from tests.benchmarks.reference import plain_edit, plain_latents
 
 CAPTION = "a photo of a dog in the snow"
 EDITED = ("a photo of a zebra in the snow", "a photo of a red dog on the ball")
@@ -106,9 +107,62 @@ def test_without_guidance_there_is_no_unconditional_row(editor: StableDiffusionE
     wanted = settings(guidance_scale=1.0)
     with rows_counted(editor) as rows:
         edits = list(editor.edit(inversion, EDITED, wanted))
-    assert max(rows) == 1 + len(TAUS)
+    assert max(rows) == 1 + len(TAUS) * len(EDITED)
     for edit in edits:
         assert distance(edit.image, plain_edit(editor.model, inversion, EDITED[edit.index], edit.tau, wanted)) <= 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cross_attention": "replace"},
+        {"cross_attention": "auto"},
+        {"word_weight": 4.0},
+        {"cross_replace_words": ("zebra=0.3", "red=1.0", "photo=0.0")},
+        {"local_blend": 0.95},
+        {"local_blend": 0.9, "local_blend_start": 0.4, "cross_attention": "replace", "cross_replace_steps": 0.5},
+    ],
+    ids=str,
+)
+def test_every_kind_of_control_equals_the_plain_loop(
+    either: StableDiffusionEditor, picture: Image.Image, change: dict[str, object]
+) -> None:
+    wanted, before = settings(taus=(0.2, 0.8), **change), settings(taus=(0.2, 0.8))
+    inverted = either.invert(picture, CAPTION, wanted)
+    edits, others = (list(either.edit(inverted, EDITED, one)) for one in (wanted, before))
+    for edit in edits:
+        plain = plain_edit(either.model, inverted, EDITED[edit.index], edit.tau, wanted)
+        assert distance(edit.image, plain) <= 2
+    assert max(distance(one.image, other.image) for one, other in zip(edits, others, strict=True)) > 8, "has no effect"
+
+
+@pytest.mark.parametrize("method", ["pnp", "ddim"])
+def test_outside_the_blend_the_latent_is_the_sources(
+    editor: StableDiffusionEditor, picture: Image.Image, method: str
+) -> None:
+    wanted = settings(method, taus=(0.5,), local_blend=0.95)
+    inverted = editor.invert(picture, CAPTION, wanted)
+    batch = prepare(editor.model, inverted, EDITED[:1], wanted)
+    latent = denoise(editor.model, batch, editor.micro_batches, lambda: None)[0]
+    _, _, mask = plain_latents(editor.model, inverted, EDITED[0], 0.5, wanted)
+    difference = (latent - inverted.trajectory[-1]).abs().amax(dim=1)
+    assert 0.05 < mask.float().mean() < 0.95
+    assert difference[~mask[:, 0]].max() == 0
+    assert difference[mask[:, 0]].max() > 0.1
+
+
+def test_auto_replaces_words_swapped_one_for_one_and_refines_others(
+    editor: StableDiffusionEditor, inversion: Inversion
+) -> None:
+    captions = [EDITED[0], "a photo of a red dog in the snow"]
+    for caption, same, other in zip(captions, ("replace", "refine"), ("refine", "replace"), strict=True):
+        (auto,), (right,), (wrong,) = (
+            editor.edit(inversion, [caption], settings(taus=(0.5,), cross_attention=kind, cross_replace_steps=1.0))
+            for kind in ("auto", same, other)
+        )
+        assert distance(auto.image, right.image) == 0
+        if same == "replace":
+            assert distance(auto.image, wrong.image) > 8
 
 
 def test_replace_mapping_differs_from_refine(editor: StableDiffusionEditor, inversion: Inversion) -> None:
@@ -135,12 +189,24 @@ def test_captions_share_a_batch_when_few_taus_are_asked_for(
     assert [edit.index for edit in edits] == [0, 1]
 
 
-def test_the_first_caption_comes_before_the_second_is_begun(
+def test_all_captions_and_all_tau_make_one_trajectory(editor: StableDiffusionEditor, inversion: Inversion) -> None:
+    wanted = settings(taus=(0.4, 0.5, 0.6, 0.7, 0.8))
+    calls: list[tuple[int, int]] = []
+    with rows_counted(editor) as rows:
+        edits = list(editor.edit(inversion, EDITED, wanted, lambda done, total: calls.append((done, total))))
+    assert rows == [2 * 2 * count + (step < 8) for step, count in enumerate([1, 1, 1, 1, 2, 3, 4, 5, 5, 5])]
+    assert [edit.index for edit in edits] == [0] * 5 + [1] * 5
+    assert calls == [(done, STEPS) for done in range(1, STEPS + 1)]
+
+
+def test_the_first_caption_comes_before_the_second_is_begun_when_asked_for_one_at_once(
     editor: StableDiffusionEditor, inversion: Inversion
 ) -> None:
     calls: list[tuple[int, int]] = []
     before = dict(editor.model.unet.attn_processors)
-    edits = editor.edit(inversion, EDITED, settings(), lambda done, total: calls.append((done, total)))
+    edits = editor.edit(
+        inversion, EDITED, settings(captions_at_once=1), lambda done, total: calls.append((done, total))
+    )
     assert calls == []
     first = next(edits)
     assert (first.index, first.tau) == (0, TAUS[0])
@@ -195,7 +261,7 @@ def test_batches_shrink_when_memory_runs_out(editor: StableDiffusionEditor, inve
     frugal = StableDiffusionEditor(editor.model)
     with memory_for(editor, 3):
         scarce = list(frugal.edit(inversion, EDITED, settings()))
-    assert frugal.max_edits == 1
+    assert frugal.micro_batches.rows == 3
     assert max(distance(a.image, b.image) for a, b in zip(plenty, scarce, strict=True)) <= 1
 
 
@@ -246,7 +312,7 @@ def test_bfloat16_stays_close_to_float32(folder: Path, picture: Image.Image, inv
 
 
 def test_round_trip_is_the_psnr_of_the_autoencoder(editor: StableDiffusionEditor, picture: Image.Image) -> None:
-    decoded = editor.model.decode(editor.model.encode(picture))
+    decoded = editor.model.decode(editor.model.encode(picture))[0]
     error = np.mean((np.asarray(picture, dtype=float) - np.asarray(decoded, dtype=float)) ** 2)
     assert editor.round_trip(picture) == pytest.approx(20 * np.log10(255) - 10 * np.log10(error))
 

@@ -1,0 +1,112 @@
+"""What a classifier's head sees of pictures: computed once per picture, found again by its pixels, kept on the disk.
+
+All that trains or measures a head asks here, so the network below it runs once per picture however many epochs, blends
+and recipes follow. Knows no recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import PIL.Image
+import torch
+from PIL.Image import Image
+from torch.nn.functional import linear
+
+from pipeline.errors import LabelError, ModelError, StoreError
+from pipeline.heads import Head, Part
+from pipeline.lessons import Pictures
+from pipeline.types import Classifier
+
+BATCH = 32
+
+
+class Features:
+    """Features of pictures under one classifier, computed once per picture and kept on the disk when told where."""
+
+    def __init__(self, classifier: Classifier, file: Path | None = None) -> None:
+        """Reads what `file` (safetensors) holds when it comes from this very network; otherwise starts anew."""
+        self.classifier = classifier
+        self._rows = {label: row for row, label in enumerate(classifier.labels)}
+        self._file = file
+        self._known: dict[bytes, torch.Tensor] = self._stored() if file is not None and file.is_file() else {}
+
+    def part(self, pictures: Pictures) -> Part:
+        """Features and targets, row by row. Raises `LabelError` for labels that the classifier does not know."""
+        refuse_unknown(self.classifier, {label for _, label in pictures})
+        keys = [pixels(image) for image, _ in pictures]
+        fresh = {key: image for key, (image, _) in zip(keys, pictures, strict=True) if key not in self._known}
+        places = list(fresh)
+        for start in range(0, len(places), BATCH):
+            batch = places[start : start + BATCH]
+            rows = self.classifier.features([fresh[key] for key in batch]).float().cpu()
+            self._known.update(zip(batch, rows, strict=True))
+        if places and self._file is not None:
+            self._write()
+        return Part(
+            features=torch.stack([self._known[key] for key in keys]),
+            targets=torch.tensor([self._rows[label] for _, label in pictures]),
+        )
+
+    def refuse_foreign_head(self, theta: Head, image: Image) -> None:
+        """The head on the features must be the classifier itself, or blending heads would mean nothing."""
+        logits = linear(self.part([(image, self.classifier.labels[0])]).features, *theta)
+        expected = torch.tensor(self.classifier.predict([image])[0].probabilities)
+        if not torch.allclose(logits.softmax(-1)[0], expected, atol=1e-3):
+            name = self.classifier.name
+            raise ModelError(
+                f"The head of '{name}' does not give its predictions; use a classifier whose last layer is linear."
+            )
+
+    def _stored(self) -> dict[bytes, torch.Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            held = load_file(self._file or "")
+            known = {key.numpy().tobytes(): row for key, row in zip(held["keys"], held["features"], strict=True)}
+            if torch.equal(held["network"], self._fingerprint()):
+                return known
+        except (OSError, KeyError, SafetensorError):
+            pass  # a file that is cut off or of another make is written anew
+        return {}
+
+    def _write(self) -> None:
+        from safetensors.torch import save_file
+
+        assert self._file is not None
+        part = self._file.with_suffix(".part")
+        keys = torch.frombuffer(bytearray(b"".join(self._known)), dtype=torch.uint8).reshape(len(self._known), -1)
+        rows = torch.stack(list(self._known.values()))
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"keys": keys, "features": rows, "network": self._fingerprint()}, part)
+            os.replace(part, self._file)
+        except OSError as error:
+            raise StoreError(f"Features cannot be kept in {self._file}: {error.strerror}; free some space.") from error
+
+    def _fingerprint(self) -> torch.Tensor:
+        """What the network makes of one fixed pattern, coarsely, and its head: another network gives another."""
+        pattern = PIL.Image.radial_gradient("L").convert("RGB")
+        return (
+            torch.cat(
+                [self.classifier.features([pattern])[0].float(), *(part.flatten() for part in self.classifier.head())]
+            )
+            .mul(100)
+            .round()
+        )
+
+
+def pixels(image: Image) -> bytes:
+    """What tells two pictures apart, whatever their file."""
+    return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).digest()
+
+
+def refuse_unknown(classifier: Classifier, labels: set[str]) -> None:
+    """Raises `LabelError` when the classifier lacks one of them."""
+    unknown = sorted(labels - set(classifier.labels))
+    if unknown:
+        shown = ", ".join(f"'{label}'" for label in unknown[:5])
+        raise LabelError(f"The classifier '{classifier.name}' does not know {shown}; use the one that was studied.")

@@ -1,0 +1,213 @@
+"""Training a classifier's last layer on cached features: the recipe, the paper's way, and its rivals. Tensors only.
+
+theta_1 starts from theta_0 and is trained by Adam with early stopping (Li et al., 2024); theta(alpha) = (1 - alpha)
+theta_0 + alpha theta_1 follows WiSE-FT (Wortsman et al., 2022). AFR (Qiu et al., 2023) weighs what theta_0 gets wrong
+and pulls towards theta_0; DFR (Kirichenko et al., 2023) is a logistic regression on as many pictures of each group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, linear
+
+from pipeline.errors import Cancelled, SettingsError
+
+METHODS = {
+    "counterfactual": "the head is fine-tuned on counterfactuals and blended with the old one (Li et al.)",
+    "fine-tuning": "the same head, not blended",
+    "afr": "fine-tuned on counterfactuals, weighing what the old head gets wrong, pulled towards it (AFR)",
+    "dfr": "logistic regression on equally many originals and counterfactuals of every class (DFR)",
+    "standard": "as counterfactual, on as many plainly augmented originals",
+    "reconstruction": "as counterfactual, on as many reconstructions: what the editor does without an edit",
+    "text-to-image": "as counterfactual, on as many pictures made from the edited captions alone",
+}
+UNBLENDED = ("fine-tuning", "afr", "dfr")
+AFR_GAMMA = 4.0  # how much more a picture counts that theta_0 gets wrong: weight exp(-gamma p(label))
+AFR_PULL = 0.01  # of the squared distance to theta_0
+DFR_DRAWS = 10  # balanced draws whose heads are averaged
+DFR_STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse regularisation, chosen on validation
+
+Head = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to train; the defaults are Li et al.'s."""
+
+    method: str = "counterfactual"  # one of `METHODS`
+    learning_rate: float = 1e-4  # of Adam
+    batch_size: int = 8
+    max_epochs: int = 50
+    min_delta: float = 0.005  # an epoch counts as better when the validation loss falls by more than this
+    patience: int = 5  # epochs without a better one before training stops
+    alpha: float | None = 0.3  # None: chosen on validation; without effect for the `UNBLENDED` methods
+    seed: int = 0  # of the split and of the order of batches
+    originals: bool = True  # train on the source photos too, so that they are not forgotten
+
+    def __post_init__(self) -> None:
+        """Refuses values outside their range with `SettingsError`."""
+        if self.method not in METHODS:
+            raise SettingsError(f"The method '{self.method}' is unknown; use one of {', '.join(METHODS)}.")
+        if self.alpha is not None and not 0.0 <= self.alpha <= 1.0:
+            raise SettingsError(f"alpha is {self.alpha}, but it blends two heads; give 0 to 1, or auto.")
+        if not (self.learning_rate > 0 and self.batch_size > 0 and self.max_epochs > 0 and self.patience > 0):
+            raise SettingsError("Learning rate, batch size, epochs and patience must be above 0; the defaults are.")
+
+    @property
+    def blend(self) -> float | None:
+        """The alpha that this method uses; None when it is to be chosen."""
+        return 1.0 if self.method in UNBLENDED else self.alpha
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """Where the training is; losses are mean cross-entropies."""
+
+    number: int  # from 1
+    of: int  # at most
+    training_loss: float
+    loss: float  # on validation
+    accuracy: float  # Acc@1 on validation, 0..1
+
+
+Progress = Callable[[Epoch], None]
+"""Called after each epoch; raising `Cancelled` from it ends the training with the best head so far."""
+
+
+class Part(NamedTuple):
+    """What a head learns from or is measured on."""
+
+    features: torch.Tensor  # (n, features)
+    targets: torch.Tensor  # (n,) rows of the head
+
+
+class Training(NamedTuple):
+    """What came of it."""
+
+    theta: Head  # the head with the lowest validation loss; theta_0 when no epoch improves on it
+    losses: tuple[float, ...]  # on validation: theta_0's own first, then one per epoch
+    accuracies: tuple[float, ...]  # Acc@1 on validation, in the same order
+    stopped: bool = False  # somebody cancelled, and this is the best until then
+
+
+def train_head(
+    train: Part,
+    validation: Part,
+    theta_0: Head,
+    *,
+    recipe: Recipe,
+    progress: Progress | None = None,
+) -> Training:
+    """theta_1, trained from theta_0, by the recipe's way of training.
+
+    Raises `Cancelled` from `progress` on when no epoch has improved on theta_0 yet: then there is nothing to keep.
+    """
+    weights = _afr_weights(train, theta_0) if recipe.method == "afr" else torch.ones(len(train.targets))
+    pull = AFR_PULL if recipe.method == "afr" else 0.0
+    weight, bias = (part.detach().clone().requires_grad_() for part in theta_0)
+    optimizer = torch.optim.Adam([weight, bias], lr=recipe.learning_rate, fused=True)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    losses, accuracies = [_loss(theta_0, validation)], [accuracy(theta_0, validation)]
+    best, reference, waited = theta_0, losses[0], 0
+    for epoch in range(1, recipe.max_epochs + 1):
+        total = 0.0
+        for batch in torch.split(torch.randperm(len(train.targets), generator=generator), recipe.batch_size):
+            optimizer.zero_grad()
+            each = cross_entropy(linear(train.features[batch], weight, bias), train.targets[batch], reduction="none")
+            loss = (each * weights[batch]).mean()
+            if pull:
+                loss = loss + pull * sum(
+                    (new - old).square().sum() for new, old in zip((weight, bias), theta_0, strict=True)
+                )
+            torch.autograd.backward(loss)
+            optimizer.step()
+            total += float(each.detach().sum())
+        theta = (weight.detach().clone(), bias.detach().clone())
+        losses.append(_loss(theta, validation))
+        accuracies.append(accuracy(theta, validation))
+        if losses[-1] == min(losses) and losses[-1] < losses[0]:
+            best = theta
+        if progress is not None:
+            try:
+                progress(Epoch(number=epoch, of=recipe.max_epochs, training_loss=total / len(train.targets),
+                               loss=losses[-1], accuracy=accuracies[-1]))  # fmt: skip
+            except Cancelled:
+                if best is theta_0:
+                    raise
+                return Training(best, tuple(losses), tuple(accuracies), stopped=True)
+        reference, waited = (losses[-1], 0) if losses[-1] < reference - recipe.min_delta else (reference, waited + 1)
+        if waited >= recipe.patience:
+            break
+    return Training(best, tuple(losses), tuple(accuracies))
+
+
+def balanced_regression(train: Part, groups: Sequence[str], validation: Part, theta_0: Head, seed: int) -> Training:
+    """DFR: the mean of `DFR_DRAWS` logistic regressions, each on equally many pictures of every group.
+
+    groups (n,) names each picture's group. The penalty is L2 where the authors take L1. Classes that the pictures do
+    not show keep the row of theta_0. Raises nothing of its own.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(train.features.numpy())
+    x, y, draw = scaler.transform(train.features.numpy()), train.targets.numpy(), np.random.default_rng(seed)
+    members = [np.flatnonzero(np.asarray(groups) == group) for group in sorted(set(groups))]
+    least = min(map(len, members))
+    draws = [
+        np.concatenate([draw.choice(member, least, replace=False) for member in members]) for _ in range(DFR_DRAWS)
+    ]
+    heads = []
+    for strength in DFR_STRENGTHS:
+        fits = [LogisticRegression(C=strength, max_iter=500).fit(x[rows], y[rows]) for rows in draws]
+        heads.append(
+            _raw_head([fit.coef_ for fit in fits], [fit.intercept_ for fit in fits], fits[0].classes_, scaler, theta_0)
+        )
+    best = min(heads, key=lambda theta: _loss(theta, validation))
+    both = (theta_0, best)
+    return Training(
+        best, tuple(_loss(one, validation) for one in both), tuple(accuracy(one, validation) for one in both)
+    )
+
+
+def interpolate(theta_0: Head, theta_1: Head, alpha: float) -> Head:
+    """(1 - alpha) theta_0 + alpha theta_1, exactly theta_0 at 0 and theta_1 at 1. Outside that: `SettingsError`."""
+    if not 0.0 <= alpha <= 1.0:
+        raise SettingsError(f"alpha is {alpha}, but it blends two heads; give 0 to 1.")
+    weight, bias = ((1 - alpha) * old + alpha * new for old, new in zip(theta_0, theta_1, strict=True))
+    return weight, bias
+
+
+def accuracy(theta: Head, part: Part) -> float:
+    """Acc@1 of a head, 0..1."""
+    return float((linear(part.features, *theta).argmax(-1) == part.targets).float().mean())
+
+
+def _loss(theta: Head, part: Part) -> float:
+    return float(cross_entropy(linear(part.features, *theta), part.targets))
+
+
+def _afr_weights(train: Part, theta_0: Head) -> torch.Tensor:
+    """(n,) exp(-gamma p(label)) under theta_0, over the size of the class; their mean is 1."""
+    p = linear(train.features, *theta_0).softmax(-1).gather(1, train.targets[:, None])[:, 0]
+    often = torch.bincount(train.targets).float()[train.targets]
+    weights = torch.exp(-AFR_GAMMA * p) / often
+    return weights / weights.mean()
+
+
+def _raw_head(coefficients: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], classes: np.ndarray,
+              scaler: object, theta_0: Head) -> Head:  # fmt: skip
+    """The mean regression, on features as they are; two classes give one row of coefficients, which is made two."""
+    weight, bias = np.mean(coefficients, axis=0), np.mean(intercepts, axis=0)
+    if len(classes) == 2 and len(weight) == 1:
+        weight, bias = np.vstack([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
+    raw = weight / scaler.scale_  # type: ignore[attr-defined]
+    theta = tuple(part.detach().clone() for part in theta_0)
+    theta[0][classes] = torch.from_numpy(raw).float()
+    theta[1][classes] = torch.from_numpy(bias - raw @ scaler.mean_).float()  # type: ignore[attr-defined]
+    return theta[0], theta[1]

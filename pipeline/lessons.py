@@ -1,0 +1,87 @@
+"""What a head learns from: counterfactuals beside their photos, or as many pictures of a rival kind in their place.
+
+The plain augmentations are Li et al.'s "Standard": flips both ways, rotation, cropping, brightness, contrast,
+saturation and random masking, here drawn once per picture instead of once per epoch, so that features can be cached.
+Knows no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL.Image import Image
+
+from pipeline.errors import DataError
+from pipeline.heads import Recipe
+
+Pictures = Sequence[tuple[Image, str]]
+"""(picture, label)"""
+
+ORIGINAL = "original"
+
+
+class Item(NamedTuple):
+    """A counterfactual to learn from, beside the photo it was made of and what rival recipes take in its place."""
+
+    label: str
+    photo: Image
+    counterfactual: Image
+    photo_key: str
+    factor: str = ""
+    reconstruction: Image | None = None
+    sample: Image | None = None  # made from the edited caption alone
+    augmented: Image | None = None  # the photo, plainly augmented; made when it is missing
+
+
+class Lesson(NamedTuple):
+    """Pictures with their labels, and the group of each: its label and where it comes from."""
+
+    pictures: Pictures
+    groups: tuple[str, ...]
+
+
+def lesson(items: Sequence[Item], recipe: Recipe) -> Lesson:
+    """What the recipe learns from, and each of the photos once. Raises `DataError` when an item lacks what it needs."""
+    made = [(_instead(item, number, recipe), item.label) for number, item in enumerate(items)]
+    photos = {item.photo_key: (item.photo, item.label) for item in items} if recipe.originals else {}
+    groups = [f"{label}/{recipe.method}" for _, label in made] + [f"{label}/{ORIGINAL}" for _, label in photos.values()]
+    return Lesson(pictures=[*made, *photos.values()], groups=tuple(groups))
+
+
+def augment(photo: Image, seed: str) -> Image:
+    """The photo flipped, turned, cropped, recoloured and partly masked at random; the same seed gives the same."""
+    import torch
+    from torchvision.transforms import v2
+
+    change = v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomVerticalFlip(0.5),
+            v2.RandomRotation(15),
+            v2.RandomResizedCrop(photo.size[::-1], scale=(0.7, 1.0), antialias=True),
+            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+            v2.RandomErasing(0.5, scale=(0.02, 0.15)),
+            v2.ToPILImage(),
+        ]
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) >> 1)
+        changed: Image = change(photo.convert("RGB"))
+    return changed
+
+
+def _instead(item: Item, number: int, recipe: Recipe) -> Image:
+    if recipe.method == "standard":
+        return item.augmented or augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}")
+    wanted = {"reconstruction": item.reconstruction, "text-to-image": item.sample}.get(
+        recipe.method, item.counterfactual
+    )
+    if wanted is None:
+        raise DataError(
+            f"The method '{recipe.method}' needs a picture for every counterfactual that was not made; "
+            "use another method."
+        )
+    return wanted

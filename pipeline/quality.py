@@ -1,0 +1,92 @@
+"""How good counterfactual pictures are by themselves: proximity, sparsity, diversity, COUT, realism.
+
+Pure arithmetic on pixels and on embeddings that somebody else computed; a figure on embeddings is to be named after
+their model. LPIPS, FID and DINO distances rest on networks that are not shipped and are therefore not measured here.
+COUT follows Khorram & Fuxin (CVPR 2022), KID Binkowski et al. (ICLR 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from pipeline.errors import InputError
+
+COUT_STEPS = 50
+CHANGED = 0.1  # of the full range, the greatest channel difference from which on a pixel counts as changed
+
+Mask = NDArray[np.bool_]  # (h, w), True where the edit may change things
+Confidence = Callable[[Sequence[Image]], tuple[NDArray[np.floating], NDArray[np.floating]]]
+"""Pictures -> p(the old label), p(the new label), each (n,)."""
+
+
+def changed(source: Image, edited: Image) -> Mask:
+    """Where the edit changed a pixel visibly."""
+    return np.abs(_pixels(edited) - _pixels(source)).max(axis=2) > CHANGED
+
+
+def sparsity(source: Image, edited: Image) -> float:
+    """Share of the picture that was left as it was, 0..1."""
+    return float(1 - changed(source, edited).mean())
+
+
+def distance_outside(source: Image, edited: Image, mask: Mask) -> float:
+    """Mean absolute difference outside the mask, 0..1. Raises `InputError` when the mask leaves nothing or fits not."""
+    difference = np.abs(_pixels(edited) - _pixels(source))
+    if mask.shape != difference.shape[:2] or mask.all():
+        raise InputError(f"A mask of {mask.shape} leaves nothing of a picture of {difference.shape[:2]} to compare.")
+    return float(difference[~mask].mean())
+
+
+def diversity(embeddings: NDArray[np.floating]) -> float:
+    """Mean cosine distance of every two of (n, width), 0..2; of fewer than two it is 0."""
+    if len(embeddings) < 2:
+        return 0.0
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    above = np.triu_indices(len(unit), 1)
+    return float((1 - unit @ unit.T)[above].mean())
+
+
+def cout(source: Image, edited: Image, confidence: Confidence, steps: int = COUT_STEPS) -> float:
+    """AUC of p(new) minus AUC of p(old) while pixels are pasted, the most changed first: -1..1, 1 is a sparse cause."""
+    before, after = _pixels(source), _pixels(edited)
+    order = np.argsort(-np.abs(after - before).sum(axis=2), axis=None, kind="stable")
+    frames = []
+    for count in np.linspace(0, order.size, steps + 1).round().astype(int):
+        frame = before.reshape(-1, 3).copy()
+        frame[order[:count]] = after.reshape(-1, 3)[order[:count]]
+        frames.append(PIL.Image.fromarray((frame.reshape(before.shape) * 255).round().astype(np.uint8)))
+    old, new = confidence(frames)
+    return _area(new) - _area(old)
+
+
+def kid(real: NDArray[np.floating], made: NDArray[np.floating]) -> float:
+    """Kernel distance of two sets of embeddings (n, width), unbiased, with the kernel (x.y / width + 1) ** 3.
+
+    About 0 for one distribution, and slightly below it by chance. Raises `InputError` for fewer than two of either.
+    """
+    if min(len(real), len(made)) < 2:
+        raise InputError(f"A distance of {len(real)} and {len(made)} pictures says nothing; give two or more of each.")
+
+    def kernel(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.asarray((one @ other.T / one.shape[1] + 1) ** 3)
+
+    def within(one: NDArray[np.floating]) -> float:
+        values = kernel(one, one)
+        return float((values.sum() - np.trace(values)) / (len(one) * (len(one) - 1)))
+
+    return within(real) + within(made) - 2 * float(kernel(real, made).mean())
+
+
+def _area(curve: NDArray[np.floating]) -> float:
+    """Under points at equal distances over 0..1, by trapezia."""
+    return float(np.mean([(left + right) / 2 for left, right in pairwise(curve)]))
+
+
+def _pixels(image: Image) -> NDArray[np.floating]:
+    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255

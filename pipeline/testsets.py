@@ -1,0 +1,154 @@
+"""Test sets of one's own: ImageNet's validation pictures of HardImageNet's classes, ImageFolders, CSV files, by role.
+
+A test set is "NAME=PATH" or "ROLE:NAME=PATH", where the role is id, ood or hybrid: what the classifier was trained for,
+what it was not, and both; the name hard-imagenet takes ImageNet's folder. HardImageNet (Moayeri et al., 2022) is
+fifteen classes that lean on what is around them; its pictures are ImageNet's own, found by the official validation
+list. Reads no picture and knows no model.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.curation import LabelledImage, load_folder
+from pipeline.errors import DataError, SettingsError
+
+ROLES = ("id", "ood", "hybrid")
+LIST = "ILSVRC2012_validation_ground_truth.txt"
+HARD_IMAGENET = {
+    "n03218198": "dog sled", "n02492660": "howler monkey", "n04162706": "seat belt", "n04228054": "ski",
+    "n04356056": "sunglasses", "n02807133": "swimming cap", "n02777292": "balance beam", "n03535780": "horizontal bar",
+    "n03899768": "patio", "n04019541": "hockey puck", "n03770439": "miniskirt", "n04264628": "space bar",
+    "n04540053": "volleyball", "n09835506": "baseball player", "n04251144": "snorkel",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSet:
+    """Labelled pictures to measure on."""
+
+    name: str
+    role: str  # one of `ROLES`
+    pictures: tuple[LabelledImage, ...]
+
+    __test__ = False  # no test, whatever pytest makes of its name
+
+
+def load_test_set(text: str) -> TestSet:
+    """ "ood:beach=FOLDER", "ood=FOLDER" or "ood=FILE.csv"; a name without a role that is none itself counts as ood.
+
+    Raises `SettingsError` for another form, `DataError` for what cannot be read or has no labels.
+    """
+    left, _, path = text.partition("=")
+    role, _, name = left.rpartition(":")
+    name = name.strip()
+    role = role.strip().lower() or (name.lower() if name.lower() in ROLES else "ood")
+    if not name or not path or role not in ROLES:
+        raise SettingsError(f"The test set '{text}' is not understood; write ROLE:NAME=PATH with id, ood or hybrid.")
+    place = Path(path)
+    if name == "hard-imagenet":
+        pictures = load_hard_imagenet(place)
+    else:
+        pictures = load_csv(place) if place.suffix.lower() == ".csv" else load_folder(place)
+    unlabelled = sum(not one.label for one in pictures)
+    if unlabelled:
+        raise DataError(
+            f"{unlabelled} of {len(pictures)} pictures of '{name}' have no label; put each into its folder."
+        )
+    return TestSet(name=name, role=role, pictures=pictures)
+
+
+def hybrid(sets: Sequence[TestSet]) -> tuple[TestSet, ...]:
+    """The sets, and all id and ood pictures together as "hybrid" when there are both and nobody gave one."""
+    roles = {one.role for one in sets}
+    if not {"id", "ood"} <= roles or "hybrid" in roles:
+        return tuple(sets)
+    both = tuple(picture for one in sets for picture in one.pictures)
+    return (*sets, TestSet(name="hybrid", role="hybrid", pictures=both))
+
+
+def load_csv(file: Path) -> tuple[LabelledImage, ...]:
+    """Rows with the columns `file` (below the CSV's own folder) and `label`; `DataError` for the first bad one."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read; give a CSV in UTF-8 with the columns file and label.") from error
+    if not rows or not {"file", "label"} <= set(rows[0]):
+        raise DataError(f"{file} has no rows with the columns file and label; write both names in its first line.")
+    found, root = [], file.parent.resolve()
+    for number, row in enumerate(rows, start=2):
+        name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
+        path = root / name
+        if not name or not label:
+            raise DataError(f"Line {number} of {file} lacks a file or a label; fill in both.")
+        if "\0" in name or not path.resolve().is_relative_to(root) or not path.is_file():
+            raise DataError(f"Line {number} of {file} names {name!r}, which is not below {file.parent}; mend the line.")
+        found.append(LabelledImage(path=path, label=label))
+    return tuple(found)
+
+
+def load_hard_imagenet(root: Path) -> tuple[LabelledImage, ...]:
+    """HardImageNet's classes in a user's ImageNet, in either of its two common layouts.
+
+    Either <root>/val/<synset>/*.JPEG, or the official archive: flat ILSVRC2012_val_*.JPEG beside a list that names one
+    class a line, `ILSVRC2012_validation_ground_truth.txt`, as a synset or as a number of the development kit, then with
+    `synsets.txt` (line n is the synset of number n) beside it. Raises `DataError` when neither is there.
+    """
+    sorted_folders = [
+        folder for folder in (root / "val", root) if any((folder / key).is_dir() for key in HARD_IMAGENET)
+    ]
+    if sorted_folders:
+        places = [(path, key) for key in HARD_IMAGENET for path in sorted((sorted_folders[0] / key).glob("*.JPEG"))]
+    else:
+        places = _listed(root)
+    if not places:
+        raise DataError(
+            f"There is no picture of HardImageNet's classes in {root}; give ImageNet's folder with val/<synset>/*.JPEG "
+            f"or the official validation pictures with {LIST} beside them."
+        )
+    return tuple(LabelledImage(path=path, label=HARD_IMAGENET[key]) for path, key in places)
+
+
+def _listed(root: Path) -> list[tuple[Path, str]]:
+    """(picture, synset) of HardImageNet's classes by the official list."""
+    lists = sorted(root.rglob(LIST))
+    pictures = sorted(root.rglob("ILSVRC2012_val_*.JPEG"))
+    if not lists or not pictures:
+        return []
+    keys = lists[0].read_text(encoding="utf-8").split()
+    if len(keys) != len(pictures):
+        raise DataError(f"{lists[0]} names {len(keys)} pictures, but {len(pictures)} are in {root}; fetch the rest.")
+    names = lists[0].with_name("synsets.txt")
+    if keys and keys[0].isdigit():
+        if not names.is_file():
+            raise DataError(f"{lists[0]} holds numbers; put synsets.txt beside it, whose line n is the synset of n.")
+        synsets = names.read_text(encoding="utf-8").split()
+        if max(map(int, keys)) > len(synsets) or min(map(int, keys)) < 1:
+            raise DataError(f"{lists[0]} holds numbers that {names} has no line for; take both from one archive.")
+        keys = [synsets[int(key) - 1] for key in keys]
+    return [(path, key) for path, key in zip(pictures, keys, strict=True) if key in HARD_IMAGENET]
+
+
+def match_labels(pictures: Sequence[LabelledImage], labels: Sequence[str]) -> tuple[LabelledImage, ...]:
+    """The pictures under the classifier's own names: "ski" is one of the names in "ski" or "alpine ski, ski".
+
+    Raises `DataError` for a label that no class or more than one answers to.
+    """
+    found = {}
+    for label in {one.label for one in pictures}:
+        wanted = _plain(label)
+        exact = [name for name in labels if name == label]
+        named = exact or [name for name in labels if wanted in {_plain(part) for part in (name, *name.split(","))}]
+        if len(named) != 1:
+            many = "no class" if not named else f"{len(named)} classes"
+            raise DataError(f"The label '{label}' fits {many} of the classifier; use one of its own names.")
+        found[label] = named[0]
+    return tuple(LabelledImage(path=one.path, label=found[one.label]) for one in pictures)
+
+
+def _plain(name: str) -> str:
+    return "".join(name.lower().replace("_", " ").replace("-", " ").split())

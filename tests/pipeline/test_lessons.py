@@ -1,0 +1,51 @@
+"""What each recipe learns from: the same number of pictures, of its own kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.heads import METHODS, Recipe
+from pipeline.lessons import Item, augment, lesson
+from tests.seams import picture
+
+ITEMS = [
+    Item(label, picture(label, n), picture("yellow", 10 * n + m), f"{label}{n}", "background",
+         picture(label, 50 + n), picture("yellow", 90 + 10 * n + m))
+    for n, label in enumerate(("red", "green"))
+    for m in range(3)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_recipe_gets_as_many_pictures_and_each_photo_once(method: str) -> None:
+    found = lesson(ITEMS, Recipe(method=method))
+    assert [label for _, label in found.pictures] == ["red"] * 3 + ["green"] * 3 + ["red", "green"]
+    assert len(set(found.groups)) == 4
+    assert found.groups[0] == f"red/{method}"
+    kinds = {"standard": None, "reconstruction": "reconstruction", "text-to-image": "sample"}
+    field = kinds.get(method, "counterfactual")
+    if field is not None:
+        assert [image for image, _ in found.pictures[:6]] == [getattr(item, field) for item in ITEMS]
+    assert [image for image, _ in found.pictures[6:]] == [ITEMS[0].photo, ITEMS[3].photo]
+    assert len(lesson(ITEMS, Recipe(method=method, originals=False)).pictures) == 6
+
+
+def test_plain_augmentation_changes_the_photo_and_repeats_itself() -> None:
+    found = lesson(ITEMS, Recipe(method="standard")).pictures
+    views = [image.tobytes() for image, _ in found[:3]]
+    assert len({*views, ITEMS[0].photo.tobytes()}) == 4
+    assert [image.tobytes() for image, _ in lesson(ITEMS, Recipe(method="standard")).pictures[:3]] == views
+    assert found[0][0].size == ITEMS[0].photo.size
+    wide = picture("red", 1, 32).crop((0, 0, 32, 20))
+    assert augment(wide, "a").size == wide.size
+    reddest = np.asarray(augment(ITEMS[0].photo, "b"), float).mean((0, 1)).argmax()
+    assert reddest == 0
+
+
+@pytest.mark.parametrize("method", ["reconstruction", "text-to-image"])
+def test_a_recipe_whose_pictures_were_not_made_is_refused(method: str) -> None:
+    bare = [Item(item.label, item.photo, item.counterfactual, item.photo_key) for item in ITEMS]
+    with pytest.raises(DataError, match=f"'{method}' needs"):
+        lesson(bare, Recipe(method=method))

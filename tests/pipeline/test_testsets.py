@@ -1,0 +1,122 @@
+"""Test sets of one's own, on folder trees made here: ImageNet's two layouts, ImageFolders, CSV files, roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError, SettingsError
+from pipeline.testsets import (
+    HARD_IMAGENET,
+    LIST,
+    TestSet,
+    hybrid,
+    load_csv,
+    load_hard_imagenet,
+    load_test_set,
+    match_labels,
+)
+from tests.seams import folder_of, picture
+
+SKI, PATIO, TENCH = "n04228054", "n03899768", "n01440764"
+
+
+def jpeg(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture("red").save(path, format="JPEG")
+    return path
+
+
+def test_sorted_folders_of_imagenet_give_the_hard_classes_alone(tmp_path: Path) -> None:
+    for key in (SKI, TENCH, PATIO):
+        for number in range(2):
+            jpeg(tmp_path / "val" / key / f"ILSVRC2012_val_{number}.JPEG")
+    found = load_hard_imagenet(tmp_path)
+    assert [one.label for one in found] == ["ski", "ski", "patio", "patio"]
+    assert {one.path.parent.name for one in found} == {SKI, PATIO}
+    assert load_hard_imagenet(tmp_path / "val") == found
+    assert load_test_set(f"id:hard-imagenet={tmp_path}").pictures == found
+    assert len(HARD_IMAGENET) == 15
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_the_official_list_names_flat_pictures(tmp_path: Path, numbers: bool) -> None:
+    keys = [TENCH, SKI, PATIO, SKI]
+    for number in range(1, 5):
+        jpeg(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.JPEG")
+    lines = {TENCH: "1", PATIO: "2", SKI: "3"}
+    listed = tmp_path / "data" / LIST
+    listed.parent.mkdir()
+    written = [lines[key] if numbers else key for key in keys]
+    listed.write_text("\n".join(written) + "\n")
+    if numbers:
+        with pytest.raises(DataError, match="put synsets"):
+            load_hard_imagenet(tmp_path)
+        listed.with_name("synsets.txt").write_text(f"{TENCH}\n{PATIO}\n{SKI}\n")
+    found = load_hard_imagenet(tmp_path)
+    assert [(one.path.name[-9:], one.label) for one in found] == [
+        ("0002.JPEG", "ski"), ("0003.JPEG", "patio"), ("0004.JPEG", "ski"),
+    ]  # fmt: skip
+    jpeg(tmp_path / "val" / "ILSVRC2012_val_00000005.JPEG")
+    with pytest.raises(DataError, match="names 4 pictures, but 5"):
+        load_hard_imagenet(tmp_path)
+
+
+def test_a_folder_without_imagenet_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no picture of HardImageNet"):
+        load_hard_imagenet(tmp_path)
+
+
+def test_roles_and_the_hybrid_of_them(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "a")
+    (tmp_path / "b.csv").write_text("file,label\na/red/0.png,red\na/blue/1.png,blue\n")
+    named = load_test_set(f"ood:beach={folder}")
+    assert (named.name, named.role, len(named.pictures)) == ("beach", "ood", 6)
+    plain, table = load_test_set(f"beach={folder}"), load_test_set(f"ID={tmp_path / 'b.csv'}")
+    assert (plain.role, table.role, table.name) == ("ood", "id", "ID")
+    both = hybrid([named, table])
+    assert [(one.role, len(one.pictures)) for one in both] == [("ood", 6), ("id", 2), ("hybrid", 8)]
+    own = TestSet(name="mine", role="hybrid", pictures=table.pictures)
+    assert hybrid([named, table, own]) == (named, table, own)
+    assert hybrid([named]) == (named,)
+    for text in ("beach", "=x", f"near:beach={folder}"):
+        with pytest.raises(SettingsError, match="ROLE:NAME=PATH"):
+            load_test_set(text)
+    picture("red").save(tmp_path / "a" / "loose.png")
+    with pytest.raises(DataError, match="1 of 7 pictures of 'beach' have no label"):
+        load_test_set(f"beach={folder}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no rows"),
+        ("file,kind\na.png,x\n", "no rows with the columns"),
+        ("file,label\na.png,\n", "Line 2"),
+        ("file,label\na.png,x\n../b.png,x\n", "Line 3"),
+        ("file,label\nnone.png,x\n", "'none.png'"),
+        ("file,label\n\x00,x\n", "Line 2"),
+    ],
+)
+def test_a_bad_csv_is_told_by_its_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "in").mkdir()
+    picture("red").save(tmp_path / "in" / "a.png")
+    picture("red").save(tmp_path / "b.png")
+    (tmp_path / "in" / "set.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        load_csv(tmp_path / "in" / "set.csv")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_csv(tmp_path / "none.csv")
+
+
+def test_labels_find_the_classifiers_own_names(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("file,label\na.png,dog sled\nb.png,ski\n")
+    for name in "ab":
+        picture("red").save(tmp_path / f"{name}.png")
+    found = match_labels(load_csv(tmp_path / "s.csv"), ["dogsled, dog sled, dog sleigh", "ski", "ski mask", "tench"])
+    assert [one.label for one in found] == ["dogsled, dog sled, dog sleigh", "ski"]
+    with pytest.raises(DataError, match="fits no class"):
+        match_labels(found, ["tench"])
+    with pytest.raises(DataError, match="fits 2 classes"):
+        match_labels(found[1:], ["ski, a", "ski, b"])

@@ -1,0 +1,70 @@
+"""The study of the editor's settings: paired differences, honest n, and a run that goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.tiny import study
+from pipeline.tiny.__main__ import MODELS
+from pipeline.tiny.study import DEFAULT, FIGURES, Row, Verdict, difference, mean, plan, report
+from pipeline.tiny.world import VALUES
+
+
+def verdict(factor: str = "object", tau: float = 0.4, *, chosen: bool = True, arrived: bool = True) -> Verdict:
+    return Verdict(
+        factor=factor, tau=tau, chosen=chosen, passes=True, arrived=arrived, stayed=1.0, label_kept=True, psnr=20.0,
+        directional_similarity=0.9,
+    )  # fmt: skip
+
+
+def row(scene: int, variant: str, *edits: Verdict) -> Row:
+    return Row(scene=scene, variant=variant, seconds=1.0, reconstruction=26.0, edits=list(edits))
+
+
+def test_every_scene_has_the_default_and_the_changes_take_turns() -> None:
+    pairs = list(plan(24, 1))
+    assert pairs.count((5, DEFAULT)) == 1
+    changed = [variant for _, variant in pairs if variant != DEFAULT]
+    assert {changed.count(name) for name in study.VARIANTS if name != DEFAULT} == {2}
+    assert set(pairs) < set(plan(24, 2))
+
+
+def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:
+    rows = [
+        row(0, DEFAULT, verdict(arrived=True), verdict(tau=0.8, chosen=False, arrived=False)),
+        row(1, DEFAULT, verdict(arrived=True)),
+        row(2, DEFAULT, verdict(arrived=False)),  # has no partner
+        row(0, "guidance 1", verdict(arrived=False)),
+        row(1, "guidance 1", verdict(arrived=True)),
+    ]
+    found = difference(rows, "guidance 1", FIGURES["arrives, %"])
+    assert (found.n, found.value) == (2, -50.0)
+    assert mean(rows[:3], FIGURES["arrives, %"], lambda one: one["tau"] == 0.4).value == pytest.approx(200 / 3)
+
+
+def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
+    rows = [
+        row(number, DEFAULT, *(verdict(factor, arrived=number > 0) for factor in VALUES)) for number in range(4)
+    ] + [row(0, "guidance 2", *(verdict(factor) for factor in VALUES))]
+    text = report(rows, "a command")
+    assert "4 scenes" in text
+    assert "| chosen by the scores | 20 | 75 (" in text
+    assert "| guidance 2 | 5 | +100.00 (" in text
+    assert "| guidance 5 | 0 |  |" in text
+    assert [line.y for line in study.figure(rows).data][:3] == [(75.0,), (100.0,), (20.0,)]
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick: dict[str, object] = {"num_inference_steps": 4, "taus": (0.4, 0.8)}
+    monkeypatch.setattr(study, "VARIANTS", {DEFAULT: quick, "guidance 1": quick | {"guidance_scale": 1.0}})
+    first = study.run(MODELS, tmp_path, 1, 1, (DEFAULT,))
+    assert [(one["scene"], one["variant"]) for one in first] == [(0, DEFAULT)]
+    both = study.run(MODELS, tmp_path, 1, 1, ())
+    assert both[0] == first[0]
+    assert [(one["scene"], one["variant"]) for one in both] == [(0, DEFAULT), (0, "guidance 1")]
+    for one in both:
+        assert [(edit["factor"], edit["tau"]) for edit in one["edits"]] == [(f, t) for f in VALUES for t in (0.4, 0.8)]
+        for factor in VALUES:
+            assert sum(edit["chosen"] for edit in one["edits"] if edit["factor"] == factor) == 1

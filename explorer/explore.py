@@ -10,7 +10,7 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from explorer import edits, photo
+from explorer import edits, photo, proposals
 from explorer.components.compare import compare_viewer
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
@@ -236,10 +236,10 @@ def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:
     for saved in (words.caption.blur, words.caption.submit):
         works(saved, desk, photo.rewrite_caption, (keys.place, words.caption), (words.caption, *shown))
     asked = (keys.place, words.caption, words.factors)
-    works(words.suggest.click, desk, photo.suggest, asked, shown)
-    works(words.variations.act, desk, photo.act, (keys.place,), shown)
+    works(words.suggest.click, desk, proposals.suggest, asked, shown)
+    works(words.variations.act, desk, proposals.act, (keys.place,), shown)
     for added in (words.add.click, words.own.submit):
-        works(added, desk, photo.write_own, (keys.place, words.own), (*shown, words.own))
+        works(added, desk, proposals.write_own, (keys.place, words.own), (*shown, words.own))
 
 
 def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, keys: Keys) -> None:

@@ -1,4 +1,4 @@
-"""Handlers of the Explore page up to the run: opening a photo, its caption, its variations.
+"""Handlers of the Explore page: opening a photo, its caption, its question.
 
 Each takes the desk first and answers with values for components, in the order of `Page`. The store is the truth: what a
 handler changes it saves first and then shows.
@@ -6,14 +6,14 @@ handler changes it saves first and then shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
 
-from explorer import alerts, edits
+from explorer import edits
 from explorer.components.markup import Html, tag
 from explorer.components.status import progress_markup, said
 from explorer.components.variations import variations_markup
@@ -21,11 +21,10 @@ from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need, place_of
 from pipeline import workflow
 from pipeline.curation import LabelledImage, load_folder
-from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
+from pipeline.errors import DataError, PipelineError
 from pipeline.images import open_image
-from pipeline.types import Models, Perturbation, Settings, Step, Study
+from pipeline.types import Models, Rewording, Step, Study
 
-REJECTED = ("You rejected it.",)
 REPLACED = ("You replaced it by other words.",)
 
 
@@ -189,106 +188,26 @@ def ask_again(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
         raise
 
 
-def rewrite_caption(desk: Desk, key: str, text: str) -> tuple[object, ...]:
+def rewrite_caption(desk: Desk, key: str, text: str, request: gr.Request) -> tuple[object, ...]:
     """The analyst's own caption; variations of the old one are put aside."""
     study = need(desk, key)
     if text.strip() == study.caption:
         return gr.skip(), gr.skip(), gr.skip()
-    study = _described(desk, study, text)
+    study = described(desk, study, text, request)
     return study.caption, variations(study), said("Caption saved. Variations of the old caption are put aside.")
 
 
-def _described(desk: Desk, study: Study, text: str) -> Study:
+def described(desk: Desk, study: Study, text: str, request: gr.Request) -> Study:
+    """The study under the analyst's own words, which are noted with who wrote them, where visitors sign in."""
     if text.strip() == study.caption and study.caption:
         return study
-    described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
-    desk.store.save_study(described)
-    return described
-
-
-def suggest(desk: Desk, key: str, text: str, factors: Sequence[str]) -> Iterator[tuple[object, ...]]:
-    """Asks for variations, one factor after the other; answers (variations, words status)."""
-    study = _described(desk, need(desk, key), text)
-    yield from _suggested(desk, key, study, replace(desk.models.profile.settings, factors=tuple(factors)))
-
-
-def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterator[tuple[object, ...]]:
-    what, ended = "Asking for variations", "Tick what you want to try; the words that change are marked − and +."
-    yield variations(study), progress_markup(what, Progress(total=len(settings.factors)))
-    try:
-        for item in desk.stream(key, lambda models, step: _propose(models, step, study, settings)):
-            if isinstance(item, Progress):
-                yield gr.skip(), progress_markup(what, item, unit="factor")
-            else:
-                desk.store.save_study(item)
-                yield variations(item), gr.skip()
-    except Cancelled as stopped:
-        ended = str(stopped)
-    except PipelineError as error:
-        yield gr.skip(), said(str(error), "failed")
-        raise
-    yield gr.skip(), said(ended)
-
-
-def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[Study]:
-    """One factor at a time, so that each is seen as soon as it is there and one bad answer loses nothing."""
-    for done, factor in enumerate(settings.factors):
-        step(done, len(settings.factors))
-        try:
-            study = workflow.propose(models, study, replace(settings, factors=(factor,)))
-        except PerturbationError as error:
-            alerts.warn(error)
-        yield study
-
-
-def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...]]:
-    """Something was done to a variation; answers (variations, words status)."""
-    study = need(desk, key)
-    data = event._data
-    if data["do"] == "toggle":
-        yield variations(_toggled(desk, study, str(data["caption"]))), gr.skip()
-    elif data["do"] == "rewrite":
-        old = _named(study, str(data["caption"]))
-        study = _changed(desk, study, replace(old, rejected_by=REPLACED))
-        yield variations(_judged(desk, study, str(data["text"]), old.factor)), gr.skip()
-    elif data["do"] == "more":
-        known = sum(p.factor == data["factor"] for p in study.perturbations)
-        settings = replace(desk.models.profile.settings, factors=(str(data["factor"]),), proposals=min(50, known + 1))
-        yield from _suggested(desk, key, study, settings)
-
-
-def write_own(desk: Desk, key: str, text: str) -> tuple[object, ...]:
-    """A variation written by hand; answers (variations, words status, emptied box)."""
-    return variations(_judged(desk, need(desk, key), text, "own words")), said(""), ""
-
-
-def _named(study: Study, edited_caption: str) -> Perturbation:
-    for one in study.perturbations:
-        if one.caption == study.caption and one.edited_caption == edited_caption:
-            return one
-    raise DataError("This variation is no longer there; the page shows the present ones after a reload.")
-
-
-def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
-    one = _named(study, edited_caption)
-    return _changed(desk, study, replace(one, rejected_by=REJECTED if one.accepted else ()))
-
-
-def _judged(desk: Desk, study: Study, text: str, factor: str) -> Study:
-    words = (study.caption, text.strip(), factor, study.photo.label)
-    one = desk.ask(lambda models: models.perturber.judge(*words, models.profile.settings))
-    if one.rejected_by:
-        alerts.note("Added, but a gate objects; tick it to use it all the same.")
-    return _changed(desk, study, one)
-
-
-def _changed(desk: Desk, study: Study, one: Perturbation) -> Study:
-    """Saves the study with this variation in place of the one with the same words, or added."""
-    same = [(p.caption, p.edited_caption) == (one.caption, one.edited_caption) for p in study.perturbations]
-    listed = [one if hit else p for p, hit in zip(study.perturbations, same, strict=True)]
-    study = replace(study, perturbations=tuple(listed if any(same) else [*listed, one]))
-    desk.store.save_study(study)
-    return study
+    told = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
+    desk.store.save_study(told)
+    written = Rewording(
+        photo=study.photo.key, before=study.caption, caption=told.caption, analyst=request.username or ""
+    )
+    desk.store.reword(written)
+    return told
 
 
 def relabel(desk: Desk, key: str, frame_key: str, label: str) -> tuple[object, ...]:

@@ -63,7 +63,7 @@ class Gates:
         names = synonyms(label)
         before, after = naming(caption, edited_caption, names)
         if before:
-            says = f"the label '{label}' is named {after} times"
+            says = f"the label '{label}' is named {after} time{'s' * (after != 1)}"
             says = says if after >= before else f"{says} instead of {before}"
             return Check(gate="label", passed=after >= before, says=says, figure=after, bound=before)
         original, _ = word_diff(caption, edited_caption)

@@ -95,6 +95,7 @@ def _key(models: Models, study: Study, settings: Settings) -> str:
         study.photo.key,
         study.caption,
         settings.inversion,
+        (settings.null_text_learning_rate, settings.null_text_min_gain),
         settings.num_inference_steps,
         settings.guidance_scale,
         models.editor.fingerprint,

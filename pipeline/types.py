@@ -273,6 +273,8 @@ class Settings:
     max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)
     min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
     inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
+    null_text_learning_rate: float = 1e-2  # of Adam at the first denoising step; falls to half of it at the last
+    null_text_min_gain: float = 0.0  # share of its loss that an inner step has to gain, or it is the last; 0: all ten
     num_inference_steps: int = 50  # DDIM steps
     guidance_scale: float = 7.5
     taus: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)  # fraction of steps with the source's self-attention
@@ -320,6 +322,8 @@ class Settings:
             raise SettingsError(f"num_inference_steps is {self.num_inference_steps}; give 1 to 1000, such as 50.")
         if self.guidance_scale < 1.0:
             raise SettingsError(f"guidance_scale is {self.guidance_scale}; give 1 (no guidance) or more.")
+        if self.null_text_learning_rate <= 0:
+            raise SettingsError(f"null_text_learning_rate is {self.null_text_learning_rate}; give a positive number.")
         if self.inversion not in INVERSIONS:
             raise SettingsError(f"The inversion '{self.inversion}' is unknown; use {', '.join(INVERSIONS)}.")
         if self.temperature <= 0:

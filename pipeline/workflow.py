@@ -310,6 +310,7 @@ def _key(models: Models, study: Study, perturbation: Perturbation, tau: float, s
         perturbation.edited_caption,
         tau,
         settings.inversion,
+        (settings.null_text_learning_rate, settings.null_text_min_gain),
         settings.num_inference_steps,
         settings.guidance_scale,
         settings.cross_replace_steps,

@@ -192,6 +192,31 @@ def test_a_cancel_stops_and_what_was_ready_stays(page: Page, store: Store) -> No
     assert page.locator(".frame.pending").count() == 0
 
 
+def test_gates_are_told_and_what_passes_is_ticked_at_once(page: Page, store: Store) -> None:
+    open_example(page, 4)
+    suggest(page, "subject")
+    proposal = page.locator(".proposal").first
+    assert proposal.locator(".gates i").count() == proposal.locator(".gates li").count() > 3
+    proposal.locator(".gates summary").click()
+    proposal.locator(".gates li:has-text('label')").wait_for()
+
+    page.fill("#own textarea", page.input_value("#caption textarea").replace("a photo of", "a sketch of"))
+    page.click("#add")
+    page.wait_for_selector(".proposals h4:has-text('domain')")
+    ticks = page.locator(".tick[aria-checked=true]")
+    count = ticks.count()
+    ticks.first.click()
+    page.wait_for_function("n => document.querySelectorAll('.tick[aria-checked=true]').length === n", arg=count - 1)
+    page.click("text=tick all that pass")
+    page.wait_for_function("n => document.querySelectorAll('.tick[aria-checked=true]').length === n", arg=count)
+
+    page.fill("#caption textarea", "a photo of a blue robot in a forest")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("text=Caption saved.")
+    (written,) = store.rewordings(store.studies()[0].key)
+    assert written.caption == "a photo of a blue robot in a forest"
+
+
 def test_a_full_disk_in_the_middle_of_a_run_is_told_and_loses_nothing(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Proposed variations, grouped by factor, each with its word diff, its warnings and what the analyst may do with it.
 
 Reports `act` with `do` = "toggle", "rewrite" (with `text`) or "more" (with `factor`), and the edited caption that it is
-about as `caption`.
+about as `caption`; "all" ticks whatever passes its gates.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def variations_markup(perturbations: Sequence[Perturbation]) -> Html:
         return empty()
     known = [*FACTORS, *dict.fromkeys(p.factor for p in perturbations if p.factor not in FACTORS)]
     groups = ((name, [p for p in perturbations if p.factor == name]) for name in known)
-    return tag("div", *(_group(name, members) for name, members in groups if members), class_="proposals")
+    ticked = sum(p.accepted for p in perturbations)
+    everything = tag("button", "tick all that pass", type="button", class_="link", data_do="all")
+    head = tag("p", tag("span", f"{ticked} of {len(perturbations)} ticked"), everything, class_="tally")
+    return tag("div", head, *(_group(name, members) for name, members in groups if members), class_="proposals")
 
 
 def _group(factor: str, members: Sequence[Perturbation]) -> Html:
@@ -93,7 +96,7 @@ def _proposal(item: Perturbation) -> Html:
     return tag(
         "div",
         _toggle(item),
-        tag("div", tag("p", words, class_="words"), box, _reasons(item), class_="body"),
+        tag("div", tag("p", words, class_="words"), box, _reasons(item), _gates(item), class_="body"),
         actions,
         class_=f"proposal {'accepted' if item.accepted else 'refused'}",
         data_caption=item.edited_caption,
@@ -117,3 +120,18 @@ def _toggle(item: Perturbation) -> Html:
 
 def _reasons(item: Perturbation) -> Html:
     return join(*(tag("p", reason, class_="reason") for reason in item.rejected_by))
+
+
+def _gates(item: Perturbation) -> Html:
+    """A light for every gate, and behind it what was measured."""
+    if not item.checks:
+        return Html()
+    missed = [check.gate for check in item.checks if not check.passed]
+    lights = (tag("i", "", class_="miss" if check.gate in missed else "pass") for check in item.checks)
+    told = f"{len(item.checks) - len(missed)} of {len(item.checks)} gates"
+    told = f"{told}, not {', '.join(missed)}" if missed else told
+    rows = (
+        tag("li", tag("b", f"{'✓' if check.passed else '✕'} {check.gate}"), tag("span", check.says))
+        for check in item.checks
+    )
+    return tag("details", tag("summary", *lights, tag("span", told)), tag("ul", *rows), class_="gates")

@@ -20,7 +20,6 @@ from pipeline.errors import CaptionError
 from pipeline.types import Inversion, Settings, Step
 
 INNER_STEPS = 10
-LEARNING_RATE = 1e-2  # of the first denoising step; falls to half of it at the last
 TOLERANCE = (1e-5, 1e-3)  # the loss that is good enough: at the first denoising step, and what is added up to the last
 
 Tick = Callable[[], None]
@@ -97,7 +96,7 @@ def null_text(
 
             def best(null: torch.Tensor = null, i: int = i, timestep: int = timestep) -> Optimum:
                 guided_step = guided(model, trajectory[-1], timestep, caption, settings.guidance_scale)
-                return optimise(null, guided_step, pivots[i + 1 : i + 2], i / steps)
+                return optimise(null, guided_step, pivots[i + 1 : i + 2], i / steps, settings)
 
             null, latent, _ = frugally(model.unet, best)
             trajectory.append(latent)
@@ -124,15 +123,19 @@ def guided(
 
 
 def optimise(
-    null: torch.Tensor, guided_step: Callable[[torch.Tensor], torch.Tensor], pivot: torch.Tensor, progress: float
+    null: torch.Tensor,
+    guided_step: Callable[[torch.Tensor], torch.Tensor],
+    pivot: torch.Tensor,
+    progress: float,
+    settings: Settings,
 ) -> Optimum:
     """min over null of || z_{k-1} - S_{k-1}(z_k, null, c) ||^2 by Adam, in float32 and from `null` (1, n, width) on.
 
     `progress` in 0..1 is how far denoising has come. Returns the best embedding seen, the latent that it leads to, and
-    the losses in the order they were met. The published settings, written for any number of steps.
+    the losses in the order they were met. The published tolerance, written for any number of steps.
     """
     null = null.detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([null], lr=LEARNING_RATE * (1 - progress / 2))
+    optimiser = torch.optim.Adam([null], lr=settings.null_text_learning_rate * (1 - progress / 2))
     tolerance = TOLERANCE[0] + TOLERANCE[1] * progress
     losses: list[float] = []
     best = null.detach(), pivot
@@ -144,7 +147,8 @@ def optimise(
         losses.append(loss.item())
         if losses[-1] == min(losses):
             best = null.detach().clone(), latent.detach()
-        if losses[-1] < tolerance or inner == INNER_STEPS:
+        gained = inner == 0 or losses[-1] < (1 - settings.null_text_min_gain) * losses[-2]
+        if losses[-1] < tolerance or inner == INNER_STEPS or (settings.null_text_min_gain and not gained):
             break
         # 2. A step of Adam.
         null.grad = torch.autograd.grad(loss, null)[0]

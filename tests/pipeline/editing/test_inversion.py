@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,7 +91,7 @@ def test_null_text_loss_goes_down(either: StableDiffusionEditor, picture: Image.
     pivots = either.invert(picture, CAPTION, settings()).trajectory.clone()
     caption, null = model.embed(CAPTION).clone(), model.embed("").clone()
     step = guided(model, pivots[:1], model.timesteps(STEPS)[0], caption, 3.0)
-    best, latent, losses = optimise(null, step, pivots[1:2], 0.0)
+    best, latent, losses = optimise(null, step, pivots[1:2], 0.0, settings("null-text"))
     assert min(losses) < 0.8 * losses[0]
     with torch.no_grad():
         assert torch.equal(step(best), latent)
@@ -166,9 +168,18 @@ def test_null_text_stops_early_when_the_loss_is_small(editor: StableDiffusionEdi
         calls.append(1)
         return embedding * 1.0
 
-    _, _, losses = optimise(null, step, torch.full((1, 2, 3), 0.02), 0.0)
+    _, _, losses = optimise(null, step, torch.full((1, 2, 3), 0.02), 0.0, settings("null-text"))
     assert losses[-1] < 1e-5
     assert len(losses) == len(calls) < inversions.INNER_STEPS
+
+
+@pytest.mark.parametrize(("min_gain", "steps"), [(0.0, inversions.INNER_STEPS), (0.01, 1)])
+def test_null_text_stops_where_a_step_gains_too_little(min_gain: float, steps: int) -> None:
+    wanted = replace(settings("null-text"), null_text_min_gain=min_gain)
+    null, pivot = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
+    _, _, losses = optimise(null, lambda embedding: 1e-6 * embedding, pivot, 0.0, wanted)
+    assert len(losses) == steps + 1
+    assert losses[-1] == min(losses)
 
 
 def test_negative_prompt_takes_the_caption_as_unconditional(

@@ -12,7 +12,7 @@ from pipeline.tiny.study import DEFAULT, FIGURES, Row, Verdict, difference, mean
 from pipeline.tiny.world import VALUES
 
 
-def verdict(factor: str = "object", tau: float = 0.4, *, chosen: bool = True, arrived: bool = True) -> Verdict:
+def verdict(factor: str = "object", tau: float = 0.6, *, chosen: bool = True, arrived: bool = True) -> Verdict:
     return Verdict(
         factor=factor, tau=tau, chosen=chosen, passes=True, arrived=arrived, stayed=1.0, label_kept=True, psnr=20.0,
         directional_similarity=0.9,
@@ -41,7 +41,7 @@ def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:
     ]
     found = difference(rows, "guidance 1", FIGURES["arrives, %"])
     assert (found.n, found.value) == (2, -50.0)
-    assert mean(rows[:3], FIGURES["arrives, %"], lambda one: one["tau"] == 0.4).value == pytest.approx(200 / 3)
+    assert mean(rows[:3], FIGURES["arrives, %"], lambda one: one["tau"] == 0.6).value == pytest.approx(200 / 3)
 
 
 def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
@@ -58,13 +58,14 @@ def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick: dict[str, object] = {"num_inference_steps": 4, "taus": (0.4, 0.8)}
-    monkeypatch.setattr(study, "VARIANTS", {DEFAULT: quick, "guidance 1": quick | {"guidance_scale": 1.0}})
+    few: dict[str, object] = {"num_inference_steps": 4, "guidance_scale": 1.0}
+    monkeypatch.setattr(study, "VARIANTS", {DEFAULT: quick, "guidance 1": few})
     first = study.run(MODELS, tmp_path, 1, 1, (DEFAULT,))
     assert [(one["scene"], one["variant"]) for one in first] == [(0, DEFAULT)]
     both = study.run(MODELS, tmp_path, 1, 1, ())
     assert both[0] == first[0]
     assert [(one["scene"], one["variant"]) for one in both] == [(0, DEFAULT), (0, "guidance 1")]
-    for one in both:
-        assert [(edit["factor"], edit["tau"]) for edit in one["edits"]] == [(f, t) for f in VALUES for t in (0.4, 0.8)]
+    for one, taus in zip(both, ((0.4, 0.8), (study.TAU,)), strict=True):
+        assert [(edit["factor"], edit["tau"]) for edit in one["edits"]] == [(f, t) for f in VALUES for t in taus]
         for factor in VALUES:
             assert sum(edit["chosen"] for edit in one["edits"] if edit["factor"] == factor) == 1

@@ -1,0 +1,124 @@
+"""Handlers of the Explore page for variations: asking for them, ticking, rewriting, writing one's own.
+
+Each takes the desk first, saves what it changes, and answers with the list of variations and the status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import gradio as gr
+
+from explorer import alerts
+from explorer.components.status import progress_markup, said
+from explorer.jobs import Desk, Progress
+from explorer.photo import REPLACED, described, variations
+from explorer.place import need
+from pipeline import workflow
+from pipeline.agreement import guess
+from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
+from pipeline.types import Models, Perturbation, Settings, Step, Study
+
+REJECTED = ("You rejected it.",)
+OWN = "own words"  # the factor of what agrees with none
+
+
+def suggest(
+    desk: Desk, key: str, text: str, factors: Sequence[str], request: gr.Request
+) -> Iterator[tuple[object, ...]]:
+    """Asks for variations, one factor after the other; answers (variations, words status)."""
+    study = described(desk, need(desk, key), text, request)
+    yield from _suggested(desk, key, study, replace(desk.models.profile.settings, factors=tuple(factors)))
+
+
+def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterator[tuple[object, ...]]:
+    what, ended = "Asking for variations", "Tick what you want to try; the words that change are marked − and +."
+    yield variations(study), progress_markup(what, Progress(total=len(settings.factors)))
+    try:
+        for item in desk.stream(key, lambda models, step: _propose(models, step, study, settings)):
+            if isinstance(item, Progress):
+                yield gr.skip(), progress_markup(what, item, unit="factor")
+            else:
+                desk.store.save_study(item)
+                yield variations(item), gr.skip()
+    except Cancelled as stopped:
+        ended = str(stopped)
+    except PipelineError as error:
+        yield gr.skip(), said(str(error), "failed")
+        raise
+    yield gr.skip(), said(ended)
+
+
+def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[Study]:
+    """One factor at a time, so that each is seen as soon as it is there and one bad answer loses nothing."""
+    for done, factor in enumerate(settings.factors):
+        step(done, len(settings.factors))
+        try:
+            study = workflow.propose(models, study, replace(settings, factors=(factor,)))
+        except PerturbationError as error:
+            alerts.warn(error)
+        yield study
+
+
+def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...]]:
+    """Something was done to a variation; answers (variations, words status)."""
+    study = need(desk, key)
+    data = event._data
+    if data["do"] == "toggle":
+        yield variations(_toggled(desk, study, str(data["caption"]))), gr.skip()
+    elif data["do"] == "all":
+        yield variations(_all_that_pass(desk, study)), gr.skip()
+    elif data["do"] == "rewrite":
+        old = _named(study, str(data["caption"]))
+        study = _changed(desk, study, replace(old, rejected_by=REPLACED))
+        yield variations(_judged(desk, study, str(data["text"]))), gr.skip()
+    elif data["do"] == "more":
+        known = sum(p.factor == data["factor"] for p in study.perturbations)
+        settings = replace(desk.models.profile.settings, factors=(str(data["factor"]),), proposals=min(50, known + 1))
+        yield from _suggested(desk, key, study, settings)
+
+
+def write_own(desk: Desk, key: str, text: str) -> tuple[object, ...]:
+    """A variation written by hand; answers (variations, words status, emptied box)."""
+    return variations(_judged(desk, need(desk, key), text)), said(""), ""
+
+
+def _named(study: Study, edited_caption: str) -> Perturbation:
+    for one in study.perturbations:
+        if one.caption == study.caption and one.edited_caption == edited_caption:
+            return one
+    raise DataError("This variation is no longer there; the page shows the present ones after a reload.")
+
+
+def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
+    one = _named(study, edited_caption)
+    return _changed(desk, study, replace(one, rejected_by=REJECTED if one.accepted else ()))
+
+
+def _all_that_pass(desk: Desk, study: Study) -> Study:
+    """Ticks whatever no gate objects to, also what the analyst had unticked."""
+    passing = [
+        replace(p, rejected_by=()) if p.rejected_by == REJECTED and all(check.passed for check in p.checks) else p
+        for p in study.perturbations
+    ]
+    study = replace(study, perturbations=tuple(passing))
+    desk.store.save_study(study)
+    return study
+
+
+def _judged(desk: Desk, study: Study, text: str) -> Study:
+    words = (study.caption, text.strip(), guess(study.caption, text) or OWN, study.photo.label)
+    one = desk.ask(lambda models: models.perturber.judge(*words, models.profile.settings))
+    if one.rejected_by:
+        alerts.note("Added, but a gate objects; tick it to use it all the same.")
+    return _changed(desk, study, one)
+
+
+def _changed(desk: Desk, study: Study, one: Perturbation) -> Study:
+    """Saves the study with this variation in place of the one with the same words, or added."""
+    same = [(p.caption, p.edited_caption) == (one.caption, one.edited_caption) for p in study.perturbations]
+    listed = [one if hit else p for p, hit in zip(study.perturbations, same, strict=True)]
+    study = replace(study, perturbations=tuple(listed if any(same) else [*listed, one]))
+    desk.store.save_study(study)
+    return study

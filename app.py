@@ -15,13 +15,14 @@ OPEN = "WARNING: everybody who reaches this address can use the explorer; give -
 def flags() -> argparse.ArgumentParser:
     """The command line; nothing heavy is imported before it is understood."""
     parser = argparse.ArgumentParser(description="Serves the Counterfactual Explorer to a browser.")
-    data, host = os.environ.get("EXPLORER_DATA", "./data"), os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    parser.add_argument("--profile", default="tiny", help="a name in assets/profiles, or a TOML file (default: tiny)")
+    profile, data = os.environ.get("EXPLORER_PROFILE", "tiny"), os.environ.get("EXPLORER_DATA", "./data")
+    host, auth = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("EXPLORER_AUTH", "")
+    parser.add_argument("--profile", default=profile, help="a name in assets/profiles, or a TOML file (default: tiny)")
     parser.add_argument("--data", default=data, help="folder of all that is kept (default: $EXPLORER_DATA or ./data)")
     parser.add_argument("--host", default=host, help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--device", default="", help="such as cpu or cuda (default: the best there is)")
-    parser.add_argument("--auth", default="", metavar="USER:PASSWORD", help="ask visitors for this name and password")
+    parser.add_argument("--auth", default=auth, metavar="USER:PASSWORD", help="ask visitors for this name and password")
     return parser
 
 
@@ -33,8 +34,7 @@ def serve(options: argparse.Namespace) -> None:
     from pipeline.profiles import load_profile
     from pipeline.store import Store
 
-    models = load(load_profile(options.profile), options.device)
-    models.check()
+    (models := load(load_profile(options.profile), options.device)).check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
     store = Store(Path(options.data))
     models.adopt(store.root)

@@ -63,7 +63,9 @@ ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME|FILE.toml",
 Device = Annotated[str, typer.Option(help="Where to run them, such as cpu or cuda; chosen when not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")]
-Classifier = Annotated[str, typer.Option(help="A classifier of the profile, or a folder written by reinforce.")]
+Classifier = Annotated[
+    str, typer.Option(help="A classifier of the profile, a folder, or what else a profile may name.")
+]
 Factors = Annotated[list[str] | None, typer.Option("--factor", help="What may vary; repeat for several.")]
 Label = Annotated[str, typer.Option(help="What the picture shows and every edit must keep.")]
 Number = Annotated[int | None, typer.Option("-n", help="Proposals per factor.")]
@@ -316,7 +318,7 @@ def doctor(profile: ProfileName = "tiny", device: Device = "", as_json: AsJson =
 
 @app.command()
 def fetch(profile: ProfileName, as_json: AsJson = False) -> None:
-    """Download the models of a profile that are not here; the same again goes on where it stopped."""
+    """Download the models of a profile that are not here; files that arrived whole are not fetched again."""
     from pipeline.doctor import on_hub
     from pipeline.hub import located
     from pipeline.profiles import load_profile

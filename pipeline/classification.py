@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.errors import ModelError, StoreError
+from pipeline.networks import bare, fill, refuse_pickles
 from pipeline.types import Prediction
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class TimmClassifier(LinearHeadClassifier):
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens a folder (config.json and safetensors), a timm name, or "hf-hub:owner/name".
+        """Opens a folder (config.json and safetensors), a timm name, "hf-hub:owner/name", or bare weights with labels.
 
         Raises `ModelError` when the model has no linear head or its labels are unknown.
         """
@@ -199,10 +200,15 @@ class TimmClassifier(LinearHeadClassifier):
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
-        network = timm.create_model(_source(path), pretrained=True).to(device).eval()
+        if given := bare(path):
+            network = timm.create_model(given.architecture, pretrained=False, num_classes=len(given.labels))
+            fill(network, *given)
+        else:
+            network = timm.create_model(_source(path), pretrained=True)
+        model = cast("TimmModel", network.to(device).eval())
         preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
-        model = cast("TimmModel", network)
-        return cls(model, name, _labels(model.pretrained_cfg, model.num_classes, name), preprocess)
+        labels = given.labels if given else _labels(model.pretrained_cfg, model.num_classes, name)
+        return cls(model, name, labels, preprocess)
 
     def _find_head(self) -> object:
         return cast("TimmModel", self._model).get_classifier()
@@ -256,11 +262,11 @@ def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...
 
 def _source(path: str) -> str:
     """timm's model name for what a profile says."""
-    if not Path(path).is_dir():
-        return path
-    if not any(Path(path).glob("*.safetensors")):
-        raise ModelError(f"The classifier folder '{path}' holds no .safetensors weights; other formats are not opened.")
-    return f"local-dir:{path}"
+    refuse_pickles(path)
+    if path.startswith("torchvision:"):
+        # timm publishes torchvision's weights in safetensors; torchvision's own files are pickles.
+        return f"{path.removeprefix('torchvision:')}.tv_in1k"
+    return f"local-dir:{path}" if Path(path).is_dir() else path
 
 
 def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:

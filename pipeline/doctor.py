@@ -62,7 +62,10 @@ def _model(profile: Profile, role: str, key: str, text: str, where: Place) -> Ex
     dtype = where.dtype if role in LARGE else "float32"
     told, memory = profile.sizes.get(key, 0.0), profile.parameters.get(key, 0.0) * BYTES[dtype]
     model = hub_model(role, text)
-    folder = cached(model) if model else Path(text)
+    pieces = text.split(" + ")  # architecture, weights and labels of a classifier
+    if gone := [piece for piece in pieces[1:] if not Path(piece).is_file()]:
+        return Examined(finding=Finding(what=key, state="missing", detail=f"there is no file {gone[0]}"), memory=0.0)
+    folder = cached(model) if model else Path(pieces[1] if len(pieces) > 1 else text)
     if folder is not None and folder.exists():
         memory = weight_bytes(str(folder), dtype) / GB
         finding = Finding(what=key, state="here", detail=f"{text}, {memory:.2f} GB in {dtype}")

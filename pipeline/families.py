@@ -1,18 +1,19 @@
 """Classifiers of torchvision and of transformers, with the head found and put back as in timm's.
 
-Chosen by `classifier = "torchvision"` or `"transformers"` under [families] of a profile. Weights are safetensors only.
+Which of them opens a classifier is told by `networks.family_of`. Weights are safetensors only.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 from pipeline.classification import LinearHeadClassifier
 from pipeline.errors import ModelError
+from pipeline.networks import bare, fill
 
 if TYPE_CHECKING:
     import torch
@@ -30,19 +31,37 @@ class TorchvisionConfig:
     crop_size: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"  # or "bicubic"
+
+    @classmethod
+    def published(cls, architecture: str, labels: Sequence[str]) -> Self:
+        """With the preprocessing of the weights that torchvision publishes for this architecture."""
+        from torchvision.models import get_model_weights
+
+        theirs = get_model_weights(architecture)["DEFAULT"].transforms()
+        return cls(
+            architecture=architecture,
+            label_names=list(labels),
+            arguments={},
+            resize_size=theirs.resize_size[0],
+            crop_size=theirs.crop_size[0],
+            mean=tuple(theirs.mean),
+            std=tuple(theirs.std),
+            interpolation=theirs.interpolation.value,
+        )
 
     def preprocess(self) -> Callable[[Image], torch.Tensor]:
         """Resize, crop at the centre, normalise."""
         import torch
-        from torchvision.transforms import v2
+        from torchvision.transforms import InterpolationMode, v2
 
         return cast(
             "Callable[[Image], torch.Tensor]",
             v2.Compose(
                 [
-                    v2.PILToTensor(),
-                    v2.Resize(self.resize_size, antialias=True),
+                    v2.Resize(self.resize_size, InterpolationMode(self.interpolation), antialias=True),
                     v2.CenterCrop(self.crop_size),
+                    v2.PILToTensor(),
                     v2.ToDtype(torch.float32, scale=True),
                     v2.Normalize(self.mean, self.std),
                 ]
@@ -51,28 +70,31 @@ class TorchvisionConfig:
 
 
 class TorchvisionClassifier(LinearHeadClassifier):
-    """A torchvision model from a folder: config.json (`TorchvisionConfig`) and model.safetensors, its state dict."""
+    """A torchvision model: a folder of config.json (`TorchvisionConfig`) and model.safetensors, or bare weights."""
 
     config: TorchvisionConfig
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens the folder. torchvision's own downloads are pickles and not opened: timm has the same weights.
+        """Opens either. torchvision's own downloads are pickles and not opened: timm has the same weights.
 
-        Raises `ModelError` for anything else than such a folder and for a network without a linear head.
+        Raises `ModelError` for anything else, for weights that do not fit and for a network without a linear head.
         """
         import torch
-        from safetensors.torch import load_model
         from torchvision.models import get_model
 
-        if not (Path(path) / "model.safetensors").is_file():
+        weights = Path(path) / "model.safetensors"
+        if given := bare(path):
+            weights, config = given.weights, TorchvisionConfig.published(given.architecture, given.labels)
+        elif weights.is_file():
+            config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+        else:
             raise ModelError(
                 f"The classifier '{path}' is no folder with config.json and model.safetensors; write its state dict "
                 "with safetensors, or use timm's copy of it, such as resnet50.tv_in1k."
             )
-        config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
         network = get_model(config.architecture, num_classes=len(config.label_names), **config.arguments)
-        load_model(network, Path(path) / "model.safetensors")
+        fill(network, config.architecture, weights, config.label_names)
         made = cls(network.to(torch.device(device)).eval(), name, tuple(config.label_names), config.preprocess())
         made.config = config
         return made
@@ -108,15 +130,17 @@ class TransformersClassifier(LinearHeadClassifier):
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens a folder or a hub id, safetensors only. Raises `ModelError` for a network without a linear head."""
+        """Opens a folder, safetensors only and no code of its own. Raises `ModelError` when the head is not linear."""
         from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-        network = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True).to(device).eval()
+        safe = {"trust_remote_code": False}
+        processor = AutoImageProcessor.from_pretrained(path, **safe)
+        network = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True, **safe).to(device).eval()
         names = network.config.id2label
         labels = tuple(str(names[row]) for row in sorted(names))
         if len(set(labels)) != len(labels):
             labels = tuple(f"{label} ({row})" if labels.count(label) > 1 else label for row, label in enumerate(labels))
-        return cls(network, name, labels, Processor(AutoImageProcessor.from_pretrained(path)))
+        return cls(network, name, labels, Processor(processor))
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels).logits)  # type: ignore[attr-defined]

@@ -183,7 +183,7 @@ def _check_disk(model: HubModel, size: int) -> None:
 def _full(model: HubModel, why: str) -> str:
     return (
         f"The disk of {cache_folder()} has no room for '{model}' ({why}); free some space, or set HF_HOME to a folder "
-        "on another disk. The same command then goes on where it stopped."
+        "on another disk. Files that arrived whole are not fetched again."
     )
 
 
@@ -215,5 +215,5 @@ def _reason(model: HubModel, error: BaseException) -> str:
         )
     return (
         f"{what} could not be fetched, because the hub does not answer ({type(error).__name__}); check the network and "
-        "fetch again, which goes on where it stopped, or copy the model here and give its folder in the profile."
+        "fetch again (files that arrived whole stay), or copy the model here and give its folder in the profile."
     )

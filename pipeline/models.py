@@ -2,7 +2,7 @@
 
 Knows which class opens which family of models, and nothing of what they do. To add a family: a class with
 `from_pretrained` in its stage's module, one line in its role's dict, and its name under [families] in a profile;
-without that entry a role's first family is used.
+without that entry a role's first family is used. A classifier's family is told by `networks.family_of`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pipeline.devices import ROOM, Place, free_memory, place, release, weight_by
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
 from pipeline.hub import located
+from pipeline.networks import family_of
 from pipeline.profiles import models_of
 from pipeline.promotion import with_promoted
 from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Profile, Scorer
@@ -43,7 +44,6 @@ ROLES: dict[str, Mapping[str, str]] = {
     "perturber": PERTURBERS,
     "editor": EDITORS,
     "scorer": SCORERS,
-    "classifier": CLASSIFIERS,
 }
 
 # What the model libraries raise for a folder that is missing, cut off or of another family.
@@ -115,19 +115,23 @@ class LoadedModels:
         return self._part("scorer", path, lambda make: make(located("clip", path), device=self.device))
 
     def classifier(self, name: str = "") -> Classifier:
-        """By name as in the profile, a folder written by `reinforce`, or "" for the profile's first.
+        """By name as in the profile, "" for the profile's first, or whatever else `networks.family_of` knows.
 
-        Raises `InputError` for a name that is neither.
+        Raises `InputError` for a name that is none of these.
         """
         name = name or next(iter(self._profile.classifiers))
         path = self._profile.classifiers.get(name, "")
         if not path:
-            if not (Path(name) / "config.json").is_file():
+            path = name.removeprefix("local-dir:")
+            if Path(path).is_dir():
+                path = str(Path(path).resolve())
+            elif not (" + " in path or path.startswith(("hf-hub:", "torchvision:")) or _timm_lists(path)):
                 known = ", ".join(self._profile.classifiers)
                 raise InputError(
-                    f"There is no classifier '{name}'; choose one of {known}, or the folder of a saved classifier."
+                    f"There is no classifier '{name}'; choose one of {known}, the folder of a classifier, "
+                    "hf-hub:owner/name, torchvision:name, a name that timm lists, or "
+                    "'architecture + weights.safetensors + labels.txt'."
                 )
-            path = str(Path(name).resolve())
         to = {"name": name, "device": self.device}
         return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
 
@@ -165,7 +169,7 @@ class LoadedModels:
                 try:
                     self._make_room(role, path)
                     logger.info("opening the %s %s on %s in %s", role, path, self.device, self.dtype)
-                    self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role)))
+                    self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role, path)))
                 except FOREIGN as error:
                     raise ModelError(
                         f"The {role} '{path}' of the profile '{self._profile.name}' could not be opened "
@@ -184,9 +188,13 @@ class LoadedModels:
             logger.info("letting go of the %s: %.1f GB are needed for the %s", gone, needed / 1e9, role)
             release(self.device)
 
-    def _maker(self, role: str) -> object:
-        """`from_pretrained` of the class that the profile chose for this role."""
-        module, _, name = ROLES[role][_family(self._profile, role)].partition(":")
+    def _maker(self, role: str, path: str) -> object:
+        """`from_pretrained` of the class that the profile chose for this role, or that the classifier needs."""
+        if role == "classifier":
+            entry = CLASSIFIERS[family_of(located(role, path))]
+        else:
+            entry = ROLES[role][_family(self._profile, role)]
+        module, _, name = entry.partition(":")
         return getattr(importlib.import_module(module), name).from_pretrained
 
 
@@ -207,6 +215,12 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
 def _family(profile: Profile, role: str) -> str:
     """What the profile chose for this role, or the role's first family."""
     return profile.families.get(role, next(iter(ROLES[role])))
+
+
+def _timm_lists(name: str) -> bool:
+    from timm import is_model
+
+    return is_model(name)
 
 
 def _hide_progress_bars() -> None:

@@ -369,7 +369,7 @@ class Profile:
     sentences: str
     diffusion: str
     clip: str
-    classifiers: dict[str, str]  # name shown -> any of `classifiers.KINDS`; the first is the default
+    classifiers: dict[str, str]  # name shown -> whatever `networks.family_of` knows; the first is the default
     image_size: int  # pixels, width and height of the pictures the editor works on
     dtype: str = "float32"
     licence: str = ""

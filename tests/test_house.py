@@ -99,6 +99,27 @@ def test_the_readme_names_commands_and_options_that_exist() -> None:
         assert shown.returncode == 0, command
 
 
+def test_the_environment_table_is_what_the_code_reads() -> None:
+    table = (
+        (ROOT / "README.md").read_text().partition("<!-- environment: begin -->")[2].partition("<!-- environment")[0]
+    )
+    code = "\n".join(path.read_text() for path in SOURCES)
+    read = set(re.findall(r"""environ(?:\.get\(|\[)"(\w+)\"""", code)) | set(re.findall(r"\bHF_[A-Z_]*[A-Z]\b", code))
+    read -= {"HF_HUB_CACHE"}  # a constant of huggingface_hub
+    assert set(re.findall(r"^\| `(\w+)`", table, re.M)) == read
+    set_by_image = re.findall(r"(\w+)=", re.findall(r"^ENV (.*)$", (ROOT / "Dockerfile").read_text(), re.M)[0])
+    assert set(set_by_image) <= read
+
+
+def test_the_front_matter_is_that_of_a_gradio_space() -> None:
+    front = (ROOT / "README.md").read_text().split("---")[1]
+    told = dict(line.split(": ", 1) for line in front.strip().splitlines())
+    assert (told["sdk"], (ROOT / told["app_file"]).is_file(), told["license"]) == ("gradio", True, "apache-2.0")
+    pinned = re.search(r"gradio~=([\d.]+)", (ROOT / "requirements.txt").read_text())
+    assert pinned
+    assert told["sdk_version"].startswith(pinned[1])
+
+
 def test_direct_dependencies_are_pinned() -> None:
     lines = [
         line

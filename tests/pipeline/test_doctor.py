@@ -46,6 +46,11 @@ def test_tiny_is_complete_and_paper_is_to_be_fetched() -> None:
 def test_what_will_not_work_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     missing = report("tiny", captioner=str(tmp_path / "nowhere"))["captioner"]
     assert (missing.state, missing.hinders) == ("missing", True)
+    own = {"mine": f"resnet18 + {tmp_path}/weights.safetensors + {tmp_path}/labels.txt"}
+    assert (
+        "no file"
+        in {one.what: one for one in examine(replace(load_profile("tiny"), classifiers=own))}["classifier mine"].detail
+    )
     monkeypatch.setattr(doctor, "free_memory", lambda device: 35 * 10**9)
     tight = report("paper")["memory"]
     assert not tight.hinders

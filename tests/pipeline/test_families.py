@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_model
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights
 from transformers import (
     ResNetConfig,
     ResNetForImageClassification,
@@ -20,7 +20,7 @@ from transformers import (
 
 from pipeline.classification import LinearHeadClassifier
 from pipeline.errors import ModelError
-from pipeline.families import TorchvisionClassifier, TransformersClassifier
+from pipeline.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
 
 LABELS = ["sled", "ball", "kite"]
 
@@ -86,6 +86,14 @@ def test_another_head_is_saved_and_opened_by_the_same_loader(classifier: LinearH
     assert (tmp_path / "saved" / "README.md").read_text() == "# How it was made"
     again = type(classifier).from_pretrained(str(tmp_path / "saved"), name="again", device="cpu")
     assert again.predict(noise(2)) == other.predict(noise(2)) != classifier.predict(noise(2))
+
+
+@pytest.mark.parametrize("architecture", ["mobilenet_v3_small", "swin_t"])
+def test_preprocessing_is_as_published(architecture: str) -> None:
+    ours = TorchvisionConfig.published(architecture, LABELS).preprocess()
+    theirs = get_model_weights(architecture)["DEFAULT"].transforms()
+    for picture in noise(2):
+        torch.testing.assert_close(ours(picture), theirs(picture), atol=1e-6, rtol=0)
 
 
 def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_what_a_profile_says_is_told_apart() -> None:
     assert located("classifier", "resnet50.tv_in1k") == "resnet50.tv_in1k"
 
 
-def test_fetching_takes_safetensors_only_and_goes_on_where_it_stopped(fetch: Fetch, tmp_path: Path) -> None:
+def test_fetching_takes_safetensors_only_and_no_whole_file_twice(fetch: Fetch, tmp_path: Path) -> None:
     done = fetch("owner/slow")
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "hub" / "models--owner--slow" / "snapshots").iterdir()

@@ -16,7 +16,7 @@ from timm.models import save_for_hf
 
 from pipeline.classification import TimmClassifier
 from pipeline.errors import InputError, ModelError, ProfileError
-from pipeline.models import ROLES, LoadedModels, load
+from pipeline.models import CLASSIFIERS, ROLES, LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.types import Profile
 
@@ -145,7 +145,7 @@ def test_a_family_is_chosen_by_the_profile(profile: Profile) -> None:
     assert load(load_profile("light"), "cpu").profile.families == {"captioner": "blip"}
 
 
-@pytest.mark.parametrize("entry", [entry for families in ROLES.values() for entry in families.values()])
+@pytest.mark.parametrize("entry", [entry for families in (*ROLES.values(), CLASSIFIERS) for entry in families.values()])
 def test_every_entry_of_a_registry_names_a_class_with_from_pretrained(entry: str) -> None:
     module, _, name = entry.partition(":")
     assert callable(getattr(__import__(module, fromlist=[name]), name).from_pretrained)

@@ -1,0 +1,130 @@
+"""What a classifier of one's own is: its family, told by the folder or the name, and bare weights with their labels.
+
+Refuses whatever would run foreign code or open a pickle. Knows the forms in which classifiers come, and none of the
+classes that open them; `models.py` has a class for each family.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
+MOST_LABELS = 100_000
+
+
+class Bare(NamedTuple):
+    """'architecture + weights.safetensors + labels.txt': weights that no configuration lies beside."""
+
+    architecture: str  # as timm or torchvision calls it
+    weights: Path
+    labels: tuple[str, ...]
+
+
+def family_of(text: str) -> str:
+    """The entry of `models.CLASSIFIERS` for a folder, a name or bare weights.
+
+    Raises `ModelError` with the reason when it is refused.
+    """
+    if " + " in text:
+        return "torchvision" if text.startswith("torchvision:") else "timm"
+    refuse_pickles(text)
+    if not Path(text).is_dir():
+        return "timm"
+    config = _config(Path(text))
+    if "auto_map" in config:
+        raise ModelError(
+            f"The classifier '{text}' asks in its config.json (auto_map) for code of its own to be run, which is "
+            "refused; use an architecture that timm, transformers or torchvision has."
+        )
+    if "arguments" in config:  # as `families.TorchvisionConfig` writes it; timm has model_args
+        return "torchvision"
+    return "transformers" if "model_type" in config and "architecture" not in config else "timm"
+
+
+def refuse_pickles(text: str) -> None:
+    """Raises `ModelError` for a folder without safetensors and for a file that may be a pickle."""
+    folder = Path(text)
+    if text.endswith(PICKLES):
+        raise ModelError(_pickle(text))
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
+        raise ModelError(
+            _pickle(f"{folder}/{pickles[0]}")
+            if pickles
+            else f"The classifier folder '{folder}' holds no .safetensors weights; other formats are not opened."
+        )
+
+
+def bare(text: str) -> Bare | None:
+    """The three parts of bare weights, with the labels read; None when the text is a folder or a name.
+
+    Raises `ModelError` when a part is missing or is not what it should be.
+    """
+    if " + " not in text:
+        return None
+    pieces = [piece.strip() for piece in text.split(" + ")]
+    if len(pieces) != 3:
+        raise ModelError(
+            f"The classifier '{text}' has {len(pieces)} parts; write 'architecture + weights.safetensors + labels.txt'."
+        )
+    for file in pieces[1:]:
+        if not Path(file).is_file():
+            raise ModelError(f"The classifier '{text}' names the file '{file}', which is not there; correct its path.")
+    if not pieces[1].endswith(".safetensors"):
+        raise ModelError(_pickle(pieces[1]))
+    return Bare(pieces[0].removeprefix("torchvision:"), Path(pieces[1]), _read_labels(Path(pieces[2])))
+
+
+def fill(network: torch.nn.Module, architecture: str, weights: Path, labels: Sequence[str]) -> None:
+    """Loads the weights into the network. Raises `ModelError` when they do not fit it."""
+    from safetensors.torch import load_model
+
+    try:
+        load_model(network, weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"The weights '{weights}' do not fit a {architecture} with {len(labels)} labels ({reason}); name the "
+            "architecture they were trained with and one label per row of its head."
+        ) from error
+
+
+def _config(folder: Path) -> Mapping[str, object]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The classifier folder '{folder}' has no config.json that can be read ({error}); save it with the library "
+            "that made it, or write 'architecture + weights.safetensors + labels.txt' instead."
+        ) from error
+    return cast("Mapping[str, object]", config) if isinstance(config, dict) else {}
+
+
+def _read_labels(file: Path) -> tuple[str, ...]:
+    """One label a line, in the order of the head's rows."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"The labels '{file}' could not be read ({error}); give a text file in UTF-8.") from error
+    labels = tuple(line for line in lines if line)
+    if not 1 < len(labels) <= MOST_LABELS or len(set(labels)) != len(labels):
+        raise ModelError(
+            f"The labels '{file}' are {len(labels)}, {len(set(labels))} of them distinct; write one label a line, no "
+            "two alike, in the order of the head's rows."
+        )
+    return labels
+
+
+def _pickle(name: str) -> str:
+    return (
+        f"The classifier '{name}' is not in safetensors: such files may be pickles, which run code when they are "
+        "opened, and are refused; convert the weights with safetensors.torch.save_file."
+    )

@@ -47,7 +47,7 @@ BARS = (
     Bar(group="autoencoder", figure="psnr_painting", says="autoencoder, painting scenes", least=28, unit="dB"),
     Bar(group="captioner", figure="named", says="captioner: label and factors named right", least=0.95),
     Bar(group="captioner", figure="well_formed", says="captioner: sentence well-formed", least=0.95),
-    Bar(group="perturber", figure="valid", says="perturber, behind its gates: exactly the asked factor changes", least=0.95),
+    Bar(group="perturber", figure="valid", says="perturber and gates: exactly the asked factor changes", least=0.95),
     Bar(group="perturber", figure="distinct_of_possible", says="perturber: distinct, of 5 or all there are", least=1.0),
     Bar(group="clip", figure="retrieved", says="CLIP: the true caption among 50, all one value away", least=0.95),
     Bar(group="diffusion", figure="found", says="diffusion: the prompt's values are in its samples", least=0.90),

@@ -98,13 +98,14 @@ def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
 
 def _all_that_pass(desk: Desk, study: Study) -> Study:
     """Ticks whatever no gate objects to, also what the analyst had unticked."""
-    passing = [
-        replace(p, rejected_by=()) if p.rejected_by == REJECTED and all(check.passed for check in p.checks) else p
-        for p in study.perturbations
-    ]
-    study = replace(study, perturbations=tuple(passing))
-    desk.store.save_study(study)
-    return study
+
+    def passes(one: Perturbation) -> bool:
+        unticked = one.caption == study.caption and one.rejected_by == REJECTED
+        return unticked and all(check.passed for check in one.checks)
+
+    ticked = tuple(replace(one, rejected_by=()) if passes(one) else one for one in study.perturbations)
+    desk.store.save_study(replace(study, perturbations=ticked))
+    return replace(study, perturbations=ticked)
 
 
 def _judged(desk: Desk, study: Study, text: str) -> Study:

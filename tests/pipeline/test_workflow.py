@@ -91,8 +91,8 @@ def test_propose_raises_when_every_factor_is_broken(models: SeamModels) -> None:
 
 
 def test_propose_refuses_an_unknown_factor(models: SeamModels) -> None:
-    with pytest.raises(SettingsError, match="weather"):
-        workflow.propose(models, opened(models), settings(factors=("background", "weather")))
+    with pytest.raises(SettingsError, match="season"):
+        workflow.propose(models, opened(models), settings(factors=("background", "season")))
 
 
 def test_edit_yields_the_control_and_then_one_more_each_time(models: SeamModels) -> None:

@@ -352,8 +352,8 @@ def points(change: float) -> str:
 
 
 def interval(proportion: Proportion) -> str:
-    """Such as "83 % [76, 88]"."""
-    return f"{proportion.value * 100:.0f}{THIN}% [{proportion.low * 100:.0f}, {proportion.high * 100:.0f}]"
+    """Such as "83 % [76, 88]", which breaks before the bracket only."""
+    return f"{proportion.value * 100:.0f}{THIN}% [{proportion.low * 100:.0f},{THIN}{proportion.high * 100:.0f}]"
 
 
 def duration(seconds: float) -> str:

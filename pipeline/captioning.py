@@ -6,6 +6,7 @@ on the length and a repetition penalty, so that the sentence names enough to be 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, cast
@@ -46,7 +47,30 @@ class Decoding(TypedDict):
     do_sample: bool
 
 
-class Blip2Captioner:
+class _Captioner(ABC):
+    """What both models have in common: from what they speak to captions."""
+
+    def caption(self, image: Image, settings: Settings) -> str:
+        """One line of text, `settings.caption_prefix` first; the same picture and settings give the same line.
+
+        Raises `ModelError` when the model has nothing to say.
+        """
+        return self.captions([image], settings)[0]
+
+    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
+        """As `caption`, one for each picture, several pictures at a time."""
+        return _one_each(self._spoken, images, settings)
+
+    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
+        """At most `n` different captions to choose from, the one that `caption` gives first."""
+        return _different(self._spoken([image], settings, n), settings)
+
+    @abstractmethod
+    def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
+        """`each` beams for every picture, best first, without the prefix."""
+
+
+class Blip2Captioner(_Captioner):
     """A BLIP-2 model with its processor; implements `types.Captioner`."""
 
     def __init__(self, model: Blip2ForConditionalGeneration, processor: Blip2Processor) -> None:
@@ -70,23 +94,7 @@ class Blip2Captioner:
             )
         return cls(_ready(model, device), Blip2Processor.from_pretrained(path))
 
-    def caption(self, image: Image, settings: Settings) -> str:
-        """One line of text, `settings.caption_prefix` first; the same picture and settings give the same line.
-
-        Raises `ModelError` when the model has nothing to say.
-        """
-        return self.captions([image], settings)[0]
-
-    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
-        """As `caption`, one for each picture, several pictures at a time."""
-        return _one_each(self._spoken, images, settings)
-
-    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
-        """At most `n` different captions to choose from, the one that `caption` gives first."""
-        return _different(self._spoken([image], settings, n), settings)
-
     def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
-        """`each` beams for every picture, best first, without the prefix."""
         import torch
 
         prompt = self._prompt(settings.caption_prefix)
@@ -109,7 +117,7 @@ class Blip2Captioner:
         return [image_token] * config.num_query_tokens + [cast("int", begin)] + words
 
 
-class BlipCaptioner:
+class BlipCaptioner(_Captioner):
     """A BLIP model with its processor; implements `types.Captioner`."""
 
     def __init__(self, model: BlipForConditionalGeneration, processor: BlipProcessor) -> None:
@@ -124,18 +132,6 @@ class BlipCaptioner:
 
         model = BlipForConditionalGeneration.from_pretrained(path, use_safetensors=True, dtype=dtype)
         return cls(_ready(model, device), BlipProcessor.from_pretrained(path))
-
-    def caption(self, image: Image, settings: Settings) -> str:
-        """As `Blip2Captioner.caption`."""
-        return self.captions([image], settings)[0]
-
-    def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
-        """As `Blip2Captioner.captions`."""
-        return _one_each(self._spoken, images, settings)
-
-    def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
-        """As `Blip2Captioner.candidates`."""
-        return _different(self._spoken([image], settings, n), settings)
 
     def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
         import torch

@@ -89,7 +89,7 @@ def clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={word: k for k, word in enumerate(words)}, merges=merges, model_max_length=77)
 
 
-def sd1_scheduler() -> DDIMScheduler:
+def sd1_scheduler(*, prediction_type: str = "epsilon", steps_offset: int = 1) -> DDIMScheduler:
     """The noise schedule of Stable Diffusion 1.x."""
     return DDIMScheduler(
         beta_start=0.00085,
@@ -97,7 +97,8 @@ def sd1_scheduler() -> DDIMScheduler:
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=False,
-        steps_offset=1,
+        steps_offset=steps_offset,
+        prediction_type=prediction_type,
     )
 
 

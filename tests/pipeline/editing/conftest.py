@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
+from tests.architectures import sd1_scheduler
 
 WORDS = ("a", "photo", "of", "dog", "cat", "on", "the", "red", "ball", "in", "snow")  # one token each
 WINDOW = 20
@@ -55,19 +56,6 @@ def unet() -> UNet2DConditionModel:
     return model
 
 
-def scheduler(*, prediction_type: str = "epsilon", steps_offset: int = 1) -> DDIMScheduler:
-    """The noise schedule of Stable Diffusion 1.4."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=steps_offset,
-        prediction_type=prediction_type,
-    )
-
-
 def write_diffusion(folder: Path, *, prediction_type: str = "epsilon", steps_offset: int = 1) -> Path:
     """A whole pipeline folder, the same for the same arguments."""
     with torch.random.fork_rng():
@@ -100,14 +88,14 @@ def write_diffusion(folder: Path, *, prediction_type: str = "epsilon", steps_off
             text_encoder=text,
             tokenizer=words,
             unet=unet(),
-            scheduler=scheduler(),
+            scheduler=sd1_scheduler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
     pipeline.save_pretrained(folder)
     # The pipeline class would set the offset to 1, so the scheduler is written by itself.
-    scheduler(prediction_type=prediction_type, steps_offset=steps_offset).save_pretrained(folder / "scheduler")
+    sd1_scheduler(prediction_type=prediction_type, steps_offset=steps_offset).save_pretrained(folder / "scheduler")
     return folder
 
 

@@ -1,0 +1,33 @@
+"""Stores for tests, and studies to keep in them."""
+
+from pipeline import workflow
+from pipeline.images import encode
+from pipeline.store import Store
+from pipeline.types import Decision, Study
+from tests.seams import SETTINGS, SeamModels, picture
+
+
+def study_of(seed: int = 0, caption: str = "", classifier: str = "") -> Study:
+    """A study with three captions at three tau each."""
+    models = SeamModels()
+    study = workflow.open_photo(models, picture("red", seed), "red", classifier, f"{seed}.png")
+    study = workflow.propose(models, workflow.describe(models, study, SETTINGS, caption), SETTINGS)
+    return list(workflow.edit(models, study, study.perturbations, SETTINGS))[-1]
+
+
+def contents(study: Study | None) -> object:
+    """Everything in a study, pictures by their pixels, so that two can be compared."""
+    assert study is not None
+    photo = study.photo
+    return (
+        (photo.key, encode(photo.image), photo.label, photo.prediction, photo.name, photo.classifier),
+        (study.caption, study.reconstruction and encode(study.reconstruction), study.control, study.perturbations),
+        [
+            (one.key, one.perturbation, one.tau, encode(one.image), one.scores, one.prediction, one.missed)
+            for one in study.counterfactuals
+        ],
+    )
+
+
+def keep(store: Store, key: str, number: int, verdict: str = "keep") -> Decision:
+    return store.decide(Decision(id=f"id-{number}", counterfactual=key, verdict=verdict))

@@ -19,6 +19,8 @@ def flags() -> argparse.ArgumentParser:
     host, auth = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("EXPLORER_AUTH", "")
     parser.add_argument("--profile", default=profile, help="a name in assets/profiles, or a TOML file (default: tiny)")
     parser.add_argument("--data", default=data, help="folder of all that is kept (default: $EXPLORER_DATA or ./data)")
+    where = os.environ.get("EXPLORER_DATABASE", "")
+    parser.add_argument("--database", default=where, metavar="URL", help="PostgreSQL for the records (default: a file)")
     parser.add_argument("--host", default=host, help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--device", default="", help="such as cpu or cuda (default: the best there is)")
@@ -36,13 +38,13 @@ def serve(options: argparse.Namespace) -> None:
 
     (models := load(load_profile(options.profile), options.device)).check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
-    store = Store(Path(options.data))
+    store = Store(Path(options.data), options.database)
     models.adopt(store.root)
     desk = Desk(models=models, store=store)
     opened = desk.worker.submit(models.warm)
     app = build_app(desk)
     wait([opened], PATIENCE)
-    app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving())
+    app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving(options.host))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The browser application: three pages around one desk. The only place that knows Gradio.
+"""The browser application: four pages around one desk. The only place that knows Gradio.
 
 `build_app` makes the pages; `serving` says how to launch them: all local, nothing sent anywhere, no traces shown.
 """
@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import TypedDict
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from explorer import curate, endpoints, explore, reinforce
+from explorer import curate, endpoints, explore, insights, reinforce
+from explorer.door import Door, is_local
 from explorer.jobs import Desk
 
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
+# Seconds: every quarter of an hour, files as they were uploaded go when they are an hour old.
+UPLOADS_STAY = (900, 3600)
 
 
 class Serving(TypedDict):
@@ -32,23 +36,26 @@ class Serving(TypedDict):
     ssr_mode: bool
     max_file_size: str
     state_session_capacity: int
+    app_kwargs: dict[str, list[Middleware]]
 
 
 def build_app(desk: Desk) -> gr.Blocks:
     """The application over the desk's models and data folder, ready for `launch(**serving())`."""
-    demo = gr.Blocks(title="Counterfactual Explorer", analytics_enabled=False, fill_width=True)
+    demo = gr.Blocks(
+        title="Counterfactual Explorer", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_STAY
+    )
     with demo:
         endpoints.build(desk)  # first, because whoever comes first has the name
         explore.build(demo, desk)
-    for name, page in (("Curate", curate), ("Reinforce", reinforce)):
+    for name, page in (("Curate", curate), ("Insights", insights), ("Reinforce", reinforce)):
         with demo.route(name, f"/{name.lower()}"):
             page.build(demo, desk)
     demo.queue(max_size=64)
     return demo
 
 
-def serving() -> Serving:
-    """Options for `Blocks.launch`: nothing shared, no traces shown, fonts that come with Gradio."""
+def serving(host: str = "127.0.0.1") -> Serving:
+    """Options for `Blocks.launch`: nothing shared, no traces shown, and the door for what listens on `host`."""
     return Serving(
         theme=theme(),
         css_paths=STYLE,
@@ -59,6 +66,7 @@ def serving() -> Serving:
         ssr_mode=False,
         max_file_size="20mb",
         state_session_capacity=400,
+        app_kwargs={"middleware": [Middleware(Door, local=is_local(host))]},
     )
 
 

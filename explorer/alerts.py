@@ -1,7 +1,6 @@
 """What the page says when something goes wrong: the only place where a `PipelineError` becomes a message.
 
-Faults that are not ours pass through untouched, so that the log keeps their trace; the visitor then sees Gradio's
-plain "Error" and no detail.
+Of a fault that nobody foresaw the log keeps the trace; the visitor is told that there was one, and no detail.
 """
 
 from __future__ import annotations
@@ -14,22 +13,29 @@ from typing import ParamSpec, TypeVar, cast
 
 import gradio as gr
 
+from explorer.arguments import arguments_of
+from explorer.components.markup import without_folders
 from pipeline.errors import Cancelled, InputError, PipelineError
 
 log = logging.getLogger(__name__)
+UNFORESEEN = "This request could not be worked with, for no reason that was foreseen; the server's log has the details."
 Inputs = ParamSpec("Inputs")
 Answer = TypeVar("Answer")
+Sent = TypeVar("Sent")
+Given = TypeVar("Given")
 
 
 def shown(handler: Callable[Inputs, Answer]) -> Callable[Inputs, Answer]:
-    """The handler with every `PipelineError` turned into a message on the page; works on generators too."""
+    """The handler with its arguments checked and every fault turned into a message; works on generators too."""
+    check = arguments_of(handler)
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def stream(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Iterator[object]:
             try:
+                check(args, kwargs)
                 yield from handler(*args, **kwargs)
-            except PipelineError as error:
+            except Exception as error:
                 raise message(error) from error
 
         return cast("Callable[Inputs, Answer]", stream)
@@ -37,15 +43,38 @@ def shown(handler: Callable[Inputs, Answer]) -> Callable[Inputs, Answer]:
     @functools.wraps(handler)
     def call(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Answer:
         try:
+            check(args, kwargs)
             return handler(*args, **kwargs)
-        except PipelineError as error:
+        except Exception as error:
             raise message(error) from error
 
     return call
 
 
-def message(error: PipelineError) -> gr.Error:
+def told(handler: Callable[[Sent], Given]) -> Callable[[Sent], Given | dict[str, str]]:
+    """A component's server function with every fault as its answer, which the component shows as text."""
+
+    def call(sent: Sent) -> Given | dict[str, str]:
+        try:
+            return handler(sent)
+        except PipelineError as error:
+            if not isinstance(error, InputError):
+                log.warning("%s: %s", type(error).__name__, error)
+            return {"error": str(error)}
+        except Exception:
+            log.exception("a request ended unexpectedly")
+            return {"error": UNFORESEEN}
+
+    return call
+
+
+def message(error: Exception) -> gr.Error:
     """The message to raise; input that can be mended is titled so, faults of models and storage are logged too."""
+    if isinstance(error, gr.Error):
+        return error
+    if not isinstance(error, PipelineError):
+        log.error("a request ended unexpectedly", exc_info=error)
+        return gr.Error(UNFORESEEN, title="That did not work", duration=12, print_exception=False)
     if not isinstance(error, (InputError, Cancelled)):
         log.warning("%s: %s", type(error).__name__, error)
     title = "Please check" if isinstance(error, InputError) else "That did not work"
@@ -63,8 +92,8 @@ def note(text: str) -> None:
 
 
 def plain(error: PipelineError) -> str:
-    """The error's sentence, escaped because Gradio renders messages as HTML."""
-    return escape(str(error))
+    """The error's sentence without folders of the server, escaped because Gradio renders messages as HTML."""
+    return escape(without_folders(str(error)))
 
 
 def escape(text: str) -> str:

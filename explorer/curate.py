@@ -1,34 +1,25 @@
-"""Page: all counterfactuals as pairs, kept or rejected one by one, frozen as numbered sets and exported."""
+"""Page: pairs decided upon with keys, one by one or in bulk, by several analysts; sets by rule, frozen and exported."""
 
 from __future__ import annotations
 
-import shutil
-import time
-from functools import lru_cache
-from pathlib import Path
+import math
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
-from explorer import views
-from explorer.components.deck import deck, deck_markup
+from explorer.components.deck import deck
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.status import said
 from explorer.jobs import Desk
+from explorer.triage import Triage
 from explorer.wiring import reads
-from pipeline.curation import chosen, export_set
+from pipeline import decisions
 from pipeline.errors import DataError
-from pipeline.store import Store, StudySummary
-from pipeline.types import CounterfactualSet, Decision, Study
-
-SHOWN = ("All", "To decide", "Kept", "Rejected")
-PAGE = 24  # pairs shown at once
-EMPTY = {
-    "To decide": "Nothing waits for a decision. Edit a photo on the Explore page: each variation's best comes here.",
-    "Kept": "Nothing is kept yet. Keep a pair here, or a frame on the Explore page.",
-    "Rejected": "Nothing was rejected.",
-    "All": "There are no counterfactuals yet. Edit a photo on the Explore page.",
-}
+from pipeline.exporting import archive
+from pipeline.quotas import Rule, Selection, leaks, select
+from pipeline.triage import Entry
+from pipeline.types import CounterfactualSet
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
@@ -36,80 +27,101 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     masthead("Curate", desk.models.profile.name)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="work", min_width=300):
-            section("", "Counterfactuals", "Keys on a focused pair: J next, K previous, A keep, R reject, U undo.")
-            with gr.Row(elem_classes="actions"):
-                which = gr.Radio(list(SHOWN), value="All", show_label=False, label="Show", elem_id="which")
-                limit = gr.Number(PAGE, visible=False)
-            cards = deck()
-            more = gr.Button("Show more", elem_id="more", visible=False)
+            cards = deck(Triage(desk).functions())
         with gr.Column(elem_classes="inspector", min_width=280):
-            section("", "Sets", "A set is frozen and numbered: what was learnt from it can be told apart later.")
+            section("", "Set", "Kept pairs, frozen and numbered.")
+            labels = gr.Dropdown([], label="Classes (none: every one)", multiselect=True, elem_id="rule-classes")
+            factors = gr.Dropdown([], label="Factors (none: every one)", multiselect=True, elem_id="rule-factors")
+            quota = gr.Number(0, label="At most per class and factor (0: all)", minimum=0, precision=0, elem_id="quota")
             name = gr.Textbox(label="Name of the set", value="counterfactuals", elem_id="set-name", max_length=80)
-            freeze_button = gr.Button("Freeze all kept ones", variant="primary", elem_id="freeze")
+            counts = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id="counts")
+            freeze_button = gr.Button("Freeze the set", variant="primary", elem_id="freeze")
             status = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component")
             sets = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component")
             section("", "Export")
             version = gr.Dropdown([], label="Set", elem_id="export-set")
             export_button = gr.Button("Export as ImageFolder", elem_id="export")
             download = gr.DownloadButton("Download", visible=False, elem_id="download")
-    shown = (cards, which, more)
-    reads(demo.load, desk, show, (which, limit), (*shown, sets, version))
-    reads(which.input, desk, show, (which, limit), (*shown, sets, version))
-    reads(more.click, desk, show_more, (which, limit), (limit, *shown, sets, version))
-    reads(cards.act, desk, act, (which, limit), (*shown, sets, version))
-    reads(freeze_button.click, desk, freeze, (name,), (status, sets, version))
+            section("", "Agreement")
+            agreement = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id="agreement")
+    rule = (labels, factors, quota, name)
+    reads(demo.load, desk, show, rule, (labels, factors, counts, agreement, sets, version))
+    for event in (labels.input, factors.input, quota.input, name.change, cards.decided):
+        reads(event, desk, preview, rule, (counts, agreement))
+    reads(freeze_button.click, desk, freeze, rule, (status, sets, version))
     reads(export_button.click, desk, export, (version,), (status, download))
 
 
-def show(desk: Desk, which: str, limit: float) -> tuple[object, ...]:
-    """The pairs of one kind, the sets beside them."""
-    cards = _cards(desk)
-    kinds = {kind: [card for card in cards if _belongs(card, kind)] for kind in SHOWN}
-    choices = [(f"{kind} ({len(found)})", kind) for kind, found in kinds.items()]
-    found = kinds[which]
-    markup = deck_markup(found[: int(limit)], EMPTY[which])
-    more = gr.update(visible=len(found) > limit, value=f"Show more of {len(found)}")
-    return markup, gr.update(choices=choices, value=which), more, *_sets(desk)
+def show(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[object, ...]:
+    """What a rule can choose from, what it takes, and the sets there are."""
+    taken = preview(desk, labels, factors, quota, name)
+    choices = (gr.update(choices=list(of)) for of in (desk.catalogue.classes(), desk.catalogue.factors()))
+    return *choices, *taken, *_sets(desk)
 
 
-def show_more(desk: Desk, which: str, limit: float) -> tuple[object, ...]:
-    """The same with another page of pairs."""
-    return int(limit) + PAGE, *show(desk, which, int(limit) + PAGE)
+def preview(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[Html, Html]:
+    """What the rule takes now, and how far the analysts agree."""
+    desk.catalogue.refresh()
+    taken = select(_kept(desk), _rule(labels, factors, quota))
+    photos = {entry.key: entry.photo for entry in desk.catalogue.shown()}
+    others = {_title(one): one.items for one in desk.store.sets() if one.name != name.strip()}
+    pairs = decisions.agreements(desk.catalogue.log)
+    return counts_markup(taken, leaks(taken.keys, others, photos)), agreement_markup(pairs)
 
 
-def act(desk: Desk, which: str, limit: float, event: gr.EventData) -> tuple[object, ...]:
-    """A verdict on one pair, saved before it is shown."""
-    verdict = {"keep": "keep", "reject": "reject", "undo": ""}[str(event._data["do"])]
-    key, number = str(event._data["key"]), str(event._data["id"])[:64]
-    desk.store.decide(Decision(id=number, counterfactual=key, verdict=verdict, time=time.time()))
-    return show(desk, which, limit)
+def _rule(labels: Sequence[str], factors: Sequence[str], quota: float | None) -> Rule:
+    return Rule(labels=tuple(labels or ()), factors=tuple(factors or ()), quota=max(0, int(quota or 0)))
 
 
-def _cards(desk: Desk) -> tuple[views.Card, ...]:
-    """Every counterfactual that is chosen or decided upon, newest photo first."""
-    verdicts = {key: decision.verdict for key, decision in desk.store.decisions().items()}
-    cards: list[views.Card] = []
-    for summary in desk.store.studies():
-        if summary.counterfactuals:
-            study = _study(desk.store, summary)
-            cards += views.cards(study, {item.key for item in chosen(study)}, verdicts, desk.models.axis)
-    seen = {card.item.key for card in cards}
-    others = ((photo, item) for photo, item in desk.store.kept() if item.key not in seen)
-    return (*cards, *(views.card(photo, item, None, "keep", desk.models.axis) for photo, item in others))
+def _kept(desk: Desk) -> list[Entry]:
+    return [entry for entry in desk.catalogue.shown() if desk.catalogue.holds(entry.key) == "keep"]
 
 
-@lru_cache(maxsize=256)
-def _study(store: Store, summary: StudySummary) -> Study:
-    """The study as of this summary; summaries change with what they sum up, so nothing stale is served."""
-    study = store.load_study(summary.key, summary.classifier)
-    if study is None:
-        raise DataError(f"The study {summary.key[:12]} is no longer in the data folder; reload the page.")
-    return study
+def counts_markup(taken: Selection, leaking: Mapping[str, int]) -> Html:
+    """How many pairs of each class and factor are taken, and what to know before freezing."""
+    if not taken.cells:
+        return tag("p", "Nothing kept fits. Keep some pairs, or choose other classes and factors.", class_="empty")
+    factors = sorted({factor for _, factor in taken.cells})
+    head = tag("tr", tag("th", "class"), *(tag("th", factor) for factor in factors))
+    rows = (
+        tag("tr", tag("td", label), *(_cell(taken, label, factor) for factor in factors))
+        for label in sorted({label for label, _ in taken.cells})
+    )
+    shared = (
+        tag("p", f"{count} source photos are in {name}, too: do not test on one what learnt from the other.",
+            class_="reason")
+        for name, count in leaking.items()
+    )  # fmt: skip
+    total = tag(
+        "p", tag("b", str(len(taken.keys))), " pair now" if len(taken.keys) == 1 else " pairs now", class_="said"
+    )
+    return tag("div", total, tag("table", tag("thead", head), tag("tbody", *rows)), *shared, class_="facts")
 
 
-def _belongs(card: views.Card, kind: str) -> bool:
-    wanted = {"Kept": "keep", "Rejected": "reject", "To decide": ""}
-    return kind == "All" or card.frame.verdict == wanted[kind]
+def _cell(taken: Selection, label: str, factor: str) -> Html:
+    count, there = taken.cells.get((label, factor), (0, 0))
+    return tag("td", str(count) if count == there else f"{count} of {there}")
+
+
+def agreement_markup(pairs: Sequence[decisions.Agreement]) -> Html:
+    """How far every two analysts agree on what both judged."""
+    if not pairs:
+        text = "When two analysts, each under their own name, judge the same pairs, it shows here how far they agree."
+        return tag("p", text, class_="empty")
+    head = tag("tr", *(tag("th", text) for text in ("analysts", "n", "agree", "kappa")))
+    rows = (
+        tag(
+            "tr",
+            tag("td", " and ".join(name or "nobody named" for name in one.analysts)),
+            tag("td", str(one.n)),
+            tag("td", f"{one.agree / one.n:.0%}"),
+            tag("td", "–" if math.isnan(one.kappa) else f"{one.kappa:.2f}"),
+        )
+        for one in pairs
+    )
+    table = tag("table", tag("thead", head), tag("tbody", *rows))
+    hint = tag("p", "kappa: Cohen's, 1 when they always agree, 0 when only by chance.", class_="hint")
+    return tag("div", table, hint, class_="facts")
 
 
 def _title(one: CounterfactualSet) -> str:
@@ -134,9 +146,11 @@ def sets_markup(found: tuple[CounterfactualSet, ...]) -> Html:
     return tag("div", tag("table", tag("tbody", *rows)), class_="facts")
 
 
-def freeze(desk: Desk, name: str) -> tuple[object, ...]:
-    """All kept ones as the next version of the set."""
-    made = desk.store.freeze(name)
+def freeze(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[object, ...]:
+    """What the rule takes as the next version of the set."""
+    desk.catalogue.refresh()
+    taken = select(_kept(desk), _rule(labels, factors, quota))
+    made = desk.store.freeze(name, frozenset(taken.keys))
     text = f"Frozen: {_title(made)} with {len(made.items)} counterfactuals."
     return said(text), *_sets(desk)
 
@@ -146,11 +160,6 @@ def export(desk: Desk, title: str | None) -> tuple[object, ...]:
     one = next((one for one in desk.store.sets() if _title(one) == title), None)
     if one is None:
         raise DataError("Choose a set to export; freeze one first if there is none.")
-    plain = "".join(char if char.isalnum() or char in "-_" else "-" for char in one.name)
-    folder = desk.store.root / "sets" / f"{plain}-v{one.version:03d}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        export_set(desk.store, one, folder)
-    archive = Path(shutil.make_archive(str(folder), "zip", folder))
-    button = gr.update(value=str(archive), label=f"Download {archive.name}", visible=True)
-    return said(f"Exported to sets/{folder.name} in the data folder."), button
+    file = archive(desk.store, one)
+    button = gr.update(value=str(file), label=f"Download {file.name}", visible=True)
+    return said(f"Exported to sets/{file.stem} in the data folder."), button

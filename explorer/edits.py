@@ -14,15 +14,20 @@ from explorer import views
 from explorer.components.compare import compare_markup
 from explorer.components.compare import empty as nothing_to_compare
 from explorer.components.facts import facts_markup, headline_markup, verdict_markup
+from explorer.components.looks import ask_markup, looks_markup
 from explorer.components.markup import Html
+from explorer.components.provenance import provenance_markup
 from explorer.components.status import progress_markup, said
 from explorer.components.tau_strip import strip_markup
 from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need
+from explorer.shifts import shift_figure, tau_figure
 from pipeline import workflow
 from pipeline.classification import is_prediction_flip
 from pipeline.errors import Cancelled, DataError, InputError, PipelineError
-from pipeline.types import Counterfactual, Decision, Models, Perturbation, Settings, Step, Study
+from pipeline.provenance import Provenance, provenance
+from pipeline.settings import Settings
+from pipeline.types import Counterfactual, Decision, Models, Perturbation, Step, Study
 
 
 class Inspection(NamedTuple):
@@ -36,7 +41,9 @@ class Inspection(NamedTuple):
     undo: object
     shift: object
     curve: object
+    looks: object
     facts: object
+    provenance: object
 
 
 class Order(NamedTuple):
@@ -51,7 +58,8 @@ def nothing() -> Inspection:
     """No frame is selected."""
     hidden = gr.update(visible=False)
     plots = gr.update(value=None, visible=False)
-    return Inspection(Html(), nothing_to_compare(), Html(), hidden, hidden, hidden, plots, plots, Html())
+    cards = (Html(), Html(), Html())
+    return Inspection(Html(), nothing_to_compare(), Html(), hidden, hidden, hidden, plots, plots, *cards)
 
 
 def best(study: Study) -> Counterfactual | None:
@@ -92,12 +100,30 @@ def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection
         keep=gr.update(visible=True, variant="secondary" if verdict == "keep" else "primary"),
         reject=gr.update(visible=True),
         undo=gr.update(visible=bool(verdict)),
-        shift=gr.update(value=views.shift_figure(control, item.prediction, label), visible=True),
+        shift=gr.update(value=shift_figure(control, item.prediction, label), visible=True),
         curve=gr.update(
-            value=views.tau_figure(row, label, study.control, item.tau, desk.models.axis), visible=len(row.frames) > 1
+            value=tau_figure(row, label, study.control, item.tau, desk.models.axis), visible=len(row.frames) > 1
         ),
+        looks=ask_markup(),
         facts=facts_markup(item, desk.models.profile.settings),
+        provenance=provenance_markup(_provenance(desk, study, item)),
     )
+
+
+def _provenance(desk: Desk, study: Study, item: Counterfactual) -> Provenance | None:
+    picture = desk.store.file(study.photo.key).relative_to(desk.store.root)
+    return provenance(desk.models, study, item, picture.as_posix())
+
+
+def look(desk: Desk, key: str, frame_key: str) -> Html:
+    """Where the classifier looks for the label, before and after the selected edit."""
+    study = need(desk, key)
+    item = find(study, frame_key)
+    if item is None:
+        raise DataError("Select a frame first; where the classifier looks is told for one frame.")
+    label, pictures = study.photo.label, (study.photo.image, item.image)
+    maps = desk.ask(lambda models: models.classifier(study.photo.classifier).grad_cam(pictures, label))
+    return looks_markup(pictures, maps, label)
 
 
 def pick(desk: Desk, key: str, event: gr.EventData) -> tuple[object, ...]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import MethodType
 from typing import TypedDict
 
 import gradio as gr
 
-from explorer import place, reinforce
+from explorer import classifiers, place, reinforce
 from explorer.alerts import shown
+from explorer.door import uploaded
 from explorer.jobs import Desk
 from pipeline import workflow
 from pipeline.images import open_image
@@ -58,8 +58,9 @@ def _bound(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
 
 def classify(desk: Desk, image: gr.FileData, classifier: str = "") -> tuple[str, dict[str, float]]:
     """Opens a picture; answers its key and its five most probable labels."""
-    opened = open_image(Path(image["path"]))
-    study = desk.ask(lambda models: workflow.open_photo(models, opened, classifier=classifier))
+    opened = open_image(uploaded(image))
+    name = classifiers.need(desk, classifier)
+    study = desk.ask(lambda models: workflow.open_photo(models, opened, classifier=name))
     desk.store.save_study(study)
     return place.place_of(study), dict(study.photo.prediction.top())
 
@@ -132,4 +133,5 @@ def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
 def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float = 0.3) -> str:
     """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done."""
     rate = desk.models.profile.settings.learning_rate
-    return reinforce.begin(desk, set_name, classifier, Recipe(alpha=alpha, learning_rate=rate)).name
+    name = classifiers.need(desk, classifier)
+    return reinforce.begin(desk, set_name, name, Recipe(alpha=alpha, learning_rate=rate)).name

@@ -1,6 +1,7 @@
 """Page: one photo, from its caption over variations to edits across tau and what the classifier makes of them.
 
-Only layout and wiring; the handlers stand in `photo.py` (up to the run) and `edits.py` (from the run on).
+Only layout and wiring; the handlers stand in `photo.py`, `captions.py`, `proposals.py` (up to
+the run) and `edits.py` (from the run on).
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from explorer import edits, photo, proposals
+from explorer import captions, classifiers, edits, photo, proposals, uploads
+from explorer.components.caption_card import caption_card
 from explorer.components.compare import compare_viewer
+from explorer.components.looks import looks_card
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
+from explorer.components.provenance import provenance_card
 from explorer.components.shelf import examples_markup, shelf
 from explorer.components.tau_strip import tau_strip
 from explorer.components.variations import variation_list
 from explorer.jobs import Desk
 from explorer.wiring import reads, works
 from pipeline.factors import FACTORS
-from pipeline.types import Axis, Settings
+from pipeline.settings import Settings
+from pipeline.types import Axis
 
 INVERSIONS = [
     ("PnP: exact, fast", "pnp"),
@@ -35,8 +40,10 @@ class Rail(NamedTuple):
 
     examples: gr.HTML
     upload: gr.File
+    arrived: gr.HTML
     label: gr.Dropdown
     classifier: gr.Dropdown
+    own: classifiers.Adding
     history: gr.HTML
 
 
@@ -46,6 +53,7 @@ class Words(NamedTuple):
     banner: gr.HTML
     caption: gr.Textbox
     ask: gr.Button
+    card: gr.HTML
     factors: gr.CheckboxGroup
     suggest: gr.Button
     status: gr.HTML
@@ -77,7 +85,9 @@ class Inspector(NamedTuple):
     undo: gr.Button
     shift: gr.Plot
     curve: gr.Plot
+    looks: gr.HTML
     facts: gr.HTML
+    provenance: gr.HTML
 
 
 class Keys(NamedTuple):
@@ -110,6 +120,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         rail.classifier,
         words.banner,
         words.caption,
+        words.card,
         words.status,
         words.variations,
         making.status,
@@ -128,16 +139,24 @@ def _rail(desk: Desk) -> Rail:
     with gr.Column(elem_classes="box", min_width=150):
         section("", "Photo")
         examples = shelf("examples", examples_markup(photo.examples(desk)))
-        kinds = [".png", ".jpg", ".jpeg", ".webp"]
-        upload = gr.File(label="Upload a picture", show_label=False, file_types=kinds, height=56, elem_id="upload")
+        upload = gr.File(
+            label="Upload pictures, or a zip of them",
+            show_label=False,
+            file_types=[".png", ".jpg", ".jpeg", ".webp", ".zip", ".csv"],
+            file_count="multiple",
+            height=56,
+            elem_id="upload",
+        )
+        arrived = _plain()
     with gr.Column(elem_classes="box", min_width=150):
         section("", "Question")
         label = gr.Dropdown([], label="Label to protect", info="Every edit must keep showing this.", elem_id="label")
         classifier = gr.Dropdown(names, value=names[0], label="Classifier under study", elem_id="classifier")
+        own = classifiers.form()
     with gr.Column(elem_classes="box", min_width=150):
         section("", "History")
         history = shelf("history", tag("p", "…", class_="empty"))
-    return Rail(examples, upload, label, classifier, history)
+    return Rail(examples, upload, arrived, label, classifier, own, history)
 
 
 def _words(settings: Settings) -> Words:
@@ -145,7 +164,8 @@ def _words(settings: Settings) -> Words:
     section("1", "Caption", "What the captioner sees. Correct it freely: variations start from these words.")
     with gr.Row(elem_classes="joined"):
         caption = gr.Textbox(show_label=False, label="Caption", lines=2, elem_id="caption", scale=5, max_length=600)
-        ask = gr.Button("Ask again", elem_id="ask", scale=0, min_width=110)
+        ask = gr.Button("Other captions", elem_id="ask", scale=0, min_width=150)
+    card = caption_card()
     section("2", "Variations", "One factor at a time, the label untouched. Tick what to try.")
     with gr.Row(elem_classes="joined middle"):
         factors = gr.CheckboxGroup(
@@ -164,7 +184,7 @@ def _words(settings: Settings) -> Words:
             max_length=600,
         )
         add = gr.Button("Add", elem_id="add", scale=0, min_width=90)
-    return Words(banner, caption, ask, factors, suggest, status, variations, own, add)
+    return Words(banner, caption, ask, card, factors, suggest, status, variations, own, add)
 
 
 def _making(settings: Settings, axis: Axis) -> Making:
@@ -199,7 +219,8 @@ def _inspector() -> Inspector:
         verdict = _plain()
     shift = gr.Plot(show_label=False, label="Top-5 before and after", elem_id="shift", visible=False)
     curve = gr.Plot(show_label=False, label="Across tau", elem_id="curve", visible=False)
-    return Inspector(headline, compare, verdict, keep, reject, undo, shift, curve, _plain())
+    cards = (looks_card(), _plain(), provenance_card())
+    return Inspector(headline, compare, verdict, keep, reject, undo, shift, curve, *cards)
 
 
 def _plain(value: Html | None = None) -> gr.HTML:
@@ -218,23 +239,25 @@ def _welcome() -> Html:
 
 
 def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.Column], keys: Keys) -> None:
-    captioned = (words.caption, words.variations, words.status)
+    captioned = (words.caption, words.card, words.variations, words.status)
     opened = (
         works(rail.examples.act, desk, photo.open_example, (), page),
-        works(rail.upload.upload, desk, photo.open_upload, (rail.upload,), [rail.upload, *page]),
+        works(rail.upload.upload, desk, uploads.receive, (rail.upload,), [rail.upload, rail.arrived, *page]),
         works(rail.history.act, desk, photo.open_known, (), page),
     )
     for event in opened:
-        works(event.success, desk, photo.caption, (keys.place,), captioned)
-    works(words.ask.click, desk, photo.ask_again, (keys.place,), captioned)
+        works(event.success, desk, captions.caption, (keys.place,), captioned)
+    works(words.ask.click, desk, captions.others, (keys.place,), captioned)
+    works(words.card.act, desk, captions.act, (keys.place,), captioned)
     works(rail.label.input, desk, photo.relabel, (*keys, rail.label), page)
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
+    classifiers.wire(desk, rail.own, rail.classifier)
 
 
 def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:
     shown = (words.variations, words.status)
     for saved in (words.caption.blur, words.caption.submit):
-        works(saved, desk, photo.rewrite_caption, (keys.place, words.caption), (words.caption, *shown))
+        works(saved, desk, captions.rewrite, (keys.place, words.caption), (words.caption, words.card, *shown))
     asked = (keys.place, words.caption, words.factors)
     works(words.suggest.click, desk, proposals.suggest, asked, shown)
     works(words.variations.act, desk, proposals.act, (keys.place,), shown)
@@ -248,6 +271,7 @@ def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, ke
     works(making.run.click, desk, edits.run, (keys.place, *settings), (making.status, making.strip, *frame))
     reads(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
     reads(making.strip.act, desk, edits.pick, (keys.place,), frame)
+    works(inspector.looks.act, desk, edits.look, keys, (inspector.looks,))
     decided = (inspector.verdict, inspector.keep, inspector.undo, making.strip)
     for button, handler in (
         (inspector.keep, edits.keep),

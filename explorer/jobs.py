@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from pipeline.catalogue import Catalogue
 from pipeline.errors import Cancelled, PipelineError
 from pipeline.inversions import Inversions
 from pipeline.store import Store
@@ -115,9 +116,11 @@ class Desk:
     running: dict[str, threading.Event] = field(default_factory=dict)  # photo key -> its cancel
     jobs: dict[str, Job] = field(default_factory=dict)
     inversions: Inversions = field(init=False)
+    catalogue: Catalogue = field(init=False)
 
     def __post_init__(self) -> None:
         """Inversions lie beside the store's records."""
+        self.catalogue = Catalogue(self.store)
         self.inversions = Inversions(self.store.root / "inversions")
 
     def ask(self, work: Callable[[Models], Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""Handlers of the Explore page: opening a photo, its caption, its question.
+"""Handlers of the Explore page: opening a photo, and its question.
 
 Each takes the desk first and answers with values for components, in the order of `Page`. The store is the truth: what a
 handler changes it saves first and then shows.
@@ -6,26 +6,21 @@ handler changes it saves first and then shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
 
-from explorer import edits
+from explorer import classifiers, edits
+from explorer.captions import card, variations
 from explorer.components.markup import Html, tag
-from explorer.components.status import progress_markup, said
-from explorer.components.variations import variations_markup
-from explorer.jobs import Desk, Progress
+from explorer.jobs import Desk
 from explorer.place import find, history, need, place_of
 from pipeline import workflow
 from pipeline.curation import LabelledImage, load_folder
-from pipeline.errors import DataError, PipelineError
 from pipeline.images import open_image
-from pipeline.types import Models, Rewording, Step, Study
-
-REPLACED = ("You replaced it by other words.",)
+from pipeline.types import Study
 
 
 class Page(NamedTuple):
@@ -40,6 +35,7 @@ class Page(NamedTuple):
     classifier: object
     banner: object
     caption: object
+    card: object
     words_status: object
     variations: object
     status: object
@@ -69,16 +65,10 @@ def open_example(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
     return page(desk, _open(desk, chosen.path, chosen.label))
 
 
-def open_upload(desk: Desk, path: str | None) -> tuple[object, ...]:
-    """A picture was uploaded; it passes the one decode gate before anything else sees it."""
-    if path is None:
-        raise DataError("No picture arrived; choose a PNG, JPEG or WebP of at most 20 MB.")
-    return (None, *page(desk, _open(desk, Path(path), "")))
-
-
 def open_known(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
-    """A photo of the history was clicked."""
-    return page(desk, need(desk, str(event._data["photo"])))
+    """A photo of the history was clicked, or the browser's back button leads to an address."""
+    asked = {name: str(event._data.get(name, "")) for name in ("photo", "classifier", "frame")}
+    return page(desk, need(desk, f"{asked['photo']}@{asked['classifier']}"), asked["frame"])
 
 
 def _open(desk: Desk, path: Path, label: str) -> Study:
@@ -94,7 +84,7 @@ def _open(desk: Desk, path: Path, label: str) -> Study:
 def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, ...]:
     """The whole page of a study, or the empty page."""
     if study is None:
-        return (*_empty().flat(), history(desk, None))
+        return (*_empty(desk).flat(), history(desk, None))
     found = find(study, frame_key) or edits.best(study)
     key = found.key if found else ""
     full = Page(
@@ -104,9 +94,10 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
         stages=gr.update(visible=True),
         side=gr.update(visible=True),
         label=gr.update(choices=list(study.photo.prediction.labels), value=study.photo.label, interactive=True),
-        classifier=study.photo.classifier,
+        classifier=classifiers.choices(desk, study.photo.classifier),
         banner=banner(desk, study),
         caption=study.caption,
+        card=card(desk, study),
         words_status="",
         variations=variations(study),
         status="",
@@ -116,7 +107,7 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
     return (*full.flat(), history(desk, study, key))
 
 
-def _empty() -> Page:
+def _empty(desk: Desk) -> Page:
     """No photo: only the welcome is seen."""
     return Page(
         photo="",
@@ -125,9 +116,10 @@ def _empty() -> Page:
         stages=gr.update(visible=False),
         side=gr.update(visible=False),
         label=gr.skip(),
-        classifier=gr.skip(),
+        classifier=classifiers.choices(desk),
         banner="",
         caption="",
+        card="",
         words_status="",
         variations=gr.skip(),
         status="",
@@ -153,61 +145,6 @@ def banner(desk: Desk, study: Study) -> Html:
         class_="banner",
         role="alert",
     )
-
-
-def variations(study: Study) -> Html:
-    """The variations of the present caption, without those the analyst rewrote."""
-    shown = [p for p in study.perturbations if p.caption == study.caption and p.rejected_by != REPLACED]
-    return variations_markup(shown)
-
-
-def caption(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
-    """Captions a photo that has no caption yet; answers (caption, variations, words status)."""
-    if key and not need(desk, key).caption:
-        yield from ask_again(desk, key)
-
-
-def ask_again(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
-    """The captioner's words for the photo."""
-    study = need(desk, key)
-    settings = desk.models.profile.settings
-
-    def work(models: Models, step: Step) -> Iterator[Study]:
-        step(0, 0)
-        yield workflow.describe(models, study, settings)
-
-    try:
-        for item in desk.stream(key, work):
-            if isinstance(item, Progress):
-                yield gr.skip(), gr.skip(), progress_markup("Reading the picture", item)
-            else:
-                desk.store.save_study(item)
-                yield item.caption, variations(item), said("")
-    except PipelineError as error:
-        yield gr.skip(), gr.skip(), said(str(error), "failed")
-        raise
-
-
-def rewrite_caption(desk: Desk, key: str, text: str, request: gr.Request) -> tuple[object, ...]:
-    """The analyst's own caption; variations of the old one are put aside."""
-    study = need(desk, key)
-    if text.strip() == study.caption:
-        return gr.skip(), gr.skip(), gr.skip()
-    study = described(desk, study, text, request)
-    return study.caption, variations(study), said("Caption saved. Variations of the old caption are put aside.")
-
-
-def described(desk: Desk, study: Study, text: str, request: gr.Request) -> Study:
-    """The study under the analyst's own words, which are noted with who wrote them, where visitors sign in."""
-    if text.strip() == study.caption and study.caption:
-        return study
-    told = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
-    desk.store.save_study(told)
-    written = Rewording(
-        photo=study.photo.key, before=study.caption, caption=told.caption, analyst=request.username or ""
-    )
-    desk.store.reword(written)
-    return told
 
 
 def relabel(desk: Desk, key: str, frame_key: str, label: str) -> tuple[object, ...]:

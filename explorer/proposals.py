@@ -11,14 +11,15 @@ from dataclasses import replace
 import gradio as gr
 
 from explorer import alerts
+from explorer.captions import REPLACED, described, variations
 from explorer.components.status import progress_markup, said
 from explorer.jobs import Desk, Progress
-from explorer.photo import REPLACED, described, variations
 from explorer.place import need
 from pipeline import workflow
 from pipeline.agreement import guess
 from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
-from pipeline.types import Models, Perturbation, Settings, Step, Study
+from pipeline.settings import Settings
+from pipeline.types import Models, Perturbation, Step, Study
 
 REJECTED = ("You rejected it.",)
 OWN = "own words"  # the factor of what agrees with none

@@ -7,15 +7,15 @@ against the original, so that what inversion alone did is not blamed on the edit
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 import plotly.graph_objects as go
 
-from pipeline.classification import Shift, is_prediction_flip, sensitivity, shift
+from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.editing.axes import TAU
-from pipeline.types import Axis, Counterfactual, Perturbation, Photo, Prediction, Proportion, Study
+from pipeline.types import Axis, Counterfactual, Perturbation, Prediction, Proportion, Study
 
 # Middle tones that read on white and on near-black; style.css recolours the text of the figures by theme.
 ACCENT, BEFORE, FALL, QUIET = "rgb(28,138,134)", "rgb(138,148,160)", "rgb(196,85,63)", "rgba(138,148,160,0.2)"
@@ -43,6 +43,7 @@ class Frame:
     label_probability: float = 0.0
     change: float = 0.0  # of p(label) against the control, signed
     flip: str = ""  # the label that took over, "" when the prediction stayed
+    fails: bool = False  # the most careful edit of its variation that passes the gates and still flips
     gates: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     chosen: bool = False
@@ -56,27 +57,6 @@ class Row:
     perturbation: Perturbation
     words: tuple[Words, ...]
     frames: tuple[Frame, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Card:
-    """One pair of original and edit with all that is written on it."""
-
-    photo: Photo
-    item: Counterfactual
-    frame: Frame
-
-
-def card(photo: Photo, item: Counterfactual, control: Prediction | None, verdict: str, axis: Axis = TAU) -> Card:
-    """A pair told against the control, or against the photo where no control is known."""
-    shown = frame(item, photo.label, control or photo.prediction, axis, verdict=verdict)
-    return Card(photo=photo, item=item, frame=shown)
-
-
-def cards(study: Study, chosen: Container[str], verdicts: Mapping[str, str], axis: Axis = TAU) -> list[Card]:
-    """The study's counterfactuals that were chosen or decided upon."""
-    shown = (item for item in study.counterfactuals if item.key in chosen or item.key in verdicts)
-    return [card(study.photo, item, study.control, verdicts.get(item.key, ""), axis) for item in shown]
 
 
 def diff(before: str, after: str) -> tuple[Words, ...]:
@@ -170,8 +150,14 @@ def rows(
         shown = sorted({*done, *(taus if caption in expected else ())})
         frames = tuple(_frame_at(tau, done.get(tau), study, chosen, verdicts or {}, axis) for tau in shown)
         words = diff(perturbation.caption, perturbation.edited_caption)
-        result.append(Row(perturbation=perturbation, words=words, frames=frames))
+        result.append(Row(perturbation=perturbation, words=words, frames=_failing(frames)))
     return tuple(result)
+
+
+def _failing(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """With the failure point marked: `weakness.failure_points` of one variation."""
+    last = max((f.tau for f in frames if f.flip and not f.reasons), default=None)
+    return tuple(replace(f, fails=f.tau == last and bool(f.flip) and not f.reasons) for f in frames)
 
 
 def _frame_at(
@@ -189,132 +175,7 @@ def _frame_at(
     return frame(item, study.photo.label, study.control, axis, chosen=item.key in chosen, verdict=verdict)
 
 
-def _ranks(change: Shift) -> tuple[int, int]:
-    return change.rank_before, change.rank_after
-
-
-def moved(change: Shift) -> str:
-    """The rank such as "3 → 1"; one number when it stayed."""
-    same = change.rank_before == change.rank_after
-    return f"{change.rank_after}" if same else f"{change.rank_before} → {change.rank_after}"
-
-
-def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure:
-    """Paired bars of both top-5 and of the label to protect, which is bold: the control in grey, the edit in colour."""
-    everything = sorted(shift(before, after, len(after.labels)), key=lambda change: -change.rank_after)
-    shown = [change for change in everything if label == change.label or min(_ranks(change)) <= TOP]
-    names = [f"{'<b>' if bar.label == label else ''}{_plain(bar.label)}" for bar in shown]
-    names = [f"{name}{'</b>' if name.startswith('<b>') else ''}" for name in names]
-    figure = go.Figure()
-    for title, colour, values in (
-        ("edit", ACCENT, [bar.p_after for bar in shown]),
-        ("control", BEFORE, [bar.p_before for bar in shown]),
-    ):
-        figure.add_bar(
-            y=names,
-            x=values,
-            orientation="h",
-            name=title,
-            marker={"color": colour, "line": {"width": 0}},
-            text=[percent(value) for value in values],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{text}<extra>" + title + "</extra>",
-        )
-    for name, bar in zip(names, shown, strict=True):
-        figure.add_annotation(
-            x=1.0, y=name, xref="paper", text=f"#{moved(bar)}", showarrow=False, xanchor="right", font={"size": 11}
-        )
-    _plain_look(figure, height=56 + 36 * len(shown))
-    figure.update_layout(barmode="group", bargap=0.34, bargroupgap=0.08, legend={"traceorder": "reversed"})
-    figure.update_xaxes(range=[0, 1.42], visible=False)
-    figure.update_yaxes(showgrid=False, ticksuffix="  ")
-    return figure
-
-
-def tau_figure(row: Row, label: str, control: Prediction | None, selected: float | None, axis: Axis = TAU) -> go.Figure:
-    """p(label) and directional similarity of one variation against the editor's axis; the selected tau is marked."""
-    done = [f for f in row.frames if f.item is not None]
-    values = [axis.value(f.tau) for f in done]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=values,
-        y=[f.label_probability for f in done],
-        name=f"p({_plain(label)})",
-        mode="lines+markers",
-        line={"color": ACCENT, "width": 2},
-        marker={"size": [11 if f.tau == selected else 6 for f in done]},
-    )
-    figure.add_scatter(
-        x=values,
-        y=[f.item.scores.directional_similarity for f in done if f.item is not None],
-        name="direction",
-        mode="lines+markers",
-        line={"color": FALL, "width": 2, "dash": "dot"},
-        marker={"size": 5},
-    )
-    if control is not None:
-        level = control.probability(label)
-        figure.add_scatter(
-            x=values,
-            y=[level] * len(done),
-            name="control",
-            mode="lines",
-            line={"color": BEFORE, "width": 1, "dash": "dash"},
-        )
-    _plain_look(figure, height=210)
-    figure.update_xaxes(title={"text": axis.name, "font": {"size": 12}}, tickvals=values, showgrid=False)
-    figure.update_yaxes(range=[min(0.0, *(f.item.scores.directional_similarity for f in done if f.item)) - 0.05, 1.05])
-    return figure
-
-
-def alpha_figure(curve: Sequence[tuple[float, dict[str, Proportion]]], alpha: float) -> go.Figure:
-    """Acc@1 of each split against alpha with its 95 % interval; the alpha in use is a vertical line."""
-    figure = go.Figure()
-    xs = [point for point, _ in curve]
-    for index, split in enumerate(curve[0][1] if curve else ()):
-        colour = SPLITS[index % len(SPLITS)]
-        series = [values[split] for _, values in curve]
-        band = [p.high for p in series] + [p.low for p in reversed(series)]
-        figure.add_scatter(
-            x=[*xs, *reversed(xs)],
-            y=band,
-            fill="toself",
-            fillcolor=colour.replace("rgb", "rgba").replace(")", ",0.12)"),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        figure.add_scatter(
-            x=xs,
-            y=[p.value for p in series],
-            name=_plain(split),
-            mode="lines+markers",
-            line={"color": colour, "width": 2},
-            hovertemplate="alpha %{x:.1f}: %{y:.1%}<extra>%{fullData.name}</extra>",
-        )
-    figure.add_vline(x=alpha, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
-    _plain_look(figure, height=320)
-    title = "alpha (0: as it was, 1: retrained head)"
-    figure.update_xaxes(title={"text": title, "font": {"size": 12}})
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title={"text": "Acc@1", "font": {"size": 12}})
-    return figure
-
-
-def loss_figure(losses: Sequence[float]) -> go.Figure:
-    """Validation loss against epoch."""
-    figure = go.Figure()
-    figure.add_scatter(
-        x=list(range(1, len(losses) + 1)), y=list(losses), mode="lines+markers", line={"color": ACCENT, "width": 2}
-    )
-    _plain_look(figure, height=180)
-    step = max(1, len(losses) // 8)
-    figure.update_xaxes(title={"text": "epoch", "font": {"size": 12}}, showgrid=False, dtick=step, tick0=1)
-    figure.update_yaxes(title={"text": "validation loss", "font": {"size": 12}})
-    return figure
-
-
-def _plain_look(figure: go.Figure, height: int) -> None:
+def plain_look(figure: go.Figure, height: int) -> None:
     """Transparent, without a title or tool bar, one quiet grid."""
     figure.update_layout(
         template="none",
@@ -330,7 +191,7 @@ def _plain_look(figure: go.Figure, height: int) -> None:
     figure.update_yaxes(gridcolor=QUIET, zeroline=False, automargin=True, fixedrange=True)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text for plotly, which reads a few HTML tags in labels."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

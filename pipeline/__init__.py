@@ -7,6 +7,7 @@ from pipeline.errors import InputError, ModelError, PipelineError, StoreError
 from pipeline.factors import FACTORS
 from pipeline.models import load
 from pipeline.profiles import known_profiles, load_profile
+from pipeline.settings import Profile, Settings
 from pipeline.types import (
     Counterfactual,
     CounterfactualSet,
@@ -16,11 +17,9 @@ from pipeline.types import (
     Perturbation,
     Photo,
     Prediction,
-    Profile,
     Proportion,
     Reinforcement,
     Scores,
-    Settings,
     Study,
 )
 

@@ -1,5 +1,5 @@
-"""The command line: caption, perturb, classify, edit, stress, weakness, reinforce, promote, reproduce,
-train-perturber, doctor, fetch.
+"""The command line: caption, perturb, classify, edit, stress, weakness, quality, export, reinforce, promote,
+reproduce, train-perturber, doctor, fetch, store.
 
 Presentation only: every command asks the workflow and turns what comes back into rows, one JSON object a line with
 --json, a table without. Rows go to standard output, progress and messages to standard error. What a person can mend
@@ -9,18 +9,19 @@ is told in one sentence with exit status 2; a run that left pictures out ends wi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from pipeline.errors import CaptionError, DataError, LabelError, PipelineError, SettingsError, StoreError
+from pipeline import upkeep_commands
+from pipeline.errors import CaptionError, DataError, LabelError, SettingsError
 from pipeline.rows import (
     adapter_rows,
+    appraisal_cells,
+    appraisal_row,
     confirmation_row,
     edit_rows,
     failure_row,
@@ -35,49 +36,40 @@ from pipeline.rows import (
     weakness_cells,
     weakness_row,
 )
-from pipeline.types import Counterfactual, Models, Perturbation, Photo, Settings, Step, Study
+from pipeline.terminal import (
+    AsJson,
+    Blend,
+    Classifier,
+    CrossAttention,
+    CrossReplace,
+    Device,
+    Factors,
+    Images,
+    Inversion,
+    Label,
+    Number,
+    ProfileName,
+    Run,
+    Sentences,
+    Steps,
+    Taus,
+    alpha_of,
+    item_of,
+    models_of,
+    opened,
+    progress,
+    settings_of,
+    splits_of,
+    written,
+)
+from pipeline.types import Perturbation
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from pipeline.lessons import Item, Pictures
-    from pipeline.models import LoadedModels
-    from pipeline.store import Store
-
-
-class Sentences(TyperGroup):
-    """A command group that tells a `PipelineError` in one sentence."""
-
-    def invoke(self, ctx: object) -> object:
-        """Runs the command; exit status 2 for a `PipelineError`."""
-        try:
-            return super().invoke(ctx)  # type: ignore[arg-type]  # typer exports no name for its type
-        except PipelineError as error:
-            typer.echo(" ".join(str(error).split()), err=True)
-            raise typer.Exit(2) from error
+    pass
 
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME|FILE.toml", help="Which models to use.")]
-Device = Annotated[str, typer.Option(help="Where to run them, such as cpu or cuda; chosen when not given.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")]
-Classifier = Annotated[
-    str, typer.Option(help="A classifier of the profile, a folder, or what else a profile may name.")
-]
-Factors = Annotated[list[str] | None, typer.Option("--factor", help="What may vary; repeat for several.")]
-Label = Annotated[str, typer.Option(help="What the picture shows and every edit must keep.")]
-Number = Annotated[int | None, typer.Option("-n", help="Proposals per factor.")]
-Taus = Annotated[list[float] | None, typer.Option("--tau", help="Fraction of steps that keep the layout; repeat.")]
-Inversion = Annotated[str | None, typer.Option(help="pnp, null-text, negative-prompt or ddim (the plain control).")]
-Steps = Annotated[int | None, typer.Option(help="DDIM steps.")]
-CrossAttention = Annotated[str | None, typer.Option(help="refine, replace or auto (by the two captions).")]
-Blend = Annotated[float | None, typer.Option(help="Edit only where changed words look, such as 0.3; 0 for everywhere.")]
-CrossReplace = Annotated[
-    list[str] | None, typer.Option(metavar="WORD=FRACTION", help="Steps that keep a word's old map; repeat.")
-]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder written by stress, or the application's data.")]
+app.add_typer(upkeep_commands.app, name="store")
 
 
 @app.callback()
@@ -96,8 +88,8 @@ def caption(
     """Describe pictures in a sentence, and tell what to look at before relying on it."""
     from pipeline.captioning import quality
 
-    models = _models(profile, device)
-    pictures, settings = _open(images, models), models.profile.settings
+    models = models_of(profile, device)
+    pictures, settings = opened(images, models), models.profile.settings
     if number == 1:
         texts: Iterable[tuple[str, ...]] = ((text,) for text in models.captioner.captions(pictures, settings))
     else:
@@ -120,8 +112,8 @@ def perturb(
     """Propose variations of a caption, one factor at a time."""
     from pipeline.workflow import proposals, tidy
 
-    models = _models(profile, device)
-    settings = _settings(models, factors=factor, proposals=number)
+    models = models_of(profile, device)
+    settings = settings_of(models, factors=factor, proposals=number)
     words = tidy(caption, settings)
     if label and label not in models.classifier().labels:
         raise LabelError(f"The classifier does not know the label '{label}'; use one of its own.")
@@ -138,8 +130,8 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Show the five most probable labels of pictures."""
-    models = _models(profile, device)
-    pictures = _open(images, models)
+    models = models_of(profile, device)
+    pictures = opened(images, models)
     predictions = (models.classifier(classifier).predict([picture])[0] for picture in pictures)
     show((image_row(path, top5=top5(found)) for path, found in zip(images, predictions, strict=True)), as_json)
 
@@ -168,8 +160,8 @@ def edit(
     from pipeline.images import open_image
     from pipeline.wording import word_diff
 
-    models = _models(profile, device)
-    settings = _settings(
+    models = models_of(profile, device)
+    settings = settings_of(
         models,
         taus=tau,
         inversion=inversion,
@@ -187,9 +179,9 @@ def edit(
         raise CaptionError("The edited caption is the picture's own; change at least one word.")
     gone, come = word_diff(study.caption, words)
     wish = Perturbation(caption=study.caption, edited_caption=words, factor="own", original=gone, edit=come)
-    with _progress("denoising") as step:
+    with progress("denoising") as step:
         study = deque(workflow.edit(models, study, [wish], settings, step=step), maxlen=1).pop()
-    show(edit_rows(study, _write(study, out), models.axis), as_json)
+    show(edit_rows(study, written(study, out), models.axis), as_json)
 
 
 @app.command()
@@ -212,12 +204,12 @@ def stress(
     from pipeline.store import Store
     from pipeline.workflow import stress as studies
 
-    models = _models(profile, device)
+    models = models_of(profile, device)
     changes = {"factors": factor, "proposals": number, "taus": tau, "inversion": inversion}
-    settings = _settings(models, **changes, num_inference_steps=steps)
+    settings = settings_of(models, **changes, num_inference_steps=steps)
     load_folder(folder)  # a folder that cannot be used leaves no run behind
     store = Store(out)
-    with _progress("denoising") as step:
+    with progress("denoising") as step:
         show(map(study_row, studies(models, folder, store, settings, classifier, step=step)), as_json)
     failures = store.failures()
     for failure in failures:
@@ -252,16 +244,64 @@ def weakness(
     if not studies:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
     if confirm:
-        second = _models(profile, device).classifier(confirm)
+        second = models_of(profile, device).classifier(confirm)
         share = tables.confirmation(studies, [judged_by(study, second) for study in studies])
         show([confirmation_row(second.name, share)], as_json)
     elif by == "words":
-        show(map(insight_row, insights(studies, _models(profile, device).perturber.embed)), as_json)
+        show(map(insight_row, insights(studies, models_of(profile, device).perturber.embed)), as_json)
     elif by == "item":
         show(map(failure_row, tables.failure_points(studies)), as_json)
     else:
         rows = tables.weakness(studies) if by == "class" else tables.weakness_by_tau(studies)
         show((weakness_row(row) if as_json else weakness_cells(row) for row in rows), as_json)
+
+
+@app.command()
+def export(
+    run: Run,
+    *,
+    chosen_set: Annotated[str, typer.Option("--set", help="A frozen set.")],
+    out: Annotated[Path, typer.Option(help="The folder in which the set's own folder or file is made.")],
+    version: Annotated[int, typer.Option(min=0, help="Of the set; the latest else.")] = 0,
+    form: Annotated[
+        list[str] | None, typer.Option("--format", help="imagefolder, parquet, webdataset or csv; repeat.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a frozen set for other programs, with everything that is known of each pair."""
+    from pipeline import exporting
+    from pipeline.store import Store
+
+    store = Store.existing(run)
+    found = exporting.find_set(store, chosen_set, version)
+    written = [(one, exporting.export(store, found, out, one)) for one in form or ["imagefolder"]]
+    show(({"format": one, "pairs": len(found.items), "path": str(path)} for one, path in written), as_json)
+
+
+@app.command()
+def quality(
+    run: Run,
+    *,
+    classifier: Classifier = "",
+    profile: ProfileName = "tiny",
+    device: Device = "",
+    as_json: AsJson = False,
+) -> None:
+    """Measure the chosen edits of a run as pictures: sparsity, diversity, COUT, and realism on the profile's own CLIP.
+
+    LPIPS, FID and DINO distances rest on networks that no profile brings, and are not measured.
+    """
+    from pipeline.appraisal import appraise
+    from pipeline.store import Store
+
+    store = Store.existing(run)
+    loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
+    studies = [study for study in loaded if study is not None]
+    models = models_of(profile, device)
+    judge = models.classifier(classifier or (studies[0].photo.classifier if studies else ""))
+    clip = f"CLIP {'/'.join(Path(models.profile.clip).parts[-2:])}"
+    found = appraise(studies, models.scorer.embed, judge)
+    show(((appraisal_row if as_json else appraisal_cells)(one, clip) for one in found), as_json)
 
 
 @app.command()
@@ -290,17 +330,19 @@ def reinforce(
     from pipeline.store import Store
 
     store = Store.existing(run)
-    share = _alpha(alpha)
+    share = alpha_of(alpha)
     refuse_used(out)
-    models = _models(profile, device)
+    models = models_of(profile, device)
     rate = models.profile.settings.learning_rate
     recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate)
     pairs = selection(store, chosen_set)
-    items = [_item(store, photo, one) for photo, one in pairs]
+    items = [item_of(store, photo, one) for photo, one in pairs]
     judge = models.classifier(classifier or (pairs[0][0].classifier if pairs else ""))
-    splits = _splits(models, evaluate, judge.labels)
-    with _progress("training") as step:
-        made = reinforcement.reinforce(judge, items, splits, recipe, lambda at: step(at.number, at.of))
+    splits = splits_of(models, evaluate, judge.labels)
+    with progress("training") as step:
+        unfinished = reinforcement.checkpoint_file(store.root, judge.name, recipe)
+        told = lambda at: step(at.number, at.of)  # noqa: E731
+        made = reinforcement.reinforce(judge, items, splits, recipe, told, checkpoint=unfinished)
     reinforcement.save(replace(made, source=source_of(store, chosen_set)), judge, out)
     show(reinforcement_rows(made, out), as_json)
 
@@ -368,8 +410,8 @@ def reproduce(
     wished = {"photos": photos, "seeds": seeds, "taus": tuple(tau) if tau else None}
     plan = replace(study.SMALL if small else study.Plan(), **{name: one for name, one in wished.items() if one})  # type: ignore[arg-type]
     command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
-    with _progress("working") as step:
-        results = study.reproduce(_models(profile, device), out, plan, command, step)
+    with progress("working") as step:
+        results = study.reproduce(models_of(profile, device), out, plan, command, step)
     files = {
         "report.md": markdown(results),
         "report.html": html(results),
@@ -421,90 +463,9 @@ def train_perturber(
     )
     variations = written.read(data)
     told = f"Trained on the split 'train' of {data.name}, {len(variations)} variations in all."
-    with _progress("training") as step:
+    with progress("training") as step:
         made = adapter.train(base, variations, out, recipe, told, step)
     show(adapter_rows(made, out), as_json)
-
-
-def _models(profile: str, device: str) -> LoadedModels:
-    from pipeline.models import load
-    from pipeline.profiles import load_profile
-
-    return load(load_profile(profile), device)
-
-
-def _settings(models: Models, **changes: object) -> Settings:
-    """The profile's settings with what was given on the command line."""
-    wished = {name: one for name, one in changes.items() if one is not None and one != []}
-    given = {name: tuple(one) if isinstance(one, list) else one for name, one in wished.items()}
-    return replace(models.profile.settings, **given)  # type: ignore[arg-type]
-
-
-def _open(paths: Sequence[Path], models: Models) -> list[Image]:
-    """All pictures before any model is asked, so that a bad one costs no waiting."""
-    from pipeline.images import fit, open_image
-
-    return [fit(open_image(path), models.profile.image_size) for path in paths]
-
-
-def _item(store: Store, photo: Photo, one: Counterfactual) -> Item:
-    """With the reconstruction, which some recipes take in the counterfactual's place."""
-    from pipeline.lessons import Item
-
-    study = store.load_study(photo.key, photo.classifier)
-    control = study.reconstruction if study is not None else None
-    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control)
-
-
-def _alpha(text: str) -> float | None:
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise SettingsError(f"alpha is '{text}'; give a number from 0 to 1, or auto.") from error
-
-
-def _splits(models: Models, evaluate: Sequence[str] | None, labels: Sequence[str]) -> dict[str, Pictures]:
-    """What was named to be evaluated on, under the classifier's own names for it; the profile's own sets else."""
-    from pipeline.testsets import hybrid, load_test_set, match_labels
-
-    given = evaluate or [f"{name}={folder}" for name, folder in models.profile.evaluation.items()]
-    sets = [load_test_set(text) for text in given]
-    splits: dict[str, Pictures] = {}
-    for one in hybrid(sets) if evaluate else sets:
-        entries = match_labels(one.pictures, labels)
-        pictures = _open([entry.path for entry in entries], models)
-        splits[one.name] = [(picture, entry.label) for picture, entry in zip(pictures, entries, strict=True)]
-    return splits
-
-
-def _write(study: Study, folder: Path) -> dict[str, Path]:
-    """The reconstruction and every edit as PNG; their files, the reconstruction's under ""."""
-    from pipeline.images import encode
-
-    pictures: dict[str, tuple[str, Image | None]] = {"": ("reconstruction.png", study.reconstruction)}
-    pictures |= {one.key: (f"tau-{one.tau:g}.png", one.image) for one in study.counterfactuals}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in pictures.values():
-            if picture is not None:
-                (folder / name).write_bytes(encode(picture))
-    except OSError as error:
-        raise StoreError(f"The pictures cannot be written to {folder}: {error.strerror}; choose another.") from error
-    return {key: folder / name for key, (name, _) in pictures.items()}
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Step]:
-    """A bar on standard error while it is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

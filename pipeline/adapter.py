@@ -20,7 +20,8 @@ from pipeline.gates import naming
 from pipeline.intervals import wilson
 from pipeline.lexicon import synonyms
 from pipeline.perturbation import LanguageModel, Writer, encode_prompt, parse_answer
-from pipeline.types import Proportion, Settings, Step
+from pipeline.settings import Settings
+from pipeline.types import Proportion, Step
 from pipeline.wording import key
 from pipeline.written import Variation
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, cast
 
+from pipeline.devices import weights_in
 from pipeline.errors import ModelError
 from pipeline.lexicon import synonyms
 from pipeline.wording import ends, words
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         OPTConfig,
     )
 
-    from pipeline.types import Settings
+    from pipeline.settings import Settings
 
 Model = TypeVar("Model", bound="torch.nn.Module")
 
@@ -79,20 +80,21 @@ class Blip2Captioner(_Captioner):
         self._processor = processor
 
     @classmethod
-    def from_pretrained(cls, path: str, *, device: str, dtype: str) -> Self:
-        """Opens a local folder or hub id, safetensors only.
+    def from_pretrained(cls, path: str, *, device: str, dtype: str, quantization: str = "") -> Self:
+        """Opens a local folder or hub id, safetensors only; `quantization` is "8-bit", "4-bit" or "".
 
         Raises `ModelError` for a checkpoint from before BLIP-2 had an image token, or one with T5 instead of OPT.
         """
         from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-        model = Blip2ForConditionalGeneration.from_pretrained(path, use_safetensors=True, dtype=dtype)
+        told = weights_in(device, dtype, quantization)
+        model = Blip2ForConditionalGeneration.from_pretrained(path, use_safetensors=True, **told)
         if model.config.image_token_index is None or model.language_model.config.is_encoder_decoder:
             raise ModelError(
                 f"The captioner '{path}' has no image_token_index in its config.json or no decoder-only language "
                 "model; use a BLIP-2 checkpoint such as Salesforce/blip2-opt-2.7b."
             )
-        return cls(_ready(model, device), Blip2Processor.from_pretrained(path))
+        return cls(_ready(model, "" if quantization else device), Blip2Processor.from_pretrained(path))
 
     def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
         import torch
@@ -126,12 +128,13 @@ class BlipCaptioner(_Captioner):
         self._processor = processor
 
     @classmethod
-    def from_pretrained(cls, path: str, *, device: str, dtype: str) -> Self:
-        """Opens a local folder or hub id, safetensors only."""
+    def from_pretrained(cls, path: str, *, device: str, dtype: str, quantization: str = "") -> Self:
+        """Opens a local folder or hub id, safetensors only; `quantization` is "8-bit", "4-bit" or ""."""
         from transformers import BlipForConditionalGeneration, BlipProcessor
 
-        model = BlipForConditionalGeneration.from_pretrained(path, use_safetensors=True, dtype=dtype)
-        return cls(_ready(model, device), BlipProcessor.from_pretrained(path))
+        told = weights_in(device, dtype, quantization)
+        model = BlipForConditionalGeneration.from_pretrained(path, use_safetensors=True, **told)
+        return cls(_ready(model, "" if quantization else device), BlipProcessor.from_pretrained(path))
 
     def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
         import torch
@@ -177,7 +180,9 @@ def _different(spoken: Sequence[str], settings: Settings) -> tuple[str, ...]:
 
 
 def _ready(model: Model, device: str) -> Model:
-    cast("torch.nn.Module", model).to(device).train(False)
+    """Not to be trained, and on the device, unless that is "": quantised weights are where they have to be."""
+    network = cast("torch.nn.Module", model)
+    (network.to(device) if device else network).train(False)
     return model
 
 

@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
-from pipeline.errors import ModelError, StoreError
+from pipeline.attribution import grad_cam
+from pipeline.errors import LabelError, ModelError, StoreError
+from pipeline.hub import located
 from pipeline.networks import bare, fill, refuse_pickles
 from pipeline.types import Prediction
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 BATCH = 32  # pictures a pass
@@ -109,6 +113,16 @@ class LinearHeadClassifier(ABC):
             return self._run(run, images)
         finally:
             hook.remove()
+
+    def grad_cam(self, images: Sequence[Image], label: str) -> tuple[NDArray[np.float32], ...]:
+        """Where it looks for the label: one (height, width) map per picture; () when it ends in no feature map.
+
+        Raises `LabelError` for an unknown label.
+        """
+        if label not in self._labels:
+            raise LabelError(f"The classifier '{self._name}' does not know the label '{label}'; use one of its own.")
+        network = cast("torch.nn.Module", self._model)
+        return grad_cam(network, self._logits, self._preprocess, images, self._labels.index(label))
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Copies of weight (classes, features) and bias (classes,), float32 on the CPU."""
@@ -261,12 +275,30 @@ def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...
 
 
 def _source(path: str) -> str:
-    """timm's model name for what a profile says."""
+    """What timm opens for what a profile says: always a folder, because by name it would open pickles too.
+
+    Raises `ModelError` for a name that timm does not list, and as `hub.located` does.
+    """
     refuse_pickles(path)
-    if path.startswith("torchvision:"):
-        # timm publishes torchvision's weights in safetensors; torchvision's own files are pickles.
-        return f"{path.removeprefix('torchvision:')}.tv_in1k"
-    return f"local-dir:{path}" if Path(path).is_dir() else path
+    if Path(path).is_dir():
+        return f"local-dir:{path}"
+    if Path(path).is_absolute():
+        raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
+    from timm.models import get_pretrained_cfg
+
+    # timm publishes torchvision's weights in safetensors; torchvision's own files are pickles.
+    name = f"{path.removeprefix('torchvision:')}.tv_in1k" if path.startswith("torchvision:") else path
+    try:
+        config = get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        config = None
+    if config is None or not config.hf_hub_id:
+        raise ModelError(
+            f"timm lists no weights '{name}' on the hub; use a name such as resnet50.tv_in1k, or a classifier's folder."
+        )
+    repository = str(config.hf_hub_id)
+    full = f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+    return f"local-dir:{located('classifier', repository + full if repository.endswith('/') else repository)}"
 
 
 def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:

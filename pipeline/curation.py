@@ -1,29 +1,29 @@
-"""Folders of labelled pictures, splits that never leak, and sets of counterfactuals on their way out.
+"""Folders of labelled pictures, splits that never leak, and what there is to learn from.
 
-A folder of pictures is an ImageFolder: the first sub-folder names the label, and an optional metadata.jsonl (lines with
-`file_name` and `label`, as in Hugging Face's ImageFolder) overrules it. Knows no model.
+A folder of pictures is an ImageFolder: the first sub-folder names the label (the second below train, val or test), and
+an optional metadata.jsonl, .csv or .parquet (`file_name` and `label`, as in Hugging Face's ImageFolder) overrules it.
+Knows no model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import DataError, StoreError
-from pipeline.images import encode
 from pipeline.scoring import choose_tau
 from pipeline.store import Store
-from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction, Study
+from pipeline.types import Counterfactual, Photo, Study
 
 METADATA = "metadata.jsonl"
-MANIFEST = "MANIFEST.json"
+TABLES = (METADATA, "metadata.csv", "metadata.parquet")
+SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
 # Kinds that the decode gate refuses are listed too: such a file is reported, not passed over in silence.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".heic", ".avif", ".psd", ".eps")
 
@@ -39,21 +39,21 @@ class LabelledImage:
 def load_folder(folder: Path) -> tuple[LabelledImage, ...]:
     """The pictures of an ImageFolder in the order of their names; hidden files are passed over.
 
-    Raises `DataError` for a missing or empty folder and for a metadata.jsonl that is malformed or names a file that is
-    not below the folder.
+    Pictures that the metadata names only beside another one (`original_file_name`) are passed over. Raises `DataError`
+    for a missing or empty folder and for metadata that is malformed or names a file that is not below the folder.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; give a folder with one sub-folder of pictures per label.")
     try:
-        labels = _metadata(folder) if (folder / METADATA).is_file() else {}
+        labels, companions = _metadata(folder)
         places = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         visible = [place for place in places if not any(part.startswith(".") for part in place.parts)]
-        files = [place for place in visible if (folder / place).is_file()]
+        files = [one for one in visible if (folder / one).is_file() and one.as_posix() not in companions]
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be read; check its permissions.") from error
     if not files:
         raise DataError(f"There is no picture in {folder}; give a folder with PNG, JPEG or WebP files.")
-    folders = {place: place.parts[0] if len(place.parts) > 1 else "" for place in files}
+    folders = {place: _label_of(place) for place in files}
     return tuple(
         LabelledImage(path=folder / place, label=labels.get(place.as_posix(), folders[place])) for place in files
     )
@@ -110,27 +110,6 @@ def source_of(store: Store, name: str = "") -> str:
     return "all kept counterfactuals" if store.kept() else "every chosen counterfactual that was not rejected"
 
 
-def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Path:
-    """Writes <folder>/<label>/<key>.png and metadata.jsonl, which `load_folder` reads back; returns the folder.
-
-    README.md says what it is, MANIFEST.json holds the sha256 of every file. The folder is complete or absent. Raises
-    `DataError` when it holds something already, `StoreError` when it cannot be written.
-    """
-    pairs, verdicts = store.items(chosen_set), store.decisions()
-    with new_folder(folder) as partial:
-        lines = []
-        for photo, counterfactual in pairs:
-            place = PurePosixPath(_folder_name(photo.label)) / f"{counterfactual.key[:32]}.png"
-            (partial / place).parent.mkdir(exist_ok=True)
-            (partial / place).write_bytes(encode(counterfactual.image))
-            line = {"file_name": str(place), **_line(photo, counterfactual, verdicts.get(counterfactual.key))}
-            lines.append(json.dumps(line, ensure_ascii=False))
-        (partial / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (partial / "README.md").write_text(_card(chosen_set, {photo.label for photo, _ in pairs}), encoding="utf-8")
-        (partial / MANIFEST).write_text(json.dumps(_sums(partial), indent=1) + "\n", encoding="utf-8")
-    return folder
-
-
 def refuse_used(folder: Path) -> None:
     """Raises `DataError` when the folder is a file or holds something already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -166,74 +145,59 @@ def _undecided(store: Store) -> Iterator[tuple[Photo, Counterfactual]]:
                 yield study.photo, counterfactual
 
 
-def _metadata(folder: Path) -> dict[str, str]:
-    """file_name -> label. Raises `DataError` for the first line that cannot be used."""
-    labels = {}
-    lines = (folder / METADATA).read_bytes().decode("utf-8", "replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        name, label = _name_and_label(line, f"Line {number} of {folder / METADATA}")
+def _label_of(place: Path) -> str:
+    """The first folder that is no split, "" when there is none."""
+    folders = place.parts[:-1]
+    return next((name for name in folders[:2] if name.lower() not in SPLITS), folders[0] if folders[1:] else "")
+
+
+def _metadata(folder: Path) -> tuple[dict[str, str], frozenset[str]]:
+    """(file_name -> label, companions of others); `DataError` for the first line that cannot be used."""
+    table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
+    labels, companions, named = {}, set(), set()
+    for number, row in _rows(table) if table else ():
+        where = f"Line {number} of {table}"
+        name, label = _name_and_label(row, where)
         if not (folder / name).is_file():
-            raise DataError(f"Line {number} of {folder / METADATA} names {name}, which is not there; remove the line.")
+            raise DataError(f"{where} names {name}, which is not there; remove the line.")
+        named.add(name)
+        companions |= {str(value) for key, value in row.items() if key.endswith("_file_name")}
         if label is not None:
             labels[name] = label
-    return labels
+    return labels, frozenset(companions - named)
 
 
-def _name_and_label(line: str, where: str) -> tuple[str, str | None]:
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """The lines of a metadata file that hold something, with their numbers from 1."""
+    if table.suffix == ".jsonl":
+        for number, line in enumerate(table.read_bytes().decode("utf-8", "replace").splitlines(), start=1):
+            if line.strip():
+                yield number, _object(line, f"Line {number} of {table}")
+        return
+    import pandas
+
+    read = pandas.read_csv if table.suffix == ".csv" else pandas.read_parquet
+    options = {"dtype": str, "keep_default_na": False} if table.suffix == ".csv" else {}
+    try:
+        frame = read(table, **options)
+    except (ValueError, ImportError, OSError) as error:
+        raise DataError(f"{table} cannot be read; give one line per picture with file_name and label.") from error
+    yield from enumerate(frame.to_dict("records"), start=2 if table.suffix == ".csv" else 1)
+
+
+def _object(line: str, where: str) -> dict[str, object]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON; write one object with file_name and label.") from error
-    name, label = (row.get("file_name"), row.get("label")) if isinstance(row, dict) else (None, None)
+    return row if isinstance(row, dict) else {}
+
+
+def _name_and_label(row: dict[str, object], where: str) -> tuple[str, str | None]:
+    name, label = row.get("file_name"), row.get("label")
     if not isinstance(name, str) or not name or not isinstance(label, str | None):
         raise DataError(f"{where} holds no file_name, or a label that is not text; write both as text.")
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\0" in name or "\\" in name:
         raise DataError(f"{where} names a file outside the folder; name one below it.")
     return place.as_posix(), label
-
-
-def _folder_name(label: str) -> str:
-    """The label as a folder's name; metadata.jsonl holds it word for word."""
-    return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
-
-
-def _line(photo: Photo, counterfactual: Counterfactual, decision: Decision | None) -> dict[str, object]:
-    """Everything known of one picture; the verdict is the one that holds now, "" when it was taken back."""
-    perturbation = asdict(counterfactual.perturbation)
-    said = decision or Decision(id="", counterfactual=counterfactual.key, verdict="")
-    return {
-        "original_file_name": photo.name,
-        "photo": photo.key,
-        "label": photo.label,
-        **{name: perturbation[name] for name in ("caption", "edited_caption", "factor", "original", "edit")},
-        "tau": counterfactual.tau,
-        "scores": asdict(counterfactual.scores),
-        "missed": list(counterfactual.missed),
-        "classifier": photo.classifier,
-        "prediction_before": _top(photo.prediction),
-        "prediction_after": _top(counterfactual.prediction),
-        **{name: getattr(said, name) for name in ("verdict", "reason", "analyst", "time")},
-    }
-
-
-def _top(prediction: Prediction) -> list[dict[str, object]]:
-    return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
-
-
-def _card(chosen_set: CounterfactualSet, labels: set[str]) -> str:
-    return (
-        f"# {chosen_set.name}, version {chosen_set.version}\n\n"
-        f"{len(chosen_set.items)} counterfactual pictures of {len(labels)} classes, each an edit of a photo that keeps "
-        "what the photo shows. metadata.jsonl holds a line per picture: captions, factor, tau, scores, predictions and "
-        f"the analyst's verdict; {MANIFEST} the sha256 of every file. The licence is that of the source photos and of "
-        "the diffusion model.\n"
-    )
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """File below the folder -> its sha256."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -6,16 +6,19 @@ Knows torch and the header of a safetensors file, and no model. Importing this l
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import InputError
 
+LARGE = ("captioner", "perturber", "diffusion")  # those that run in the device's precision; the others are small
+QUANTIZED = ("captioner", "perturber")  # in fewer bits a diffusion model loses what inversion needs
 ROOM = 1.25  # times its weights that a model needs while it works
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "8-bit": 1, "4-bit": 0.5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +28,52 @@ class Place:
     device: str
     dtype: str
     reason: str  # why this precision
+    quantization: str = ""  # of captioner and language model; "" where it is not asked for
+    obstacle: str = ""  # why it is not possible here
+
+    def precision(self, role: str) -> str:
+        """The entry of `BYTES` for a model in this role."""
+        if role in QUANTIZED and self.quantization:
+            return self.quantization
+        return self.dtype if role in LARGE else "float32"
 
 
-def place(wanted: str, dtype: str) -> Place:
-    """The wanted device, or CUDA where there is one, otherwise the CPU; `dtype` is what the profile asks for.
+def place(wanted: str, dtype: str, quantization: str = "") -> Place:
+    """The wanted device, or CUDA where there is one, otherwise the CPU; the rest is what the profile asks for.
 
     Raises `InputError` for a device that is not here.
     """
+    found = _place(wanted, dtype)
+    return replace(found, quantization=quantization, obstacle=_obstacle(found.device, quantization))
+
+
+def _obstacle(device: str, quantization: str) -> str:
+    """Why weights of so few bits are not possible here; "" when they are, or are not asked for."""
+    if quantization and not device.startswith("cuda"):
+        return f"weights in {quantization} need CUDA, and this is {device}"
+    if quantization and importlib.util.find_spec("bitsandbytes") is None:
+        return f"weights in {quantization} need the package bitsandbytes, which is not installed"
+    return ""
+
+
+def weights_in(device: str, dtype: str, quantization: str) -> dict[str, object]:
+    """What transformers' from_pretrained is told of the precision; quantised weights go to their device at once."""
+    if not quantization:
+        return {"dtype": dtype}
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if quantization == "8-bit"
+        else BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
+        )
+    )
+    return {"dtype": dtype, "quantization_config": config, "device_map": {"": device}}
+
+
+def _place(wanted: str, dtype: str) -> Place:
     import torch
 
     device = wanted or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,7 +112,7 @@ def release(device: str) -> None:
 
 def weight_bytes(path: str, dtype: str) -> int:
     """What the safetensors of a folder, or one such file, take in memory in this precision; 0 for anything else."""
-    return sum(_parameters(file) for file in _weights(Path(path))) * BYTES[dtype]
+    return int(sum(_parameters(file) for file in _weights(Path(path))) * BYTES[dtype])
 
 
 def _weights(path: Path) -> Iterator[Path]:

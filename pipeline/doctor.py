@@ -14,10 +14,9 @@ from pipeline.devices import BYTES, ROOM, Place, free_memory, place, weight_byte
 from pipeline.errors import InputError
 from pipeline.hub import SPARE, cache_folder, cached, free_bytes, hub_model
 from pipeline.profiles import models_of
-from pipeline.types import Profile
+from pipeline.settings import Profile
 
 GB = 1e9
-LARGE = ("captioner", "perturber", "diffusion")  # those that run in the device's precision; the others are small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +35,17 @@ class Finding:
 
 def examine(profile: Profile, device: str = "") -> Iterator[Finding]:
     """The report on a profile, line by line. Raises `InputError` for a device that is not here."""
-    where = place(device, profile.dtype)
+    where = place(device, profile.dtype, profile.quantization)
     yield Finding(what="profile", state="ok", detail=f"{profile.name}: {profile.description}")
     yield Finding(what="licence", state="ok", detail=profile.licence or "not told by the profile")
     yield Finding(what="device", state="ok", detail=f"{where.device}{_name(where.device)}")
     yield Finding(what="precision", state="ok", detail=f"{where.dtype}: {where.reason}")
+    if where.quantization:
+        state = "missing" if where.obstacle else "ok"
+        detail = where.obstacle or "captioner and language model, by bitsandbytes"
+        yield Finding(what="quantization", state=state, detail=f"{where.quantization}: {detail}")
+    if profile.compiled:
+        yield Finding(what="compiled", state="ok", detail="the UNet, by torch.compile; each size of batch costs once")
     examined = [_model(profile, role, key, text, where) for role, key, text in models_of(profile)]
     yield from (one.finding for one in examined)
     yield _memory(where, [one.memory for one in examined])
@@ -59,7 +64,7 @@ class Examined:
 
 
 def _model(profile: Profile, role: str, key: str, text: str, where: Place) -> Examined:
-    dtype = where.dtype if role in LARGE else "float32"
+    dtype = where.precision(role)
     told, memory = profile.sizes.get(key, 0.0), profile.parameters.get(key, 0.0) * BYTES[dtype]
     model = hub_model(role, text)
     pieces = text.split(" + ")  # architecture, weights and labels of a classifier

@@ -12,6 +12,7 @@
     │   ├── PerturbationError   an answer of the language model nobody can read (carries the raw text)
     │   └── EditingError        inversion or editing failed
     ├── StoreError              what was to be saved could not be saved
+    │   └── ConflictError       somebody else changed it first
     └── Cancelled               somebody asked to stop; not a fault
 
 A message says what was attempted (with values), what happened, and what to do next, in one sentence or two.
@@ -69,6 +70,10 @@ class EditingError(ModelError):
 
 class StoreError(PipelineError):
     """Something could not be saved; nothing half-written is left behind."""
+
+
+class ConflictError(StoreError):
+    """Somebody else changed first what was to be changed; nothing was saved."""
 
 
 class Cancelled(PipelineError):

@@ -99,6 +99,12 @@ class Features:
         )
 
 
+def features_file(root: Path, classifier: str) -> Path:
+    """Where a classifier's features of a data folder's pictures are kept."""
+    plain = "".join(char if char.isalnum() or char in "-_." else "-" for char in classifier)
+    return root / "features" / f"{plain[-100:]}.safetensors"
+
+
 def pixels(image: Image) -> bytes:
     """What tells two pictures apart, whatever their file."""
     return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).digest()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pipeline.agreement import objection
 from pipeline.errors import ModelError
 from pipeline.lexicon import definitions, is_actor, is_material, is_medium, is_thing, synonyms
-from pipeline.types import Check, Perturbation, Settings
+from pipeline.settings import Settings
+from pipeline.types import Check, Perturbation
 from pipeline.wording import ends, key, word_diff, words
 
 if TYPE_CHECKING:

@@ -8,13 +8,15 @@ and pulls towards theta_0; DFR (Kirichenko et al., 2023) is a logistic regressio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, linear
 
+from pipeline.checkpoints import Progressed, fingerprint, resume, write
 from pipeline.errors import Cancelled, SettingsError
 
 METHODS = {
@@ -102,48 +104,69 @@ def train_head(
     *,
     recipe: Recipe,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Training:
-    """theta_1, trained from theta_0, by the recipe's way of training.
+    """theta_1 from theta_0 by Adam; every epoch in a new order, the best epoch on validation is kept.
 
-    Raises `Cancelled` from `progress` on when no epoch has improved on theta_0 yet: then there is nothing to keep.
+    Raises `Cancelled` when `progress` does and no epoch has improved on theta_0 yet: then there is nothing to keep.
+    With `checkpoint` a training that was cut off goes on where it was, with the same result; one that ends removes it.
     """
     weights = _afr_weights(train, theta_0) if recipe.method == "afr" else torch.ones(len(train.targets))
     pull = AFR_PULL if recipe.method == "afr" else 0.0
-    weight, bias = (part.detach().clone().requires_grad_() for part in theta_0)
-    optimizer = torch.optim.Adam([weight, bias], lr=recipe.learning_rate, fused=True)
+    weight, bias = parameters = tuple(part.detach().clone().requires_grad_() for part in theta_0)
+    optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(recipe.seed)
-    losses, accuracies = [_loss(theta_0, validation)], [accuracy(theta_0, validation)]
-    best, reference, waited = theta_0, losses[0], 0
-    for epoch in range(1, recipe.max_epochs + 1):
+    mark = fingerprint([*train, *validation, *theta_0], repr(replace(recipe, max_epochs=1, alpha=None)))
+    at = checkpoint and resume(checkpoint, mark, parameters, optimizer, generator)
+    if not at:
+        first = _loss(theta_0, validation)
+        at = Progressed(best=theta_0, losses=[first], accuracies=[accuracy(theta_0, validation)], reference=first)
+
+    def training_loss(batch: torch.Tensor) -> tuple[torch.Tensor, float]:
+        each = cross_entropy(linear(train.features[batch], weight, bias), train.targets[batch], reduction="none")
+        loss = (each * weights[batch]).mean()
+        if pull:
+            moved = sum((new - old).square().sum() for new, old in zip((weight, bias), theta_0, strict=True))
+            loss = loss + pull * moved
+        return loss, float(each.detach().sum())
+
+    while at.waited < recipe.patience and at.epoch < recipe.max_epochs:
         total = 0.0
         for batch in torch.split(torch.randperm(len(train.targets), generator=generator), recipe.batch_size):
             optimizer.zero_grad()
-            each = cross_entropy(linear(train.features[batch], weight, bias), train.targets[batch], reduction="none")
-            loss = (each * weights[batch]).mean()
-            if pull:
-                loss = loss + pull * sum(
-                    (new - old).square().sum() for new, old in zip((weight, bias), theta_0, strict=True)
-                )
+            loss, summed = training_loss(batch)
             torch.autograd.backward(loss)
             optimizer.step()
-            total += float(each.detach().sum())
-        theta = (weight.detach().clone(), bias.detach().clone())
-        losses.append(_loss(theta, validation))
-        accuracies.append(accuracy(theta, validation))
-        if losses[-1] == min(losses) and losses[-1] < losses[0]:
-            best = theta
+            total += summed
+        _note(at, (weight.detach().clone(), bias.detach().clone()), validation, recipe)
+        if checkpoint:
+            write(checkpoint, mark, parameters, optimizer, generator, at)
         if progress is not None:
             try:
-                progress(Epoch(number=epoch, of=recipe.max_epochs, training_loss=total / len(train.targets),
-                               loss=losses[-1], accuracy=accuracies[-1]))  # fmt: skip
+                progress(Epoch(number=at.epoch, of=recipe.max_epochs, training_loss=total / len(train.targets),
+                               loss=at.losses[-1], accuracy=at.accuracies[-1]))  # fmt: skip
             except Cancelled:
-                if best is theta_0:
+                if min(at.losses) == at.losses[0]:
                     raise
-                return Training(best, tuple(losses), tuple(accuracies), stopped=True)
-        reference, waited = (losses[-1], 0) if losses[-1] < reference - recipe.min_delta else (reference, waited + 1)
-        if waited >= recipe.patience:
-            break
-    return Training(best, tuple(losses), tuple(accuracies))
+                return _training(at, stopped=True)
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    return _training(at)
+
+
+def _note(at: Progressed, theta: Head, validation: Part, recipe: Recipe) -> None:
+    """Measures the head after an epoch, and keeps it when it is the best."""
+    loss = _loss(theta, validation)
+    if loss < min(at.losses):
+        at.best = theta
+    at.losses.append(loss)
+    at.accuracies.append(accuracy(theta, validation))
+    at.reference, at.waited = (loss, 0) if loss < at.reference - recipe.min_delta else (at.reference, at.waited + 1)
+
+
+def _training(at: Progressed, stopped: bool = False) -> Training:
+    weight, bias = at.best
+    return Training((weight, bias), tuple(at.losses), tuple(at.accuracies), stopped)
 
 
 def balanced_regression(train: Part, groups: Sequence[str], validation: Part, theta_0: Head, seed: int) -> Training:

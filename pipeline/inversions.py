@@ -18,7 +18,8 @@ from threading import Lock
 
 from safetensors import SafetensorError
 
-from pipeline.types import Inversion, Models, Settings, Step, Study
+from pipeline.settings import Settings
+from pipeline.types import Inversion, Models, Step, Study
 
 LIMIT = 8  # in memory: about 3 MB each at 512 pixels, 15 MB with null-text
 DISK_LIMIT = 2 * 10**9  # bytes

@@ -33,6 +33,7 @@ class Item(NamedTuple):
     reconstruction: Image | None = None
     sample: Image | None = None  # made from the edited caption alone
     augmented: Image | None = None  # the photo, plainly augmented; made when it is missing
+    key: str = ""  # the counterfactual's
 
 
 class Lesson(NamedTuple):

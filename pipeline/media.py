@@ -25,20 +25,24 @@ class Media:
         """Where the picture of this key lies, if it is here."""
         return self._root / key[:2] / f"{key}.png"
 
-    def has(self, key: str) -> bool:
-        """True when the picture is here."""
-        return self.path(key).is_file()
+    def touch(self, key: str) -> bool:
+        """True when the picture is here; from now on it counts as wanted, so that nothing tidies it away meanwhile."""
+        try:
+            os.utime(self.path(key))
+        except FileNotFoundError:
+            return False
+        return True
 
     def put(self, image: Image) -> str:
         """Writes the picture unless it is here and returns its key; on the disk when this returns. Raises `OSError`."""
         data = encode(image)
         key = hashlib.sha256(data).hexdigest()
-        if not self.has(key):
+        if not self.touch(key):
             folder = self.path(key).parent
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
-                _sync_folder(self._root)
-            _write_whole(self.path(key), data)
+                sync_folder(self._root)
+            write_whole(self.path(key), data)
         return key
 
     def get(self, key: str) -> Image:
@@ -49,8 +53,8 @@ class Media:
             raise StoreError(f"Picture {key[:12]} is missing from {self._root} or damaged; restore it.") from error
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """The file is there complete or not at all, even when the machine stops."""
+def write_whole(path: Path, data: bytes) -> None:
+    """The file is there complete or not at all, even when the machine stops. Raises `OSError`."""
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -61,10 +65,11 @@ def _write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Has the folder's names on the disk when it returns. Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

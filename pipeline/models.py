@@ -24,7 +24,8 @@ from pipeline.hub import located
 from pipeline.networks import family_of
 from pipeline.profiles import models_of
 from pipeline.promotion import with_promoted
-from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Profile, Scorer
+from pipeline.settings import Profile
+from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
 PERTURBERS = {"llama": "pipeline.perturbation:LlamaPerturber"}
@@ -46,6 +47,8 @@ ROLES: dict[str, Mapping[str, str]] = {
     "scorer": SCORERS,
 }
 
+TEXTS = {"editor": "diffusion", "scorer": "clip"}  # part -> what a profile calls it, where that differs
+
 # What the model libraries raise for a folder that is missing, cut off or of another family.
 FOREIGN = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, SafetensorError)
 
@@ -58,7 +61,7 @@ class LoadedModels:
 
     def __init__(self, profile: Profile, where: Place) -> None:
         """Opens nothing yet; `load` chooses the place."""
-        self._profile = profile
+        self._given = self._profile = profile  # `adopt` adds to what was given
         self._place = where
         self._parts: OrderedDict[tuple[str, str], object] = OrderedDict()  # the part used last is at the end
         # One lock for all: the model libraries switch global defaults while they load.
@@ -80,6 +83,11 @@ class LoadedModels:
         return self._place.dtype
 
     @property
+    def _to(self) -> dict[str, object]:
+        """What every large part is told."""
+        return {"device": self.device, "dtype": self.dtype}
+
+    @property
     def axis(self) -> Axis:
         """What tau means to the profile's editor; opens nothing."""
         return AXES[_family(self._profile, "editor")]
@@ -87,13 +95,13 @@ class LoadedModels:
     @property
     def captioner(self) -> Captioner:
         """Raises `ModelError` when it cannot be opened, as all parts do."""
-        path, to = self._profile.captioner, {"device": self.device, "dtype": self.dtype}
+        path, to = self._profile.captioner, {**self._to, "quantization": self._place.quantization}
         return self._part("captioner", path, lambda make: make(located("captioner", path), **to))
 
     @property
     def perturber(self) -> Perturber:
         """The language model with its adapter, the sentence encoder, and the tokenizer of the editor's text encoder."""
-        profile, to = self._profile, {"device": self.device, "dtype": self.dtype}
+        profile, to = self._profile, {**self._to, "quantization": self._place.quantization}
 
         def opened(make: Callable[..., Perturber]) -> Perturber:
             adapter = located("perturber_adapter", profile.perturber_adapter)
@@ -105,7 +113,7 @@ class LoadedModels:
     @property
     def editor(self) -> Editor:
         """The diffusion model."""
-        path, to = self._profile.diffusion, {"device": self.device, "dtype": self.dtype}
+        path, to = self._profile.diffusion, {**self._to, "compiled": self._profile.compiled}
         return self._part("editor", path, lambda make: make(located("diffusion", path), **to))
 
     @property
@@ -136,8 +144,8 @@ class LoadedModels:
         return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
 
     def adopt(self, root: Path) -> None:
-        """Makes the classifiers that were promoted into this data folder selectable beside the profile's."""
-        self._profile = with_promoted(self._profile, root)
+        """Makes the classifiers of this data folder selectable beside the profile's; what is gone from it goes."""
+        self._profile = with_promoted(self._given, root)
 
     def check(self) -> None:
         """Looks for every local folder that the profile names, without opening any model.
@@ -168,7 +176,7 @@ class LoadedModels:
                 _hide_progress_bars()
                 try:
                     self._make_room(role, path)
-                    logger.info("opening the %s %s on %s in %s", role, path, self.device, self.dtype)
+                    logger.info("opening the %s %s on %s in %s", role, path, self.device, self._precision(role))
                     self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role, path)))
                 except FOREIGN as error:
                     raise ModelError(
@@ -181,12 +189,15 @@ class LoadedModels:
 
     def _make_room(self, role: str, path: str) -> None:
         """Lets go of the parts used longest ago while the next one would not fit beside them."""
-        text = {"editor": "diffusion", "scorer": "clip"}.get(role, role)
-        needed = ROOM * weight_bytes(located(text, path).rpartition(":")[2], self.dtype)
+        text = TEXTS.get(role, role)
+        needed = ROOM * weight_bytes(located(text, path).rpartition(":")[2], self._precision(role))
         while self._parts and free_memory(self.device) < needed:
             (gone, _), _ = self._parts.popitem(last=False)
             logger.info("letting go of the %s: %.1f GB are needed for the %s", gone, needed / 1e9, role)
             release(self.device)
+
+    def _precision(self, role: str) -> str:
+        return self._place.precision(TEXTS.get(role, role))
 
     def _maker(self, role: str, path: str) -> object:
         """`from_pretrained` of the class that the profile chose for this role, or that the classifier needs."""
@@ -201,13 +212,19 @@ class LoadedModels:
 def load(profile: Profile, device: str = "") -> LoadedModels:
     """The models of a profile on a device: "" for CUDA where there is one, otherwise the CPU.
 
-    No model is opened yet. Raises `ProfileError` for an unknown family and `InputError` for a device that is not here.
+    No model is opened yet. Raises `ProfileError` for an unknown family and `InputError` for a device or a precision
+    that is not here.
     """
     for role, family in profile.families.items():
         if family not in ROLES.get(role, {}):
             known = "; ".join(f"{role}: {', '.join(families)}" for role, families in ROLES.items())
             raise ProfileError(f"The profile '{profile.name}' says {role} = '{family}' under families; use {known}.")
-    where = place(device, profile.dtype)
+    where = place(device, profile.dtype, profile.quantization)
+    if where.obstacle:
+        raise InputError(
+            f"The profile '{profile.name}' asks for quantization = '{profile.quantization}', but {where.obstacle}; "
+            "take the key out, or use a computer with CUDA and `pip install bitsandbytes`."
+        )
     logger.info("the models of %s run on %s in %s: %s", profile.name, where.device, where.dtype, where.reason)
     return LoadedModels(profile, where)
 

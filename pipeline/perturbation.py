@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
+from pipeline.devices import weights_in
 from pipeline.errors import CaptionError, ModelError, PerturbationError
 from pipeline.gates import Gates
-from pipeline.types import Factor, Perturbation, Report, Settings
+from pipeline.settings import Settings
+from pipeline.types import Factor, Perturbation, Report
 from pipeline.wording import key, word_diff
 from pipeline.written import examples
 
@@ -99,12 +101,20 @@ class LlamaPerturber:
 
     @classmethod
     def from_pretrained(
-        cls, path: str, adapter: str, sentences: str, *, device: str, dtype: str, diffusion: str = ""
+        cls,
+        path: str,
+        adapter: str,
+        sentences: str,
+        *,
+        device: str,
+        dtype: str,
+        quantization: str = "",
+        diffusion: str = "",
     ) -> Self:
         """Opens local folders or hub ids, safetensors only.
 
-        `adapter` is a PEFT folder or "" for the bare model, which is shown examples instead. `diffusion` names the
-        editor whose text encoder has to read the captions; "" where there is none.
+        `adapter` is a PEFT folder or "" for the bare model, which is shown examples instead. `quantization` is "8-bit",
+        "4-bit" or "". `diffusion` names the editor whose text encoder has to read the captions; "" where there is none.
         """
         from peft import PeftModel
         from sentence_transformers import SentenceTransformer
@@ -112,15 +122,19 @@ class LlamaPerturber:
 
         if adapter and Path(adapter).is_dir() and not any(Path(adapter).glob("*.safetensors")):
             raise ModelError(f"The adapter '{adapter}' holds no .safetensors weights; other formats are not opened.")
-        model = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, dtype=dtype)
+        told = weights_in(device, dtype, quantization)
+        model = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, **told)
         if adapter:
             with warnings.catch_warnings():
                 # peft 0.21 reads a property that transformers 5 has renamed; nothing a person could act on.
                 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-                # Merged, because an unmerged adapter costs four more kernels a layer for every token.
-                model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+                model = PeftModel.from_pretrained(model, adapter)
+                if not quantization:  # few bits cannot hold what merging adds
+                    # Merged, because an unmerged adapter costs four more kernels a layer for every token.
+                    model = model.merge_and_unload()
         encoder = SentenceTransformer(sentences, device=device, model_kwargs={"use_safetensors": True})
-        cast("torch.nn.Module", model).to(device).train(False)
+        network = cast("torch.nn.Module", model)
+        (network if quantization else network.to(device)).train(False)
         text = AutoTokenizer.from_pretrained(diffusion, subfolder="tokenizer") if diffusion else None
         tokenizer = AutoTokenizer.from_pretrained(path)
         writer = Writer(cast("LanguageModel", model), tokenizer, few_shot=not adapter)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.errors import ProfileError, SettingsError
-from pipeline.types import Profile, Settings
+from pipeline.settings import Profile, Settings
 
 PROFILES = Path(__file__).resolve().parent.parent / "assets" / "profiles"
 
 KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
+    "bool": (bool,),
     "int": (int,),
     "float": (float, int),
     "dict[str, str]": (dict,),
@@ -27,6 +28,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "tuple[float, ...]": (list,),
     "Settings": (dict,),
 }
+QUANTIZATIONS = ("", "8-bit", "4-bit")
 DTYPES = ("float32", "float16", "bfloat16")
 PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip", "examples")
 
@@ -60,7 +62,7 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
         raise ProfileError(f"The profile '{path}' is, by way of its `base`, its own base; name another one.")
     table = _read(path)
     named = table.pop("base", None)
-    base = None if named is None else _load(_resolved(str(named), path.parent), (*above, path))
+    base = None if named is None else _load(resolved(str(named), path.parent), (*above, path))
     values = _checked(table, Profile, path, required=base is None)
     values["name"] = table.get("name", path.stem)
     settings = _checked(cast("dict[str, object]", table.get("settings", {})), Settings, path)
@@ -70,11 +72,11 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
         raise ProfileError(f"The profile '{path}' has a setting that cannot be used: {error}") from error
     for key in PATHS:
         if key in values:
-            values[key] = _resolved(str(values[key]), path.parent)
+            values[key] = resolved(str(values[key]), path.parent)
     for key in ("classifiers", "evaluation"):
         if key in values:
             entries = cast("dict[str, str]", values[key])
-            values[key] = {name: _resolved(value, path.parent) for name, value in entries.items()}
+            values[key] = {name: resolved(value, path.parent) for name, value in entries.items()}
     if base:
         for key in ("classifiers", "evaluation", "families", "sizes", "parameters"):
             own = cast("dict[str, object]", values.get(key, {}))
@@ -125,7 +127,9 @@ def _checked(
 
 
 def _fits(value: object, kind: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, KINDS[kind]):
+    if isinstance(value, bool) or kind == "bool":
+        return isinstance(value, bool) and kind == "bool"
+    if not isinstance(value, KINDS[kind]):
         return False
     if isinstance(value, dict):
         return kind == "Settings" or all(_fits(one, kind.removeprefix("dict[str, ")[:-1]) for one in value.values())
@@ -138,10 +142,10 @@ def _is_required(entry: Field[object]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 
 
-def _resolved(value: str, folder: Path) -> str:
-    """The value with its paths made absolute; "architecture + weights + labels" piece by piece."""
+def resolved(value: str, folder: Path) -> str:
+    """What a profile says with its paths made absolute; "architecture + weights + labels" piece by piece."""
     if " + " in value:
-        return " + ".join(_resolved(piece.strip(), folder) for piece in value.split(" + "))
+        return " + ".join(resolved(piece.strip(), folder) for piece in value.split(" + "))
     value = value.removeprefix("local-dir:")
     if value.startswith(("./", "../")):
         return str((folder / value).resolve())
@@ -153,6 +157,10 @@ def _check_values(profile: Profile, path: Path) -> None:
         raise ProfileError(f"The profile '{path}' names no classifier; add one under [classifiers].")
     if profile.dtype not in DTYPES:
         raise ProfileError(f"The profile '{path}' says dtype = '{profile.dtype}'; use one of {', '.join(DTYPES)}.")
+    if profile.quantization not in QUANTIZATIONS:
+        raise ProfileError(
+            f"The profile '{path}' says quantization = '{profile.quantization}'; use 8-bit, 4-bit or \"\" for neither."
+        )
     if profile.image_size < 8:
         raise ProfileError(
             f"The profile '{path}' says image_size = {profile.image_size}; give its pixels, such as 512."

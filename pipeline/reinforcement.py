@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch.nn.functional import cross_entropy, linear
@@ -35,18 +35,23 @@ from pipeline.heads import (
 )
 from pipeline.intervals import mcnemar, wilson
 from pipeline.lessons import Item, Pictures, lesson
-from pipeline.types import Classifier, Proportion, Reinforcement
+from pipeline.runs import write_run
+from pipeline.types import Answers, Classifier, Proportion, Reinforcement
 
 __all__ = [
     "ALPHAS",
     "HELD_OUT",
+    "KINDS",
     "METHODS",
+    "Answer",
     "Epoch",
     "Features",
     "Item",
     "Logits",
     "Recipe",
     "at_alpha",
+    "changes",
+    "checkpoint_file",
     "interpolate",
     "reinforce",
     "save",
@@ -57,6 +62,18 @@ __all__ = [
 ALPHAS = tuple(step / 10 for step in range(11))
 FRACTIONS = (0.6, 0.2, 0.2)  # of the photos: training, validation, held-out
 HELD_OUT = ("held-out originals", "held-out counterfactuals")
+BROKEN, FAILING, FIXED = KINDS = ("newly broken", "still failing", "fixed")
+
+
+class Answer(NamedTuple):
+    """One picture that a classifier names wrong before or after."""
+
+    split: str
+    name: str  # as in `Answers`
+    kind: str  # one of `KINDS`
+    label: str
+    before: str
+    after: str
 
 
 @runtime_checkable
@@ -95,6 +112,11 @@ class Logits:
         """Which pictures theta(alpha) names right."""
         return [bool(hit) for hit in self.at(alpha).argmax(-1) == self.targets]
 
+    def answers(self, alphas: Sequence[float], names: Sequence[str]) -> Answers:
+        """What every alpha says of every picture."""
+        predicted = tuple(tuple(self.at(alpha).argmax(-1).tolist()) for alpha in alphas)
+        return Answers(names=tuple(names), targets=tuple(self.targets.tolist()), predicted=predicted)
+
 
 def reinforce(
     classifier: Classifier,
@@ -103,38 +125,44 @@ def reinforce(
     recipe: Recipe,
     progress: Progress | None = None,
     features: Features | None = None,
+    checkpoint: Path | None = None,
 ) -> Reinforcement:
     """Trains the head on the items and measures Acc@1 of theta(alpha) on every split of `evaluation`.
 
     The originals and the counterfactuals of held-out source photos are two more splits. `features` spares those that
-    are known. Raises `DataError` for no items, a single class, too few photos to split, and an evaluation picture that
-    is trained on; `LabelError` for labels that the classifier does not know.
+    are known; with `checkpoint` a training that was cut off goes on where it was. Raises `DataError` for no items, a
+    single class, too few photos to split, and an evaluation picture that is trained on; `LabelError` for labels that
+    the classifier does not know.
     """
     parts = split_items(classifier, items, FRACTIONS, recipe.seed)
     splits = _splits(classifier, evaluation, [*parts[0], *parts[1]], parts[2])
     known, theta_0 = features or Features(classifier), classifier.head()
     known.refuse_foreign_head(theta_0, items[0].photo)
-    training, alpha = train(known, parts[0], parts[1], recipe, progress)
+    training, alpha = train(known, parts[0], parts[1], recipe, progress, checkpoint)
     logits = {name: Logits.of(theta_0, training.theta, known.part(pictures)) for name, pictures in splits.items()}
-    before = {name: one.right(0.0) for name, one in logits.items()}
-    after = {name: one.right(alpha) for name, one in logits.items()}
-    return Reinforcement(
+    steps = tuple(sorted({*ALPHAS, alpha}))
+    names = _names(splits, parts[2])
+    answers = {name: one.answers(steps, names[name]) for name, one in logits.items()}
+    curve = tuple(
+        (step, {name: _share(one.right(place)) for name, one in answers.items()}) for place, step in enumerate(steps)
+    )
+    made = Reinforcement(
         classifier=classifier.name,
         labels=classifier.labels,
         theta_0=theta_0,
         theta_1=training.theta,
         alpha=alpha,
-        curve=tuple((step, {name: _share(one.right(step)) for name, one in logits.items()}) for step in ALPHAS),
-        before={name: _share(right) for name, right in before.items()},
-        after={name: _share(right) for name, right in after.items()},
+        curve=curve,
+        before=curve[0][1],
+        after=curve[0][1],
         losses=training.losses,
         accuracies=training.accuracies,
-        by_class=_by_class(classifier.labels, splits, before, after),
-        p_values={name: _p_value(before[name], after[name]) for name in splits},
         method=recipe.method,
         seed=recipe.seed,
         stopped=training.stopped,
+        answers=answers,
     )
+    return at_alpha(made, alpha)
 
 
 def train(
@@ -143,6 +171,7 @@ def train(
     validation: Sequence[Item],
     recipe: Recipe,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[Training, float]:
     """theta_1 and the alpha to use, from the items of two sets of photos; no other picture is looked at."""
     theta_0 = features.classifier.head()
@@ -151,25 +180,52 @@ def train(
     if recipe.method == "dfr":
         training = balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
     else:
-        training = train_head(part, check, theta_0, recipe=recipe, progress=progress)
+        training = train_head(part, check, theta_0, recipe=recipe, progress=progress, checkpoint=checkpoint)
     alpha = recipe.blend
     return training, _best_alpha(Logits.of(theta_0, training.theta, check)) if alpha is None else alpha
 
 
-def at_alpha(reinforcement: Reinforcement, alpha: float) -> Reinforcement:
-    """The same training blended at another alpha of the curve, for a page's slider.
+def checkpoint_file(root: Path, classifier: str, recipe: Recipe) -> Path:
+    """Where in a data folder the training of this recipe is kept until it ends."""
+    plain = "".join(char if char.isalnum() or char in "-_" else "-" for char in classifier)[-60:]
+    return root / ".training" / f"{plain}-{recipe.method}-{recipe.seed}.safetensors"
 
-    `by_class` and `p_values` are emptied, for they belong to the alpha they were measured at. Raises `SettingsError`
-    for an alpha that is not on the curve.
+
+def at_alpha(reinforcement: Reinforcement, alpha: float) -> Reinforcement:
+    """The same training blended at another alpha of the curve, with every figure at that alpha; nothing is trained.
+
+    Raises `SettingsError` for an alpha that is not on the curve.
     """
-    for step, shares in reinforcement.curve:
+    for place, (step, shares) in enumerate(reinforcement.curve):
         if abs(step - alpha) < 1e-9:
-            return replace(reinforcement, alpha=step, after=shares, by_class={}, p_values={})
+            answers = reinforcement.answers.items()
+            return replace(
+                reinforcement,
+                alpha=step,
+                after=shares,
+                by_class=_by_class(reinforcement, place),
+                p_values={name: _p_value(one.right(0), one.right(place)) for name, one in answers},
+            )
     raise SettingsError(f"alpha {alpha} was not measured; use one of {', '.join(map(str, ALPHAS))}.")
 
 
+def changes(reinforcement: Reinforcement) -> tuple[Answer, ...]:
+    """What theta_0 or theta(alpha) names wrong, one entry per picture, in the order of the splits."""
+    place = [step for step, _ in reinforcement.curve].index(reinforcement.alpha)
+    found = []
+    for split, one in reinforcement.answers.items():
+        rows = zip(one.names, one.targets, one.predicted[0], one.predicted[place], strict=True)
+        for name, target, before, after in rows:
+            if before == after == target:
+                continue
+            kind = FIXED if after == target else BROKEN if before == target else FAILING
+            labels = (reinforcement.labels[row] for row in (target, before, after))
+            found.append(Answer(split, name, kind, *labels))
+    return tuple(found)
+
+
 def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> None:
-    """Writes a folder that `models.classifier(folder)` opens: weights, labels, README.md and metrics.jsonl.
+    """Writes a folder that `models.classifier(folder)` opens: weights, labels, README.md, metrics.jsonl and the run.
 
     Raises `DataError` when the folder holds something already, `ModelError` for a classifier that cannot be saved and
     `StoreError` when the folder cannot be written.
@@ -182,8 +238,9 @@ def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> 
     lines = "".join(json.dumps(row) + "\n" for row in metrics(reinforcement))
     try:
         (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        write_run(reinforcement, folder)
     except OSError as error:
-        raise StoreError(f"metrics.jsonl cannot be written to {folder}: {error.strerror}; free some space.") from error
+        raise StoreError(f"The figures cannot be written to {folder}: {error.strerror}; free some space.") from error
 
 
 def split_items(
@@ -257,16 +314,18 @@ def _p_value(before: Sequence[bool], after: Sequence[bool]) -> float:
     return mcnemar(sum(old and not new for old, new in pairs), sum(new and not old for old, new in pairs))
 
 
-def _by_class(
-    labels: Sequence[str],
-    splits: Mapping[str, Pictures],
-    before: Mapping[str, Sequence[bool]],
-    after: Mapping[str, Sequence[bool]],
-) -> dict[str, tuple[Proportion, Proportion]]:
+def _by_class(reinforcement: Reinforcement, place: int) -> dict[str, tuple[Proportion, Proportion]]:
     """Label -> Acc@1 before and after over all splits: what was forgotten shows here."""
-    found: dict[str, list[tuple[bool, bool]]] = {}
-    for name, pictures in splits.items():
-        for (_, label), old, new in zip(pictures, before[name], after[name], strict=True):
-            found.setdefault(label, []).append((old, new))
-    pairs = {label: list(zip(*found[label], strict=True)) for label in labels if label in found}
-    return {label: (_share(old), _share(new)) for label, (old, new) in pairs.items()}
+    found: dict[int, list[tuple[bool, bool]]] = {}
+    for one in reinforcement.answers.values():
+        for target, old, new in zip(one.targets, one.right(0), one.right(place), strict=True):
+            found.setdefault(target, []).append((old, new))
+    pairs = {row: list(zip(*found[row], strict=True)) for row in sorted(found)}
+    return {reinforcement.labels[row]: (_share(old), _share(new)) for row, (old, new) in pairs.items()}
+
+
+def _names(splits: Mapping[str, Pictures], held_out: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """What every picture is called: by its key where it is of this store, else by its place in its test set."""
+    keys = dict.fromkeys(item.photo_key for item in held_out)
+    own = dict(zip(HELD_OUT, (tuple(keys), tuple(item.key for item in held_out)), strict=True))
+    return {name: own.get(name) or tuple(map(str, range(len(pictures)))) for name, pictures in splits.items()}

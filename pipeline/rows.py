@@ -15,6 +15,7 @@ from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforce
 
 if TYPE_CHECKING:
     from pipeline.adapter import Trained
+    from pipeline.appraisal import Appraisal
     from pipeline.insights import Insight
     from pipeline.weakness import FailurePoint, Weakness
 
@@ -120,6 +121,19 @@ def weakness_cells(row: Weakness) -> Row:
 def insight_row(one: Insight) -> Row:
     """A group of edits with what they cost."""
     return {**asdict(one), "edits": list(one.edits)}
+
+
+def appraisal_row(one: Appraisal, clip: str) -> Row:
+    """A factor's edits as pictures, with the model that diversity and KID rest on."""
+    return {**asdict(one), "embeddings": clip}
+
+
+def appraisal_cells(one: Appraisal, clip: str) -> Row:
+    """What of it fits a table."""
+    found: Row = {"factor": one.factor, "n": one.n, "photos": one.photos}
+    for name, mean in (("sparsity", one.sparsity), (f"diversity ({clip})", one.diversity), ("COUT", one.cout)):
+        found[name] = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f}), n {mean.n}" if mean.n else "none"
+    return {**found, f"KID ({clip})": "too few photos" if one.kid is None else f"{one.kid:.4f}"}
 
 
 def confirmation_row(name: str, share: Proportion) -> Row:

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.errors import ModelError
-from pipeline.types import Counterfactual, Scores, Settings
+from pipeline.settings import Settings
+from pipeline.types import Counterfactual, Scores
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 EPSILON = 1e-8  # keeps the direction of two equal captions at similarity 0 instead of NaN
@@ -90,6 +93,10 @@ class OpenClipScorer:
             )
             for image_similarity, source_alignment, edited_alignment, directional, old_alignment in rows
         )
+
+    def embed(self, images: Sequence[Image]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the pictures. Raises `ModelError` when one is not a number."""
+        return self._embed_images(images).numpy()
 
     def _embed_images(self, images: Sequence[Image]) -> torch.Tensor:
         """(n, width) unit vectors."""

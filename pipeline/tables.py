@@ -11,12 +11,15 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sql
-from sqlalchemy.dialects.sqlite import insert
+from numpy.typing import NDArray
+from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.types import Check, CounterfactualSet, Decision, Perturbation, Prediction, Rewording, Study
+from pipeline.triage import Entry
+from pipeline.types import Check, CounterfactualSet, Decision, Perturbation, Prediction, Rewording, Scores, Study
 
 Row = sql.Row[Any]
 
@@ -88,6 +91,11 @@ decisions = sql.Table(
     sql.Column("reason", sql.String, nullable=False),
     sql.Column("analyst", sql.String, nullable=False),
     sql.Column("time", sql.Float, nullable=False),
+    sql.Column("act", sql.String, nullable=False, server_default=""),
+    sql.Column("kind", sql.String, nullable=False, server_default=""),
+    sql.Column("of", sql.String, nullable=False, server_default=""),
+    sql.Column("label", sql.String, nullable=False, server_default=""),
+    sql.Column("tags", sql.JSON, nullable=False, server_default="[]"),
 )
 sets = sql.Table(
     "sets",
@@ -122,6 +130,11 @@ failures = sql.Table(
     sql.Column("name", sql.String, primary_key=True),
     sql.Column("message", sql.String, nullable=False),
 )
+
+
+def insert(connection: sql.Connection, table: sql.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insertion that may name what happens on a conflict, in this database's dialect."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def digest(*parts: object) -> str:
@@ -165,6 +178,12 @@ def decision_of(row: Row) -> Decision:
         reason=row.reason,
         analyst=row.analyst,
         time=row.time,
+        act=row.act or row.id,
+        kind=row.kind,
+        of=row.of,
+        number=row.number,
+        label=row.label,
+        tags=tuple(row.tags),
     )
 
 
@@ -213,12 +232,100 @@ def heads() -> sql.Select[Any]:
     return sql.select(studies, vocabularies.c.classifier, vocabularies.c.labels).join(vocabularies)
 
 
+def entry_rows() -> sql.Select[Any]:
+    """What `entry_of` needs of every counterfactual."""
+    whole = sql.select(
+        counterfactuals.c.number, counterfactuals.c.key, counterfactuals.c.study, counterfactuals.c.tau,
+        counterfactuals.c.scores, counterfactuals.c.prediction, counterfactuals.c.missed,
+        perturbations.c.factor, perturbations.c.edited_caption, studies.c.photo, studies.c.label,
+        studies.c.control, studies.c.prediction.label("original"), studies.c.vocabulary,
+        studies.c.name, perturbations.c.caption,
+    )  # fmt: skip
+    return whole.join(perturbations).join(studies).order_by(counterfactuals.c.number)
+
+
+class Vocabulary(NamedTuple):
+    """A classifier's labels, and the place of each."""
+
+    classifier: str
+    labels: tuple[str, ...]
+    places: dict[str, int]
+
+
+def entry_of(row: Row, words: Vocabulary) -> Entry:
+    """From a row of `entry_rows` and its vocabulary; a photo without a control is compared with itself."""
+    before = np.frombuffer(row.control or row.original, "<f4")
+    after = np.frombuffer(row.prediction, "<f4")
+    best, here = np.sort(np.partition(after, -2)[-2:]) if len(after) > 1 else (0.0, after[0]), words.places[row.label]
+    return Entry(
+        number=row.number,
+        key=row.key,
+        photo=row.photo,
+        study=row.study,
+        label=row.label,
+        factor=row.factor,
+        edited_caption=row.edited_caption,
+        tau=row.tau,
+        before=float(before[here]),
+        after=float(after[here]),
+        margin=float(best[1] - best[0]),
+        flip=bool(before.argmax() != after.argmax()),
+        directional_similarity=row.scores["directional_similarity"],
+        passes=not row.missed,
+        name=row.name,
+        classifier=words.classifier,
+        caption=row.caption,
+        was=_top(before, words.labels),
+        now=_top(after, words.labels),
+        scores=Scores(**row.scores),
+        missed=tuple(row.missed),
+    )
+
+
+def _top(prediction: NDArray[np.float32], labels: tuple[str, ...]) -> tuple[str, float]:
+    place = int(prediction.argmax())
+    return labels[place], float(prediction[place])
+
+
+def words(connection: sql.Connection) -> dict[str, Vocabulary]:
+    """Every vocabulary by its key."""
+    found = {}
+    for row in connection.execute(sql.select(vocabularies)):
+        places = {label: place for place, label in enumerate(row.labels)}
+        found[row.key] = Vocabulary(row.classifier, tuple(row.labels), places)
+    return found
+
+
+def stamp(connection: sql.Connection) -> tuple[int, float]:
+    """Changes whenever a counterfactual is added or a study is saved."""
+    number = sql.select(sql.func.max(counterfactuals.c.number)).scalar_subquery()
+    updated = sql.select(sql.func.max(studies.c.updated)).scalar_subquery()
+    row = connection.execute(sql.select(number, updated)).one()
+    return row[0] or 0, row[1] or 0.0
+
+
+def latest(connection: sql.Connection, counterfactual: str, analyst: str) -> Decision | None:
+    """What an analyst decided last about a counterfactual."""
+    of_both = (decisions.c.counterfactual == counterfactual, decisions.c.analyst == analyst)
+    query = sql.select(decisions).where(*of_both).order_by(decisions.c.number.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else decision_of(row)
+
+
+def append(connection: sql.Connection, decision: Decision) -> Decision:
+    """Puts the decision at the end of the log, unless its id is there already; returns what the log holds."""
+    line = asdict(decision)
+    del line["number"]
+    connection.execute(insert(connection, decisions).values(line).on_conflict_do_nothing(index_elements=["id"]))
+    return decision_of(connection.execute(sql.select(decisions).where(decisions.c.id == decision.id)).one())
+
+
 def save_head(connection: sql.Connection, study: Study, picture: str, reconstruction: str | None) -> str:
     """Inserts or refreshes the study's own line and returns its key. What is known already is never emptied."""
     photo, now = study.photo, time.time()
     words = {"classifier": photo.classifier, "labels": list(photo.prediction.labels)}
     vocabulary = digest(photo.classifier, photo.prediction.labels)
-    connection.execute(insert(vocabularies).values(key=vocabulary, **words).on_conflict_do_nothing())
+    connection.execute(insert(connection, vocabularies).values(key=vocabulary, **words).on_conflict_do_nothing())
     key = digest(photo.key, study.caption, vocabulary)
     fresh: dict[str, object] = {
         "name": photo.name,
@@ -231,8 +338,8 @@ def save_head(connection: sql.Connection, study: Study, picture: str, reconstruc
     if study.control is not None:
         fresh["control"] = pack(study.control)
     fixed = {"key": key, "photo": photo.key, "picture": picture, "caption": study.caption, "vocabulary": vocabulary}
-    line = insert(studies).values(created=now, **fixed, **fresh)
-    connection.execute(line.on_conflict_do_update(["key"], set_=fresh))
+    line = insert(connection, studies).values(created=now, **fixed, **fresh)
+    connection.execute(line.on_conflict_do_update(index_elements=["key"], set_=fresh))
     return key
 
 
@@ -241,7 +348,7 @@ def save_perturbations(connection: sql.Connection, all_of: Sequence[Perturbation
     keys = tuple(digest(*asdict(one).values()) for one in all_of)
     rows = [{"key": key, **asdict(one)} for key, one in zip(keys, all_of, strict=True)]
     if rows:
-        connection.execute(insert(perturbations).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection, perturbations).on_conflict_do_nothing(), rows)
     return keys
 
 
@@ -262,7 +369,7 @@ def save_counterfactuals(connection: sql.Connection, study: str, made: Study, pi
             query = sql.update(counterfactuals).where(counterfactuals.c.key == one.key)
             connection.execute(query.values(missed=list(one.missed)))
             continue
-        line = insert(counterfactuals).values(
+        line = insert(connection, counterfactuals).values(
             key=one.key,
             study=study,
             perturbation=perturbation,
@@ -272,7 +379,7 @@ def save_counterfactuals(connection: sql.Connection, study: str, made: Study, pi
             prediction=pack(one.prediction),
             missed=list(one.missed),
         )
-        connection.execute(line.on_conflict_do_nothing(["key"]))
+        connection.execute(line.on_conflict_do_nothing(index_elements=["key"]))
 
 
 def next_version(connection: sql.Connection, name: str, items: Sequence[str]) -> CounterfactualSet:

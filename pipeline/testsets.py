@@ -71,17 +71,21 @@ def hybrid(sets: Sequence[TestSet]) -> tuple[TestSet, ...]:
 
 
 def load_csv(file: Path) -> tuple[LabelledImage, ...]:
-    """Rows with the columns `file` (below the CSV's own folder) and `label`; `DataError` for the first bad one."""
+    """Rows with the columns `file` or `path` (below the CSV's own folder) and `label`.
+
+    Raises `DataError` for the first bad one.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} cannot be read; give a CSV in UTF-8 with the columns file and label.") from error
-    if not rows or not {"file", "label"} <= set(rows[0]):
+    column = next((name for name in ("file", "path", "file_name") if rows and name in rows[0]), "")
+    if not column or "label" not in rows[0]:
         raise DataError(f"{file} has no rows with the columns file and label; write both names in its first line.")
     found, root = [], file.parent.resolve()
     for number, row in enumerate(rows, start=2):
-        name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
+        name, label = (row[column] or "").strip(), (row["label"] or "").strip()
         path = root / name
         if not name or not label:
             raise DataError(f"Line {number} of {file} lacks a file or a label; fill in both.")

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.errors import LabelError, SettingsError
+from pipeline.errors import LabelError
+from pipeline.settings import Profile, Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-INVERSIONS = ("pnp", "null-text", "negative-prompt", "ddim")
-CROSS_ATTENTION = ("refine", "replace", "auto")
 
 Report = Callable[[str, str], None]
 """Called as `report(raw, reason)` for every answer of the language model that is not handed over."""
@@ -202,6 +203,12 @@ class Decision:
     reason: str = ""
     analyst: str = ""
     time: float = 0.0  # seconds since the epoch
+    act: str = ""  # what is undone together; the decision's own id when not given
+    kind: str = ""  # "resolve" overrules all analysts; "undo" and "redo" of the act `of`
+    of: str = ""
+    number: int = 0  # its place in the log, given by the store
+    label: str = ""  # what the edit really shows, "" where the photo's label is right
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +241,19 @@ class Proportion:
     high: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What theta(alpha) says of every picture of one split, by rows of the head."""
+
+    names: tuple[str, ...]  # a photo's or a counterfactual's key; the place in its test set for a picture of one
+    targets: tuple[int, ...]
+    predicted: tuple[tuple[int, ...], ...]  # one row per alpha of the curve
+
+    def right(self, place: int) -> list[bool]:
+        """Which pictures are named right at this place of the curve."""
+        return [said == target for said, target in zip(self.predicted[place], self.targets, strict=True)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reinforcement:
     """A reinforced head: theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 (WiSE-FT)."""
@@ -254,134 +274,7 @@ class Reinforcement:
     seed: int = 0  # of the split by photo and of the training
     stopped: bool = False  # the training was cancelled and the best head until then kept
     source: str = ""  # what was learnt from: a set and its version, in words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """One request. Defaults are the published reference's; a profile replaces what suits its models better."""
-
-    factors: tuple[str, ...] = ("subject", "object", "background", "adjective", "domain")
-    proposals: int = 1  # perturbations asked for per factor
-    temperature: float = 0.7  # of the language model's sampling
-    caption_prefix: str = "a photo of"  # words the captioner is made to begin with; "" for none
-    caption_min_tokens: int = 20  # paper: at least 20 words
-    caption_max_tokens: int = 100
-    repetition_penalty: float = 1.5  # paper: "significant"
-    # Sentence cosines of the gates on captions, chosen with all-MiniLM-L6-v2 on tests/pipeline/gate_pairs.jsonl:
-    max_label_similarity: float = 0.55  # from here on replaced words count as the label itself
-    max_definition_similarity: float = 0.3  # the same against WordNet's definition of the label
-    max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)
-    min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
-    inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
-    null_text_learning_rate: float = 1e-2  # of Adam at the first denoising step; falls to half of it at the last
-    null_text_min_gain: float = 0.0  # share of its loss that an inner step has to gain, or it is the last; 0: all ten
-    num_inference_steps: int = 50  # DDIM steps
-    guidance_scale: float = 7.5
-    taus: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)  # fraction of steps with the source's self-attention
-    cross_replace_steps: float = 0.8  # fraction of steps with the source's cross-attention
-    cross_replace_words: tuple[str, ...] = ()  # exceptions, as "beach=0.4": a word of the edited caption, its fraction
-    # "refine": new words keep their own maps; "replace": they take those of the words that went; "auto": "replace"
-    # for captions whose words were swapped one for one, "refine" for all others
-    cross_attention: str = "refine"
-    word_weight: float = 2.0  # re-weighting of the edited words' cross-attention
-    # share of its maximum above which a changed word's map may be edited (prompt-to-prompt and LANCE: 0.3); 0 lets the
-    # edit change the whole picture
-    local_blend: float = 0.0
-    local_blend_start: float = 0.2  # fraction of steps before the rest of the picture is held to the source
-    captions_at_once: int = 0  # captions edited in one trajectory; 0: all of them, which is cheapest; 1: one is soonest
-    min_image_similarity: float = 0.7  # gates on `Scores`; LANCE's thresholds
-    min_source_alignment: float = 0.2
-    min_edited_alignment: float = 0.2
-    min_directional_similarity: float = 0.2
-    learning_rate: float = 1e-4  # of the head's reinforcement; the paper's, for heads on 2,000 features
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values outside their range with `SettingsError`."""
-        for tau in self.taus:
-            if not 0.0 <= tau <= 1.0:
-                raise SettingsError(f"tau is {tau}, but it is a fraction of the denoising steps; give 0 to 1.")
-        if not self.taus:
-            raise SettingsError("No tau was given; give at least one between 0 and 1, such as 0.4.")
-        if not 0.0 <= self.cross_replace_steps <= 1.0:
-            raise SettingsError(f"cross_replace_steps is {self.cross_replace_steps}; give a fraction from 0 to 1.")
-        for entry in self.cross_replace_words:
-            _word_fraction(entry)
-        if self.cross_attention not in CROSS_ATTENTION:
-            raise SettingsError(
-                f"The cross_attention '{self.cross_attention}' is unknown; use {', '.join(CROSS_ATTENTION)}."
-            )
-        if not (0.0 <= self.local_blend < 1.0 and 0.0 <= self.local_blend_start <= 1.0):
-            raise SettingsError(
-                f"local_blend is {self.local_blend} from {self.local_blend_start} of the steps on; give a threshold of "
-                "at least 0 and below 1, such as 0.3, and a fraction from 0 to 1."
-            )
-        if self.captions_at_once < 0:
-            raise SettingsError(f"captions_at_once is {self.captions_at_once}; give a number, or 0 for all of them.")
-        if not 1 <= self.num_inference_steps <= 1000:
-            raise SettingsError(f"num_inference_steps is {self.num_inference_steps}; give 1 to 1000, such as 50.")
-        if self.guidance_scale < 1.0:
-            raise SettingsError(f"guidance_scale is {self.guidance_scale}; give 1 (no guidance) or more.")
-        if self.null_text_learning_rate <= 0:
-            raise SettingsError(f"null_text_learning_rate is {self.null_text_learning_rate}; give a positive number.")
-        if self.inversion not in INVERSIONS:
-            raise SettingsError(f"The inversion '{self.inversion}' is unknown; use {', '.join(INVERSIONS)}.")
-        if self.temperature <= 0:
-            raise SettingsError(f"The temperature is {self.temperature}; give more than 0, such as 0.7.")
-        if not 0 <= self.caption_min_tokens <= self.caption_max_tokens or self.caption_max_tokens < 1:
-            raise SettingsError(
-                f"A caption of {self.caption_min_tokens} to {self.caption_max_tokens} tokens was asked for; "
-                "give a least and a greatest number in that order, such as 20 and 100."
-            )
-        if not 1 <= self.proposals <= 50:
-            raise SettingsError(f"{self.proposals} proposals per factor were asked for; ask for 1 to 50.")
-
-    @property
-    def word_fractions(self) -> tuple[tuple[str, float], ...]:
-        """`cross_replace_words`, read: (words, fraction of steps with the source's cross-attention)."""
-        return tuple(_word_fraction(entry) for entry in self.cross_replace_words)
-
-
-def _word_fraction(entry: str) -> tuple[str, float]:
-    """ "beach=0.4" -> ("beach", 0.4). Raises `SettingsError`."""
-    words, _, number = entry.rpartition("=")
-    try:
-        fraction = float(number)
-    except ValueError:
-        fraction = -1.0
-    if not words.strip() or not 0.0 <= fraction <= 1.0:
-        raise SettingsError(
-            f"'{entry}' does not say for how many steps a word takes the source's cross-attention; "
-            "give the word and a fraction from 0 to 1, such as beach=0.4."
-        )
-    return words.strip(), fraction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """Which models, at which size. Each model is a hub id such as "owner/name@commit", or a local folder."""
-
-    name: str
-    description: str
-    captioner: str
-    perturber: str
-    perturber_adapter: str  # PEFT adapter; "" for none
-    sentences: str
-    diffusion: str
-    clip: str
-    classifiers: dict[str, str]  # name shown -> whatever `networks.family_of` knows; the first is the default
-    image_size: int  # pixels, width and height of the pictures the editor works on
-    dtype: str = "float32"
-    licence: str = ""
-    sizes: dict[str, float] = field(default_factory=dict)  # GB to fetch, by role as in `models_of`
-    parameters: dict[str, float] = field(default_factory=dict)  # billions, by role; they give the memory
-    seconds: str = ""  # how long one photo takes, in words
-    examples: str = ""  # ImageFolder with pictures to click first
-    evaluation: dict[str, str] = field(default_factory=dict)  # split name ("original", "ood") -> ImageFolder
-    min_round_trip: float = 0.0  # dB: below it a picture lies outside what the autoencoder knows; 0 switches it off
-    outside_hint: str = ""  # what to tell the analyst then
-    families: dict[str, str] = field(default_factory=dict)  # role -> entry of its dict in models.py; absent: the first
-    settings: Settings = field(default_factory=Settings)
+    answers: dict[str, Answers] = field(default_factory=dict)  # split -> what each alpha says of its pictures
 
 
 class Captioner(Protocol):
@@ -455,6 +348,10 @@ class Scorer(Protocol):
         """Scores of each (edited picture, edited caption) against one source."""
         ...
 
+    def embed(self, images: Sequence[Image]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the pictures."""
+        ...
+
 
 class Classifier(Protocol):
     """The model under study."""
@@ -481,6 +378,10 @@ class Classifier(Protocol):
         """Copies of weight (classes, features) and bias (classes,), float32."""
         ...
 
+    def grad_cam(self, images: Sequence[Image], label: str) -> tuple[NDArray[np.float32], ...]:
+        """Where it looks for the label: a (height, width) map of at least 0 per picture; () where it cannot tell."""
+        ...
+
 
 class Models(Protocol):
     """All parts of one profile, each loaded on first use."""
@@ -502,4 +403,8 @@ class Models(Protocol):
     def scorer(self) -> Scorer: ...
     def classifier(self, name: str = "") -> Classifier:
         """By name as in the profile, a folder written by `reinforce`, or "" for the default."""
+        ...
+
+    def adopt(self, root: Path) -> None:
+        """Makes the classifiers of this data folder selectable beside the profile's."""
         ...

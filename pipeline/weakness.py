@@ -97,6 +97,14 @@ def weakness_by_tau(studies: Iterable[Study]) -> tuple[Weakness, ...]:
     return tuple(row for tau in taus for row in _rows(found[tau], tau))
 
 
+def overall_by_tau(studies: Iterable[Study]) -> tuple[Weakness, ...]:
+    """One row per tau over all classes and factors: every edit that passes the gates at this tau, chosen or not."""
+    known = list(studies)
+    taus = sorted({one.tau for study in known for one in study.counterfactuals})
+    gathered = ((tau, _gather([(study, _passing(study, tau)) for study in known])) for tau in taus)
+    return tuple(_row(ALL, ALL, tau, pairs, unpaired) for tau, (pairs, unpaired) in gathered)
+
+
 def failure_points(studies: Iterable[Study]) -> tuple[FailurePoint, ...]:
     """One per edited caption that was made, in the order of the studies; studies without a control are passed over."""
     return tuple(
@@ -149,6 +157,18 @@ def _flips(study: Study) -> list[Counterfactual]:
 
 
 def _rows(studies: Sequence[tuple[Study, Sequence[Counterfactual]]], tau: float | None) -> tuple[Weakness, ...]:
+    pairs, unpaired = _gather(studies)
+    seen: list[_Pair | _Unpaired] = [*pairs, *unpaired]
+    labels = [ALL, *sorted({one.label for one in seen})]
+    factors = [ALL, *sorted({one.factor for one in seen})]
+    rows = [_row(label, factor, tau, pairs, unpaired) for label in labels for factor in factors]
+    rows = [row for row in rows if row.n or row.unpaired]
+    rows.sort(key=lambda row: (not row.label == row.factor == ALL, row.too_few, row.delta_acc1.high))
+    return tuple(rows)
+
+
+def _gather(studies: Sequence[tuple[Study, Sequence[Counterfactual]]]) -> tuple[list[_Pair], list[_Unpaired]]:
+    """Edits beside their controls, and edited captions that have none; studies without a control are passed over."""
     pairs: list[_Pair] = []
     unpaired: list[_Unpaired] = []
     for study, best in studies:
@@ -158,13 +178,7 @@ def _rows(studies: Sequence[tuple[Study, Sequence[Counterfactual]]], tau: float 
         passed = {one.perturbation.edited_caption for one in best}
         lost = [factor for words, factor in _edits(study).items() if words not in passed]
         unpaired += [_Unpaired(label=study.photo.label, factor=factor) for factor in lost]
-    seen: list[_Pair | _Unpaired] = [*pairs, *unpaired]
-    labels = [ALL, *sorted({one.label for one in seen})]
-    factors = [ALL, *sorted({one.factor for one in seen})]
-    rows = [_row(label, factor, tau, pairs, unpaired) for label in labels for factor in factors]
-    rows = [row for row in rows if row.n or row.unpaired]
-    rows.sort(key=lambda row: (not row.label == row.factor == ALL, row.too_few, row.delta_acc1.high))
-    return tuple(rows)
+    return pairs, unpaired
 
 
 def _pair(study: Study, control: Prediction, one: Counterfactual) -> _Pair:

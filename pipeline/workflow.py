@@ -23,24 +23,16 @@ from pipeline.factors import FACTORS
 from pipeline.images import fit, key_of, open_image
 from pipeline.inversions import Inversions
 from pipeline.scoring import missed_gates
+from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.types import (
-    Classifier,
-    Counterfactual,
-    Edit,
-    Models,
-    Perturbation,
-    Photo,
-    Settings,
-    Step,
-    Study,
-)
+from pipeline.types import Classifier, Counterfactual, Edit, Models, Perturbation, Photo, Step, Study
 
 __all__ = [
     "Inversions",
     "chosen",
     "describe",
     "edit",
+    "edit_key",
     "explore",
     "judged_by",
     "open_photo",
@@ -263,7 +255,7 @@ def _wanted(
     return tuple(
         one
         for one in accepted.values()
-        if any(_key(models, study, one, tau, settings) not in held for tau in settings.taus)
+        if any(edit_key(models, study, one, tau, settings) not in held for tau in settings.taus)
     )
 
 
@@ -292,7 +284,7 @@ def _measure(
     predictions = judge.predict([one.image for one in group])
     for one, score, prediction in zip(group, scores, predictions, strict=True):
         yield Counterfactual(
-            key=_key(models, study, perturbation, one.tau, settings),
+            key=edit_key(models, study, perturbation, one.tau, settings),
             perturbation=perturbation,
             tau=one.tau,
             image=one.image,
@@ -302,7 +294,7 @@ def _measure(
         )
 
 
-def _key(models: Models, study: Study, perturbation: Perturbation, tau: float, settings: Settings) -> str:
+def edit_key(models: Models, study: Study, perturbation: Perturbation, tau: float, settings: Settings) -> str:
     """Hash of everything that determined a counterfactual."""
     return _digest(
         study.photo.key,

@@ -18,19 +18,8 @@ from PIL.Image import Image
 
 from pipeline.editing.axes import TAU
 from pipeline.errors import EditingError, InputError, PerturbationError
-from pipeline.types import (
-    Axis,
-    Edit,
-    Factor,
-    Inversion,
-    Perturbation,
-    Prediction,
-    Profile,
-    Scores,
-    Settings,
-    Step,
-    WordMap,
-)
+from pipeline.settings import Profile, Settings
+from pipeline.types import Axis, Edit, Factor, Inversion, Perturbation, Prediction, Scores, Step, WordMap
 
 LABELS = ("red", "green", "blue")
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 220), "yellow": (230, 230, 40)}
@@ -99,6 +88,10 @@ class ColourClassifier:
         import torch
 
         return torch.tensor(self.weight), torch.tensor(self.bias)
+
+    def grad_cam(self, images: Sequence[Image], label: str) -> tuple[np.ndarray, ...]:
+        """None: it has no convolution."""
+        return ()
 
     def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> ColourClassifier:
         return ColourClassifier(weight.numpy(), bias.tolist(), self._name)
@@ -270,6 +263,9 @@ class SeamModels:
             "other": ColourClassifier(np.tile(np.eye(3), 4), (0.5, 0, 0), "other"),
         }
     )
+
+    def adopt(self, root: Path) -> None:
+        """Knows no folders."""
 
     def classifier(self, name: str = "") -> ColourClassifier:
         if name and name not in self.classifiers:

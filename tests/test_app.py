@@ -5,133 +5,28 @@ Any error on the console, any fault of the page, any failed request and any requ
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from explorer import build_app, serving
-from explorer.jobs import Desk
-from pipeline import workflow
+from pipeline.curation import selection
 from pipeline.errors import StoreError
+from pipeline.reinforcement import Item, Recipe, reinforce, save
+from pipeline.runs import read_run
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
-from pipeline.tiny.world import Scene, draw, redraw, sample
-from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores, Study
+from pipeline.tiny.world import sample
+from pipeline.types import Models, Reinforcement, Study
+from tests.browser import SLOW, open_example, stock, suggest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, Page
 
-CHROMIUM = "/usr/bin/chromium"
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = 120_000  # milliseconds; models on a busy machine
-
-
-def browser_is_missing() -> str:
-    """Why no browser can be driven here, or ""."""
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return "playwright is not installed"
-    return "" if Path(CHROMIUM).exists() else f"there is no browser at {CHROMIUM}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if reason := browser_is_missing():
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "data")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def address(models: Models, store: Store) -> Iterator[str]:
-    """The application on a free port."""
-    app = build_app(Desk(models=models, store=store))
-    _, url, _ = app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **serving())
-    yield url.rstrip("/")
-    app.close()
-
-
-@dataclass
-class Faults:
-    """What a browser complains about."""
-
-    address: str
-    found: list[str] = field(default_factory=list)
-
-    def watch(self, page: Page) -> None:
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.found.append(f"page error: {error}"))
-        page.on("request", self._request)
-        page.on("requestfailed", self._failed)
-        page.on("response", lambda r: self.found.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.found.append(f"console: {message.text}")
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith((self.address, "data:", "blob:")):
-            self.found.append(f"request to another host: {request.url}")
-
-    def _failed(self, request: Request) -> None:
-        # Event streams end when their page is left or their last event has come; that is no fault.
-        stream = re.search(r"/(queue/data|heartbeat/)", request.url)
-        if not (stream and request.failure == "net::ERR_ABORTED"):
-            self.found.append(f"failed: {request.url} {request.failure}")
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(SLOW)
-    opened, faults = context.new_page(), Faults(address)
-    faults.watch(opened)
-    opened.goto(address)
-    opened.wait_for_selector("#examples .thumb")
-    yield opened
-    context.close()
-    assert faults.found == []
-
-
-def open_example(page: Page, number: int = 0) -> None:
-    page.click(f"#examples .thumb >> nth={number}")
-    page.wait_for_function("(document.querySelector('#caption textarea')?.value || '').length > 5")
-
-
-def suggest(page: Page, factor: str) -> None:
-    """One variation of one factor, ticked even when a gate objects."""
-    for box in page.locator("#factors label").all():
-        if box.inner_text().strip() != factor:
-            box.locator("input").uncheck()
-    page.click("#suggest")
-    page.wait_for_selector(".proposal")
-    page.wait_for_selector("text=Tick what you want to try")
-    if page.locator(".tick[aria-checked=true]").count() == 0:
-        page.click(".tick >> nth=0")
-        page.wait_for_selector(".tick[aria-checked=true]")
 
 
 def test_from_a_picture_to_a_kept_counterfactual(page: Page, store: Store, address: str) -> None:
@@ -155,8 +50,12 @@ def test_from_a_picture_to_a_kept_counterfactual(page: Page, store: Store, addre
     frames.last.click()
     page.wait_for_selector(f".frame.selected[data-key='{frames.last.get_attribute('data-key')}']")
     page.wait_for_selector(f"#compare .after figcaption:has-text('{max(store_taus(store)):.2f}')")
-    page.wait_for_selector("#shift .js-plotly-plot .bars")
+    page.wait_for_selector("#shift .js-plotly-plot .scatterlayer")
     assert page.locator("#compare img").count() == 2
+    page.click("#provenance summary")
+    page.click("text=Copy as command line")
+    page.wait_for_selector("#provenance [role=status]:text-matches('Copied|Selected')")
+    assert f"--tau={max(store_taus(store))} " in page.inner_text("#as-command")
     page.click("#keep")
     page.wait_for_selector(".verdict.keep")
     (kept,) = store.kept()
@@ -165,9 +64,46 @@ def test_from_a_picture_to_a_kept_counterfactual(page: Page, store: Store, addre
     page.reload()
     page.wait_for_selector(f'.frame.keep[data-key="{kept[1].key}"]')
     assert page.input_value("#caption textarea") == kept[1].perturbation.caption
-    page.wait_for_selector("#shift .js-plotly-plot .bars")
-    page.goto(f"{address}/curate")
-    page.wait_for_selector(f'.card.keep[data-key="{kept[1].key}"]')
+    page.wait_for_selector("#shift .js-plotly-plot .scatterlayer")
+    page.goto(f"{address}/curate?state=keep")
+    page.wait_for_selector(f'#deck article[data-key="{kept[1].key}"][data-state=keep]')
+
+
+def test_a_frame_is_looked_at_closely_and_tells_how_it_was_made(
+    page: Page, models: Models, store: Store, address: str
+) -> None:
+    stock(models, store, sample(1, HELD_OUT_SEED + 43))
+    page.goto(f"{address}/?photo={store.studies()[0].key}")
+    page.wait_for_selector("#compare .after img")
+    page.locator(".compare").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    page.keyboard.press("Shift+ArrowRight")
+    boxes = [page.locator(f"#compare .{name} img").bounding_box() for name in ("before", "after")]
+    stage = page.locator("#compare .stage").bounding_box()
+    assert boxes[0] == boxes[1]
+    assert stage
+    assert boxes[0]
+    assert boxes[0]["width"] == pytest.approx(1.25**2 * stage["width"], abs=2)
+    page.mouse.move(stage["x"] + 40, stage["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 10, stage["y"] + 25)
+    page.mouse.up()
+    moved = page.locator("#compare .before img").bounding_box()
+    assert moved
+    assert (moved["x"] - boxes[0]["x"], moved["y"] - boxes[0]["y"]) == pytest.approx((-30, -15), abs=1)
+    assert page.input_value("#compare input") == "50"
+    page.keyboard.down("Space")
+    assert page.locator("#compare .after").evaluate("one => getComputedStyle(one).visibility") == "hidden"
+    page.keyboard.up("Space")
+    page.keyboard.press("0")
+    assert page.locator("#compare .after img").bounding_box()["width"] == pytest.approx(stage["width"], abs=2)
+
+    page.click("#looks .link")
+    page.locator("#looks figure").nth(1).wait_for()
+    assert page.locator("#looks img").count() == 2
+    page.click("#provenance summary")
+    page.wait_for_selector("#provenance p:has-text('cannot be made again')")
 
 
 def store_taus(store: Store) -> set[float]:
@@ -217,6 +153,31 @@ def test_gates_are_told_and_what_passes_is_ticked_at_once(page: Page, store: Sto
     assert written.caption == "a photo of a blue robot in a forest"
 
 
+def test_a_caption_is_chosen_among_several_and_weak_ones_are_told(page: Page, store: Store) -> None:
+    open_example(page, 3)
+    first = page.input_value("#caption textarea")
+    page.click("#ask")
+    choices = page.locator("#caption-card li button")
+    choices.nth(1).wait_for()
+    assert choices.first.get_attribute("aria-pressed") == "true"
+    other = choices.nth(1).inner_text()
+    choices.nth(1).click()
+    page.wait_for_function("text => document.querySelector('#caption textarea').value === text", arg=other)
+    page.wait_for_selector("#caption-card .said:has-text('Written by hand')")
+    (written,) = store.rewordings(store.studies()[0].key)
+    assert (written.before, written.caption) == (first, other)
+
+    page.click("#caption-card .link")
+    page.wait_for_selector(".word-maps figure")
+    assert page.locator(".word-maps figcaption").all_inner_texts() == other.split()
+
+    page.fill("#caption textarea", "in the snow")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#caption-card .reason:has-text('does not name the label')")
+    page.reload()
+    page.wait_for_selector("#caption-card .reason:has-text('3 words')")
+
+
 def test_a_full_disk_in_the_middle_of_a_run_is_told_and_loses_nothing(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,49 +219,54 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Pat
     assert "Traceback" not in page.inner_text("body")
 
 
-def stock(models: Models, store: Store, scenes: tuple[Scene, ...]) -> None:
-    """Keeps the true counterfactual of every scene, as drawn by the world."""
-    scores = Scores(
-        image_similarity=0.9, source_alignment=0.3, edited_alignment=0.3, directional_similarity=0.5, prefers_edit=0.1
-    )
-    for number, scene in enumerate(scenes):
-        background = "desert" if scene.background != "desert" else "forest"
-        other = redraw(scene, "background", background)
-        study = workflow.open_photo(models, draw(scene), label=scene.label)
-        words = Perturbation(
-            caption=scene.caption(),
-            edited_caption=other.caption(),
-            factor="background",
-            original=scene.background,
-            edit=background,
-        )
-        item = Counterfactual(
-            key=f"true-{number}",
-            perturbation=words,
-            tau=0.5,
-            image=draw(other),
-            scores=scores,
-            prediction=models.classifier().predict([draw(other)])[0],
-            missed=(),
-        )
-        study = workflow.describe(models, study, models.profile.settings, scene.caption())
-        store.save_study(replace(study, perturbations=(words,), counterfactuals=(item,)))
-        store.decide(Decision(id=item.key, counterfactual=item.key, verdict="keep"))
+def test_insights_lead_from_a_figure_to_the_edits_behind_it(
+    page: Page, models: Models, store: Store, address: str
+) -> None:
+    page.goto(f"{address}/insights")
+    page.wait_for_selector(".empty:has-text('No edit of this classifier is here yet')")
+    stock(models, store, sample(12, HELD_OUT_SEED + 43))
+    page.reload()
+    cell = page.locator(".heat button[data-factor=background]").first
+    cell.wait_for()
+    for chart in ("#flips", "#change"):
+        page.wait_for_selector(f"{chart} .js-plotly-plot .scatterlayer")
+    page.wait_for_selector("#histogram .js-plotly-plot .bars")
+    page.wait_for_selector("text=A threshold is suggested once")
+    page.wait_for_selector("text=No group of alike edits has 5 pairs yet")
+    with page.expect_download() as saved:
+        page.click("a[download='weakness-by-class-and-factor.csv']")
+    assert saved.value.path().read_text().startswith("class,factor,n,")
+
+    label = cell.get_attribute("data-label")
+    cell.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f".heat button[data-label='{label}'][data-factor=background][aria-pressed=true]")
+    page.wait_for_function("label => location.search.includes(`label=${label}&factor=background`)", arg=label)
+    page.reload()
+    page.wait_for_selector(f".heat button[data-label='{label}'][data-factor=background][aria-pressed=true]")
+
+    page.click("#draw-map")
+    page.wait_for_selector("#landscape .js-plotly-plot .scatterlayer")
+    page.click(".pairs a >> nth=0")
+    page.wait_for_selector(".frame.selected")
+    assert "frame=true-" in page.url
 
 
 def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models: Models, store: Store) -> None:
     stock(models, store, sample(10, HELD_OUT_SEED + 41))
     page.click(".masthead >> text=Curate")
-    page.wait_for_selector(".card.keep")
+    page.click("[data-do=state][data-state=keep]")
+    page.wait_for_selector("article[data-state=keep]")
     page.fill("#set-name input, #set-name textarea", "first")
     page.click("#freeze")
     page.wait_for_selector("text=Frozen: first v1 with 10 counterfactuals.")
     page.click("#export")
     page.wait_for_selector("text=Exported to sets/first-v001")
-    assert len(list((store.root / "sets" / "first-v001").rglob("*.png"))) == 10
+    assert len(list((store.root / "sets" / "first-v001").glob("[!o]*/*.png"))) == 10
 
-    page.click(".card >> nth=0 >> text=Undo")
-    page.wait_for_selector(".card button[data-do=keep]")
+    page.click(".verdicts [data-do=undo]")
+    page.wait_for_selector(".saved:has-text('Saved')")
+    page.wait_for_selector("article[data-state=waiting]")
     assert len(store.kept()) == 9
 
     page.click(".masthead >> text=Reinforce")
@@ -309,10 +275,62 @@ def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models
     page.wait_for_selector("text=/Done: .*Saved as reinforced/")
     assert page.locator(".facts tbody tr").count() >= 2
     page.wait_for_selector("#alpha-curve .js-plotly-plot .scatterlayer")
+    page.wait_for_selector("#losses .js-plotly-plot .scatterlayer")
     (folder,) = (store.root / "reinforced").iterdir()
     assert models.classifier(str(folder)).labels == models.classifier().labels
     page.reload()
     page.wait_for_selector("text=/Done: .*Saved as reinforced/")
+
+
+def test_a_run_is_looked_at_compared_exported_and_promoted(
+    page: Page, models: Models, store: Store, address: str
+) -> None:
+    stock(models, store, sample(20, HELD_OUT_SEED + 47))
+    made = a_run(models, store)
+    page.goto(f"{address}/reinforce")  # made by an earlier session: no job knows of it
+    page.wait_for_selector("th:has-text('after (alpha 0.3)')")
+    moved = [row.inner_text() for row in page.locator(".facts tbody tr td:nth-child(5)").all()][: len(made.after)]
+    assert moved == sorted(moved, key=lambda text: float(text.split()[0].replace("−", "-").replace("±", "")))
+    page.fill("#alpha input[type=number]", "0")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("th:has-text('after (alpha 0)')")
+    page.wait_for_selector("#kind label:has-text('newly broken (0)')")
+    page.wait_for_selector("#kind label:has-text('fixed (0)')")
+    page.wait_for_selector(".pairs img")
+    page.fill("#alpha input[type=number]", "1")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("th:has-text('after (alpha 1)')")
+    page.click("#save-alpha")
+    page.wait_for_selector("text=Saved as reinforced/first-alpha1")
+    assert read_run(store.root / "reinforced" / "first-alpha1").alpha == 1.0
+
+    page.click("#export-run")
+    page.wait_for_selector("#download-run:has-text('Download first.zip')")
+    with page.expect_download() as card:
+        page.click("a[download='first.md']")
+    assert "reinforced with counterfactual images" in card.value.path().read_text()
+    page.fill("#promote-name input, #promote-name textarea", "repaired")
+    page.click("#promote")
+    page.wait_for_selector("text=Promoted: 'repaired'")
+    assert (store.root / "classifiers" / "repaired" / "model.safetensors").is_file()
+
+    page.reload()
+    page.wait_for_selector("#alpha-curve .js-plotly-plot .scatterlayer")
+    for name in ("first-alpha1", "first"):
+        page.click("#compared input")
+        page.click(f"ul[role=listbox] li:text-is('{name}')")
+    page.wait_for_selector(".runs th:has-text('alpha 1')")
+    assert page.locator(".runs thead th").count() == 3
+
+
+def a_run(models: Models, store: Store) -> Reinforcement:
+    """A run called "first" on what is kept."""
+    pairs = selection(store)
+    items = [Item(photo.label, photo.image, one.image, photo.key, key=one.key) for photo, one in pairs]
+    recipe = Recipe(learning_rate=models.profile.settings.learning_rate, max_epochs=4)
+    made = reinforce(models.classifier(), items, {}, recipe)
+    save(made, models.classifier(), store.root / "reinforced" / "first")
+    return made
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -321,7 +339,12 @@ def test_nothing_sticks_out_of_the_page(browser: Browser, address: str, size: tu
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     context.set_default_timeout(SLOW)
     page = context.new_page()
-    for path, part in (("/", "#examples .thumb"), ("/curate", "#deck .empty"), ("/reinforce", "#start")):
+    for path, part in (
+        ("/", "#examples .thumb"),
+        ("/curate", "#deck .empty"),
+        ("/insights", ".empty"),
+        ("/reinforce", "#start"),
+    ):
         page.goto(address + path)
         page.wait_for_selector(part)
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]

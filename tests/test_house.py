@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "explorer").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
 STAGES = ("captioning", "perturbation", "editing", "scoring", "classification")
-GROUND = ("types", "errors", "factors")
+GROUND = ("types", "settings", "errors", "factors")
 
 
 def module_name(path: Path) -> str:
@@ -118,6 +118,7 @@ def test_the_front_matter_is_that_of_a_gradio_space() -> None:
     pinned = re.search(r"gradio~=([\d.]+)", (ROOT / "requirements.txt").read_text())
     assert pinned
     assert told["sdk_version"].startswith(pinned[1])
+    assert told["suggested_hardware"] == "cpu-basic"  # the tiny profile's
 
 
 def test_direct_dependencies_are_pinned() -> None:

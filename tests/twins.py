@@ -49,7 +49,7 @@ from transformers import (
 
 from pipeline.hub import hub_model
 from pipeline.profiles import models_of
-from pipeline.types import Profile
+from pipeline.settings import Profile
 from tests.architectures import BK_SDM_SMALL, clip_tokenizer, sd1_scheduler, sd1_unet
 
 WIDTH = 32

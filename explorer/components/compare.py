@@ -1,7 +1,8 @@
 """The compare viewer: original and edit on the same spot, as slider, side by side, fade or difference.
 
 Everything happens in the browser. The slider is a native range input, so it works with the keyboard; while the viewer
-has the focus, holding Space shows the original.
+has the focus, holding Space shows the original. Both pictures are zoomed and moved together: wheel (while the viewer
+has the focus, so that the page still scrolls past it), drag, double click, + - 0 and Shift with the arrows.
 """
 
 from __future__ import annotations
@@ -34,6 +35,73 @@ const show = () => {
     button.setAttribute('aria-pressed', button.dataset.mode === mode);
   }
 };
+let zoom = 1, x = 0, y = 0, held = null;  // x, y: shift of the pictures in percent of one picture's side
+const within = (value, low, high) => Math.min(high, Math.max(low, value));
+const place = () => {
+  x = within(x, 100 - 100 * zoom, 0);
+  y = within(y, 100 - 100 * zoom, 0);
+  if (!viewer()) return;
+  for (const [name, value] of [['--zoom', zoom], ['--x', x + '%'], ['--y', y + '%']]) {
+    viewer().style.setProperty(name, value);
+  }
+  viewer().classList.toggle('zoomed', zoom > 1);
+  viewer().querySelector('[data-zoom=reset]').textContent = Math.round(100 * zoom) + ' %';
+};
+const figureAt = (event) => {
+  const all = [...viewer().querySelectorAll('figure')].map((one) => one.getBoundingClientRect());
+  return all.find((box) => event.clientX >= box.left && event.clientX <= box.right) || all[0];
+};
+const zoomTo = (wanted, event) => {
+  const box = event && figureAt(event);
+  const atX = box ? 100 * (event.clientX - box.left) / box.width : 50;
+  const atY = box ? 100 * (event.clientY - box.top) / box.height : 50;
+  const next = within(wanted, 1, 12);
+  x = atX - (atX - x) * next / zoom;
+  y = atY - (atY - y) * next / zoom;
+  zoom = next;
+  place();
+};
+element.addEventListener('click', (event) => {
+  const asked = event.target.closest('[data-zoom]')?.dataset.zoom;
+  if (asked) zoomTo({in: zoom * 1.5, out: zoom / 1.5, reset: 1}[asked]);
+});
+element.addEventListener('wheel', (event) => {
+  if (!event.target.closest('.stage') || !(element.contains(document.activeElement) || event.ctrlKey)) return;
+  event.preventDefault();
+  zoomTo(zoom * Math.exp(-event.deltaY / 400), event);
+}, {passive: false});
+element.addEventListener('dblclick', (event) => {
+  if (event.target.closest('.stage')) zoomTo(zoom > 1 ? 1 : 2.5, event);
+});
+element.addEventListener('pointerdown', (event) => {
+  const stage = event.target.closest('.stage');
+  if (!stage || zoom === 1) return;
+  const box = stage.getBoundingClientRect();
+  const split = box.left + box.width * (element.dataset.split || 50) / 100;
+  const slides = event.target.matches('input') && (element.dataset.mode || 'slide') === 'slide';
+  if (slides && Math.abs(event.clientX - split) < 22) return;  // the handle stays the slider's
+  event.preventDefault();
+  (stage.querySelector('input').offsetParent ? stage.querySelector('input') : viewer()).focus({preventScroll: true});
+  held = {id: event.pointerId, left: event.clientX, top: event.clientY, box: figureAt(event)};
+  stage.setPointerCapture(event.pointerId);
+});
+element.addEventListener('pointermove', (event) => {
+  if (held?.id !== event.pointerId) return;
+  x += 100 * (event.clientX - held.left) / held.box.width;
+  y += 100 * (event.clientY - held.top) / held.box.height;
+  held = {...held, left: event.clientX, top: event.clientY};
+  place();
+});
+for (const end of ['pointerup', 'pointercancel']) element.addEventListener(end, () => { held = null; });
+element.addEventListener('keydown', (event) => {
+  if (!viewer() || event.ctrlKey || event.metaKey || event.altKey) return;
+  const zooms = {'+': zoom * 1.25, '=': zoom * 1.25, '-': zoom / 1.25, '0': 1};
+  const moves = {ArrowLeft: [10, 0], ArrowRight: [-10, 0], ArrowUp: [0, 10], ArrowDown: [0, -10]};
+  const move = event.shiftKey && moves[event.key];
+  if (!(event.key in zooms) && !move) return;
+  event.preventDefault();
+  if (move) { x += move[0]; y += move[1]; place(); } else zoomTo(zooms[event.key]);
+});
 const hold = (on) => (event) => {
   if (event.code !== 'Space' || event.target.matches('button') || !viewer()) return;
   event.preventDefault();
@@ -41,7 +109,7 @@ const hold = (on) => (event) => {
 };
 element.addEventListener('keydown', hold(true));
 element.addEventListener('keyup', hold(false));
-watch('value', show);
+watch('value', () => { show(); place(); });
 show();
 """
 
@@ -69,7 +137,17 @@ def compare_markup(before: Image, after: Image, before_title: str, after_title: 
         class_="stage",
     )
     modes = tag("div", *(_mode(name, title) for name, title in MODES), class_="modes", role="group", aria_label="View")
-    return tag("div", stage, modes, class_="compare", data_mode="slide", tabindex=0)
+    name = "Original and edit"
+    return tag(
+        "div", stage, modes, _zoom(), class_="compare", data_mode="slide", tabindex=0, role="group", aria_label=name
+    )
+
+
+def _zoom() -> Html:
+    steps = (("out", "Zoom out", "−"), ("reset", "Whole picture", "100 %"), ("in", "Zoom in", "+"))
+    buttons = (tag("button", text, type="button", data_zoom=name, aria_label=title) for name, title, text in steps)
+    keys = "Wheel or + − 0 to zoom, drag to move; hold Space for the original."
+    return tag("div", tag("span", *buttons, role="group", aria_label="Zoom"), tag("small", keys), class_="zoom")
 
 
 def _picture(image: Image, title: str) -> Html:

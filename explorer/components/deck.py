@@ -1,132 +1,275 @@
-"""The deck of the Curate page: pairs of original and edit with the sentence, the shift and a verdict.
+"""The deck of the Curate page: pairs one at a time or as a grid, decided with keys, saved before it says so.
 
-Reports `act` with `do` = "keep", "reject" or "undo", the counterfactual's key and a fresh id, so that a click that is
-sent twice counts once. Keys while a card has the focus: J and K next and previous, A keep, R reject, U undo.
+The shell is drawn once; `deck.js` beside this file fills it through the component's server functions
+(`explorer/triage.py`), which answer with the markup made here. Only a window of items is ever in the browser.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from urllib.parse import urlencode
 
 import gradio as gr
 
-from explorer.components.markup import Html, join, picture_url, tag
+from explorer.components.keymap import REASONS, key_label, keymap_json, sheet
+from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
-from explorer.views import Card, diff, percent, points
-from pipeline.types import Counterfactual
+from explorer.views import diff, gate_name, percent, points
+from pipeline.triage import Entry
+from pipeline.types import Axis, Decision
 
-SIDE = 256
-
-BEHAVIOUR = """
-const report = (card, action) => {
-  const id = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16)).join('');
-  trigger('act', {do: action, key: card.dataset.key, id});
-};
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-do]');
-  if (button) report(button.closest('.card'), button.dataset.do);
-});
-const actions = {a: 'keep', r: 'reject', u: 'undo'};
-element.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const cards = [...element.querySelectorAll('.card')];
-  const here = cards.indexOf(event.target.closest('.card'));
-  const key = event.key.toLowerCase();
-  if (here < 0) return;
-  if (key === 'j' || key === 'k') {
-    event.preventDefault();
-    cards[here + (key === 'j' ? 1 : -1)]?.focus();
-  } else if (actions[key]) {
-    event.preventDefault();
-    report(cards[here], actions[key]);
-    if (key !== 'u') cards[here + 1]?.focus();
-  }
-});
-"""
+STATES = (
+    ("waiting", "To decide"),
+    ("keep", "Kept"),
+    ("reject", "Rejected"),
+    ("unsure", "Unsure"),
+    ("conflict", "Conflicts"),
+    ("all", "All"),
+)
+ORDERS = (
+    ("uncertain", "most uncertain"),
+    ("shift", "biggest shift"),
+    ("score", "lowest score"),
+    ("diverse", "most diverse"),
+    ("random", "random"),
+    ("newest", "newest"),
+)
+SAID = {"keep": "✓ kept", "reject": "✕ rejected", "unsure": "? unsure", "conflict": "⚡ conflict"}
 
 
-def deck() -> gr.HTML:
-    """An empty deck; `deck_markup` gives its values. Listen with `.act(...)`."""
+def deck(functions: Sequence[Callable[..., object]]) -> gr.HTML:
+    """The shell with its behaviour; `functions` answer the browser."""
     return gr.HTML(
-        value=Html(), js_on_load=BEHAVIOUR, apply_default_css=False, elem_id="deck", elem_classes="component"
+        value=_shell(),
+        js_on_load=Path(__file__).with_name("deck.js").read_text(encoding="utf-8"),
+        server_functions=list(functions),
+        apply_default_css=False,
+        elem_id="deck",
+        elem_classes="component",
     )
 
 
-def deck_markup(cards: Sequence[Card], empty: str) -> Html:
-    """All cards, or what to do when there are none."""
-    if not cards:
-        return tag("p", empty, " ", tag("a", "Go to Explore", href="./"), class_="empty tall")
-    return tag("div", *(_card(card) for card in cards), class_="deck")
+def _shell() -> Html:
+    return tag(
+        "div",
+        _tabs(),
+        _filters(),
+        tag("div", class_="notice", role="alert", hidden=True),
+        tag("div", class_="stage"),
+        _verdicts(),
+        _bulk(),
+        tag("p", class_="live", aria_live="polite"),
+        sheet(),
+        _asking(),
+        class_="triage",
+        data_keymap=keymap_json(),
+        data_mode="focus",
+    )
 
 
-def _card(card: Card) -> Html:
-    item, frame = card.item, card.frame
-    link = "./?" + urlencode({"photo": card.photo.key, "classifier": card.photo.classifier, "frame": item.key})
-    pair = tag(
-        "a",
+def _tabs() -> Html:
+    tabs = (
+        tag("button", title, " ", tag("b", ""), type="button", data_do="state", data_state=state, aria_pressed="false")
+        for state, title in STATES
+    )
+    saved = tag("span", "", class_="saved", role="status")
+    return tag("div", tag("div", *tabs, class_="tabs", role="group", aria_label="Which pairs"), saved, class_="head")
+
+
+def _filters() -> Html:
+    search = tag("input", type="search", name="text", placeholder="Search  /", aria_label="Search", maxlength=80)
+    blind = tag("label", tag("input", type="checkbox", name="blind"), "blind", title="Hide what others decided")
+    analyst = tag(
+        "input", type="text", name="analyst", placeholder="Your name", aria_label="Your name", maxlength=40, size=10
+    )
+    return tag(
+        "div",
+        _choice("order", "Order", ORDERS),
+        _choice("label", "Class", (("", "every class"),)),
+        _choice("factor", "Factor", (("", "every factor"),)),
+        search,
+        tag("span", class_="spring"),
+        analyst,
+        blind,
+        tag("button", "Grid", key_label("grid"), type="button", data_do="grid", class_="mode"),
+        tag("button", "Keys", key_label("help"), type="button", data_do="help"),
+        class_="filters",
+    )
+
+
+def _choice(name: str, title: str, options: Sequence[tuple[str, str]]) -> Html:
+    return tag("select", *(tag("option", text, value=value) for value, text in options), name=name, aria_label=title)
+
+
+def _verdicts() -> Html:
+    main = (
+        _button("keep", "Keep", "main keep"),
+        _button("reject", "Reject", "main reject"),
+        _button("unsure", "Unsure", "main unsure"),
+        _button("previous", "Previous"),
+        _button("next", "Next"),
+        _button("undo", "Undo"),
+        _button("redo", "Redo"),
+        _button("label", "Label"),
+        _button("tag", "Tag"),
+    )
+    reasons = (
+        _button(f"reason-{number}", name, "reason", says) for number, (name, says) in enumerate(REASONS, start=1)
+    )
+    why = tag("div", tag("span", "Reject because", class_="hint"), *reasons, class_="buttons reasons")
+    return tag("div", tag("div", *main, class_="buttons"), why, class_="verdicts")
+
+
+def _button(action: str, text: str, class_: str = "", title: str = "") -> Html:
+    return tag("button", text, key_label(action), type="button", data_do=action, class_=class_, title=title or None)
+
+
+def _bulk() -> Html:
+    return tag(
+        "div",
+        tag("button", "Select page", type="button", data_do="page-all"),
+        tag("button", "Select all", tag("b", "", class_="how-many"), type="button", data_do="all"),
+        tag("button", "Select none", type="button", data_do="none"),
+        tag("span", "", class_="chosen hint"),
+        tag("span", class_="spring"),
+        tag("button", "◂ Page", type="button", data_do="page-back", aria_label="Previous page"),
+        tag("span", "", class_="where hint"),
+        tag("button", "Page ▸", type="button", data_do="page-on", aria_label="Next page"),
+        class_="buttons bulk",
+    )
+
+
+def _asking() -> Html:
+    """The dialog that asks for a label or a tag."""
+    return tag(
+        "dialog",
         tag(
-            "figure", tag("img", src=picture_url(card.photo.image, SIDE), alt=f"Original photo of a {card.photo.label}")
+            "form",
+            tag(
+                "label", tag("span", ""), tag("input", type="text", maxlength=80, list="deck-words", autocomplete="off")
+            ),
+            tag("datalist", id="deck-words"),
+            tag(
+                "div",
+                tag("button", "Cancel", type="button", data_do="close"),
+                tag("button", "Save", type="submit", class_="main"),
+                class_="buttons",
+            ),
+            method="dialog",
         ),
+        class_="asking",
+        aria_label="Label or tag",
+    )
+
+
+def empty_markup(state: str, filtered: bool) -> Html:
+    """What to do when a view holds nothing."""
+    if filtered:
+        return tag(
+            "p", "Nothing matches. Clear the search or choose every class and every factor.", class_="empty tall"
+        )
+    said = {
+        "waiting": "Nothing waits for a decision. Edit a photo, and each variation's best comes here.",
+        "keep": "Nothing is kept yet. Keep a pair here, or a frame on the Explore page.",
+        "reject": "Nothing was rejected.",
+        "unsure": "Nobody was unsure.",
+        "conflict": "No conflicts: whoever judged the same pair agreed.",
+        "all": "There are no counterfactuals yet. Edit a photo on the Explore page.",
+    }
+    return tag("p", said[state], " ", tag("a", "Go to Explore", href="./"), class_="empty tall")
+
+
+def focus_markup(entry: Entry, axis: Axis, before: str, after: str) -> Html:
+    """One pair, large; `before` and `after` are the pictures' URLs."""
+    words = tag("p", sentence(diff(entry.caption, entry.edited_caption)), class_="words")
+    link = tag("a", "Open in Explore", href=_link(entry), class_="link")
+    return join(
+        words,
+        tag(
+            "div",
+            _figure(before, f"Original photo of a {entry.label}", f"{entry.label}: original"),
+            _figure(after, _title(entry, axis), axis.label(entry.tau)),
+            class_="pictures",
+        ),
+        tag("div", _said(entry), _chips(entry, axis), _lights(entry), link, class_="under"),
+    )
+
+
+def _figure(url: str, alt: str, caption: str) -> Html:
+    return tag("figure", tag("img", src=url, alt=alt, draggable="false"), tag("figcaption", caption))
+
+
+def card_markup(entry: Entry, axis: Axis, before: str, after: str) -> Html:
+    """One pair in the grid."""
+    pair = tag(
+        "span",
+        tag("img", src=before, alt=f"Original photo of a {entry.label}", draggable="false"),
         tag("span", "→", class_="arrow", aria_hidden="true"),
-        tag("figure", tag("img", src=_picture(item), alt=frame.title)),
+        tag("img", src=after, alt=_title(entry, axis), draggable="false"),
         class_="pair",
-        href=link,
-        title="Open in Explore",
     )
-    words = tag("p", sentence(diff(item.perturbation.caption, item.perturbation.edited_caption)), class_="words")
-    return tag(
-        "article",
-        pair,
-        tag("div", _said(card), words, _chips(card), _buttons(card), class_="body"),
-        class_=f"card {frame.verdict}",
-        data_key=item.key,
-        tabindex=0,
-        aria_label=f"{card.photo.label}: {item.perturbation.edited_caption}",
-    )
+    changed = [piece for piece in diff(entry.caption, entry.edited_caption) if piece.sign]
+    return join(pair, tag("p", sentence(changed), class_="words"), _said(entry), _chips(entry, axis))
 
 
-def _said(card: Card) -> Html:
-    before, after = card.photo.prediction.top(1)[0], card.item.prediction.top(1)[0]
-    return tag(
-        "p",
-        tag("b", before[0]),
-        f" {percent(before[1])} → ",
-        tag("b", after[0]),
-        f" {percent(after[1])}",
-        class_="said",
-    )
+def _link(entry: Entry) -> str:
+    return "./?" + urlencode({"photo": entry.photo, "classifier": entry.classifier, "frame": entry.key})
 
 
-def _chips(card: Card) -> Html:
-    frame = card.frame
-    drop = "fall" if frame.change <= -0.005 else "rise" if frame.change >= 0.005 else ""
+def _title(entry: Entry, axis: Axis) -> str:
+    words = f"Edit at {axis.label(entry.tau)}: {entry.edited_caption}, p({entry.label}) {percent(entry.after)}"
+    return words + (f", the prediction flips to {entry.now[0]}" if entry.flip else "")
+
+
+def _said(entry: Entry) -> Html:
+    (before, p), (after, q) = entry.was, entry.now
+    return tag("p", tag("b", before), f" {percent(p)} → ", tag("b", after), f" {percent(q)}", class_="said")
+
+
+def _chips(entry: Entry, axis: Axis) -> Html:
+    drop = "fall" if entry.change <= -0.005 else "rise" if entry.change >= 0.005 else ""
     parts = [
-        tag("span", card.item.perturbation.factor, class_="factor"),
-        tag("span", card.frame.strength, class_="chip"),
-        tag("span", f"p({card.photo.label}) {points(frame.change)}", class_=f"chip {drop}"),
+        tag("span", entry.factor, class_="factor"),
+        tag("span", axis.short(entry.tau), class_="chip"),
+        tag("span", f"p({entry.label}) {points(entry.change)}", class_=f"chip {drop}"),
     ]
-    if frame.flip:
-        parts.append(tag("span", f"⇄ {frame.flip}", class_="chip flip"))
-    parts += [tag("span", gate, class_="chip gate", title=" ".join(frame.reasons)) for gate in frame.gates]
+    if entry.flip:
+        parts.append(tag("span", f"⇄ {entry.now[0]}", class_="chip flip", title="The prediction flips to this label"))
     return tag("p", *parts, class_="chips")
 
 
-def _buttons(card: Card) -> Html:
-    verdict = card.frame.verdict
-    if verdict:
-        said = {"keep": "✓ kept", "reject": "✕ rejected"}.get(verdict, verdict)
-        inside = join(tag("span", said, class_=f"verdict {verdict}"), _button("undo", "Undo", "U"))
+def _lights(entry: Entry) -> Html:
+    """The scores, and the gates that were missed."""
+    scores = entry.scores
+    figures = (
+        ("direction", scores.directional_similarity),
+        ("image", scores.image_similarity),
+        ("new words", scores.edited_alignment),
+        ("prefers new", scores.prefers_edit),
+    )
+    shown = (tag("span", f"{name} {value:.2f}", class_="chip") for name, value in figures)
+    if not entry.missed:
+        gates = [tag("span", "✓ all gates", class_="light pass")]
     else:
-        inside = join(_button("keep", "Keep", "A"), _button("reject", "Reject", "R"))
-    return tag("div", inside, class_="buttons")
+        gates = [tag("span", "✕ ", gate_name(text), class_="chip gate", title=text) for text in entry.missed]
+    return tag("p", *gates, *shown, class_="chips lights")
 
 
-def _button(do: str, text: str, key: str) -> Html:
-    return tag("button", text, tag("kbd", key), type="button", data_do=do)
+def opinion_markup(said: Sequence[Decision], own: Decision | None, hidden: bool) -> Html:
+    """Who said what; `hidden` while the others' verdicts must not be seen yet."""
+    parts = [_opinion(one) for one in said if not hidden]
+    if own is not None and (own.label or own.tags) and own not in said:
+        parts.append(_opinion(own))
+    if hidden:
+        parts.append(tag("span", "Others' verdicts show once yours is in.", class_="hint"))
+    return tag("p", *parts, class_="opinion") if parts else Html()
 
 
-@lru_cache(maxsize=512)
-def _picture(item: Counterfactual) -> str:
-    return picture_url(item.image, SIDE)
+def _opinion(one: Decision) -> Html:
+    who = f"{one.analyst}: " if one.analyst else ""
+    more = [one.reason] if one.reason else []
+    more += [f"shows {one.label}"] if one.label else []
+    more += [f"#{name}" for name in one.tags]
+    text = who + SAID.get(one.verdict, "") + (f" ({', '.join(more)})" if more else "")
+    return tag("span", text, class_=f"verdict {one.verdict}")

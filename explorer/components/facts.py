@@ -5,7 +5,8 @@ from __future__ import annotations
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import Frame, diff, percent, points
-from pipeline.types import Counterfactual, Settings, Study
+from pipeline.settings import Settings
+from pipeline.types import Counterfactual, Study
 
 
 def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:

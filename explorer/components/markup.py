@@ -10,11 +10,13 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FOLDERS = re.compile(r"(?<![\w/.<])/(?:[^\s/'\"<>]+/)+(?=[^\s/'\"<>])")  # of an absolute path, all but its last part
 VOID = frozenset({"img", "input", "br", "hr"})
 
 # One listener serves every component: an element with `data-do` reports its whole dataset to Python.
@@ -26,11 +28,16 @@ element.addEventListener('click', (event) => {
 """
 
 
+def without_folders(text: str) -> str:
+    """The text with every absolute path cut to its last part: nobody needs to know the server's folders."""
+    return FOLDERS.sub("", text)
+
+
 class Html(str):
     """Markup that is safe to show."""
 
 
-def tag(name: str, *children: str, **attributes: str | bool | int | float | None) -> Html:
+def tag(name: str, /, *children: str, **attributes: str | bool | int | float | None) -> Html:
     """`<name attributes>children</name>`; text is escaped, `Html` is not.
 
     `class_` and `for_` lose their underscore and other underscores become hyphens (`aria_label`); True gives a bare

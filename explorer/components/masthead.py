@@ -6,7 +6,7 @@ import gradio as gr
 
 from explorer.components.markup import Html, tag
 
-PAGES = (("Explore", "./"), ("Curate", "./curate"), ("Reinforce", "./reinforce"))
+PAGES = (("Explore", "./"), ("Curate", "./curate"), ("Insights", "./insights"), ("Reinforce", "./reinforce"))
 QUESTION = "What would have to be different for the classifier to change its mind?"
 
 

@@ -1,11 +1,20 @@
-"""What a reinforcement did: the recipe in words, and a table before and after with n and 95 % intervals."""
+"""What a reinforcement did: the recipe in words, tables before and after, and several runs side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from explorer.components.markup import Html, join, tag
+from explorer.sheets import Cell, Sheet, sheet_markup
 from explorer.views import interval
-from pipeline.reinforcement import Recipe
+from pipeline.reinforcement import METHODS, Recipe
 from pipeline.types import Proportion, Reinforcement
+
+NOTHING = (
+    "No result yet. Choose what to learn from and press “Reinforce”: accuracy before and after appears here, "
+    "on held-out photos, their counterfactuals and the profile's own test sets."
+)
+COMPARE = "Choose two runs or more to see them side by side."
 
 
 def recipe_markup(recipe: Recipe) -> Html:
@@ -27,28 +36,96 @@ def recipe_markup(recipe: Recipe) -> Html:
     return tag("dl", *(join(tag("dt", name), tag("dd", text)) for name, text in rows), class_="recipe")
 
 
-def outcome_markup(result: Reinforcement | None, alpha: float) -> Html:
-    """Accuracy per split before and at this alpha; what to do when there is no result."""
-    if result is None:
-        return tag(
-            "p",
-            "No result yet. Choose what to learn from and press “Reinforce”: accuracy before and after appears here, "
-            "on held-out photos, their counterfactuals and the profile's own test sets.",
-            class_="empty tall",
-        )
-    head = tag(
-        "tr", *(tag("th", text) for text in ("pictures", "n", "before", f"after (alpha {alpha:.1f})", "change", "p"))
+def outcome_markup(made: Reinforcement | None) -> Html:
+    """Accuracy by split and by class before and at the run's alpha, regressions first; what to do without a run."""
+    if made is None:
+        return tag("p", NOTHING, class_="empty tall")
+    epochs = f"{len(made.losses) - 1} epochs" + (", stopped by hand" if made.stopped else "")
+    learnt = f" Learnt from {made.source}." if made.source else ""
+    told = f"{made.classifier}, {made.method}: {METHODS[made.method]}. Seed {made.seed}, {epochs}.{learnt}"
+    splits = {name: (made.before[name], after) for name, after in made.after.items()}
+    lost = [label for label, (old, new) in made.by_class.items() if new.value < old.value]
+    summary = f"By class: {len(lost)} of {len(made.by_class)} lost accuracy" + (f" ({', '.join(lost)})" if lost else "")
+    return tag(
+        "div",
+        tag("p", told, class_="hint"),
+        _table("pictures", splits, made),
+        tag("details", tag("summary", summary), _table("class", made.by_class, made), open=bool(lost)),
+        sheet_markup(_sheet(made)),
+        class_="facts wide",
     )
-    rows = (
-        _row(split, result.before[split], after, result.p_values.get(split)) for split, after in result.after.items()
-    )
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="facts wide")
 
 
-def _row(split: str, before: Proportion, after: Proportion, p_value: float | None) -> Html:
+def _table(what: str, rows: Mapping[str, tuple[Proportion, Proportion]], made: Reinforcement) -> Html:
+    tested = any(name in made.p_values for name in rows)
+    columns = (what, "n", "before", f"after (alpha {made.alpha:g})", "change", *(("p",) if tested else ()))
+    head = tag("tr", *(tag("th", text, scope="col") for text in columns))
+    ordered = sorted(rows.items(), key=lambda row: (row[1][1].value - row[1][0].value, row[0]))
+    body = (_row(name, *both, made.p_values.get(name), tested) for name, both in ordered)
+    return tag("table", tag("thead", head), tag("tbody", *body))
+
+
+def _row(name: str, before: Proportion, after: Proportion, p_value: float | None, tested: bool) -> Html:
+    cells = [tag("td", name), tag("td", str(after.n)), tag("td", interval(before)), tag("td", interval(after))]
+    cells.append(tag("td", signed(before, after), class_=_kind(before, after)))
+    if tested:
+        chance = "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+        cells.append(tag("td", chance, title="McNemar's exact test, paired by picture"))
+    return tag("tr", *cells)
+
+
+def signed(before: Proportion, after: Proportion) -> str:
+    """The change in points, such as "+3.1 pt"."""
     change = (after.value - before.value) * 100
-    sign = "+" if change > 0 else "−" if change < 0 else "±"
-    kind = "rise" if change > 0 else "fall" if change < 0 else ""
-    cells = (tag("td", split), tag("td", str(after.n)), tag("td", interval(before)), tag("td", interval(after)))
-    chance = tag("td", "–" if p_value is None else f"{p_value:.3f}", title="McNemar's exact test, paired by picture")
-    return tag("tr", *cells, tag("td", f"{sign}{abs(change):.1f} pt", class_=kind), chance)
+    return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f} pt"
+
+
+def _kind(before: Proportion, after: Proportion) -> str:
+    return "rise" if after.value > before.value else "fall" if after.value < before.value else ""
+
+
+def _sheet(made: Reinforcement) -> Sheet:
+    """The whole curve: every split at every alpha."""
+    rows = tuple(
+        (alpha, name, one.n, one.value, one.low, one.high)
+        for alpha, shares in made.curve
+        for name, one in shares.items()
+    )
+    return Sheet(name="accuracy-by-alpha", columns=("alpha", "pictures", "n", "Acc@1", "low", "high"), rows=rows)
+
+
+def comparison_markup(made: Mapping[str, Reinforcement]) -> Html:
+    """Runs side by side, each split's accuracy after with its change; fewer than two ask for more."""
+    if len(made) < 2:
+        return tag("p", COMPARE, class_="empty")
+    splits = list(dict.fromkeys(name for one in made.values() for name in one.after))
+    head = tag("tr", tag("th", "pictures", scope="col"), *(_heading(name, one) for name, one in made.items()))
+    body = (
+        tag("tr", tag("td", split), *(_compared(one.before.get(split), one.after.get(split)) for one in made.values()))
+        for split in splits
+    )
+    table = tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
+    return join(tag("div", table, class_="facts wide runs"), sheet_markup(_compared_sheet(made, splits)))
+
+
+def _heading(name: str, made: Reinforcement) -> Html:
+    told = f"{made.classifier}, {made.method}, seed {made.seed}, alpha {made.alpha:g}"
+    return tag("th", tag("b", told), tag("small", name), scope="col")
+
+
+def _compared(before: Proportion | None, after: Proportion | None) -> Html:
+    if before is None or after is None:
+        return tag("td", "–")
+    change = tag("span", signed(before, after), class_=_kind(before, after))
+    return tag("td", interval(after), " ", change, tag("small", f"n {after.n}, before {before.value:.0%}"))
+
+
+def _compared_sheet(made: Mapping[str, Reinforcement], splits: Sequence[str]) -> Sheet:
+    columns = ("run", "classifier", "recipe", "seed", "alpha", "pictures", "n", "before", "after", "low", "high")
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in made.items():
+        for split in splits:
+            if (after := one.after.get(split)) is not None:
+                figures = (after.n, one.before[split].value, after.value, after.low, after.high)
+                rows.append((name, one.classifier, one.method, one.seed, one.alpha, split, *figures))
+    return Sheet(name="runs", columns=columns, rows=tuple(rows))

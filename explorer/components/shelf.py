@@ -19,13 +19,20 @@ from pipeline.store import Store, StudySummary
 THUMB = 128  # pixels
 LIMIT = 40  # photos in the history
 
-# Keeps the address in step with what is shown, so that a reload comes back to it.
+# Keeps the address in step with what is shown: a reload comes back to it, the back button to what was before.
 FOLLOW = """
-const follow = () => {
-  const place = element.querySelector('[data-place]')?.dataset.place;
-  if (place !== undefined && place !== window.location.search) history.replaceState(history.state, '', place || '.');
-};
-watch('value', follow);
+const placed = () => element.querySelector('[data-place]')?.dataset.place;
+watch('value', () => {
+  const place = placed();
+  if (place === undefined || place === window.location.search) return;
+  history.pushState(history.state, '', window.location.pathname + place);  // the page has a <base> of its own
+});
+window.addEventListener('popstate', () => {
+  if (placed() === undefined) return;
+  const asked = new URLSearchParams(window.location.search);
+  if (asked.get('photo')) trigger('act', {do: 'open', ...Object.fromEntries(asked)});
+  else window.location.reload();
+});
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.components.markup import Html, tag
+from explorer.components.markup import Html, tag, without_folders
 from explorer.jobs import Progress
 from explorer.views import duration
 
@@ -25,5 +25,5 @@ def _line(text: str, share: float | None) -> Html:
 
 
 def said(text: str, kind: str = "") -> Html:
-    """A plain sentence in the status line."""
-    return tag("div", tag("p", text, role="status"), class_=f"status {kind}") if text else Html()
+    """A plain sentence in the status line, without folders of the server."""
+    return tag("div", tag("p", without_folders(text), role="status"), class_=f"status {kind}") if text else Html()

@@ -162,7 +162,9 @@ def _classes(frame: Frame, selected: bool) -> str:
 def _marks(frame: Frame) -> tuple[Html, ...]:
     marks = []
     if frame.chosen:
-        marks.append(tag("span", "chosen", class_="mark chosen"))
+        marks.append(tag("span", "auto τ", class_="mark chosen", title="Best direction of those that pass all gates"))
+    if frame.fails:
+        marks.append(tag("span", "fails here", class_="mark fails", title="The most careful edit that still flips"))
     if frame.verdict in ("keep", "reject"):
         marks.append(tag("span", {"keep": "✓ kept", "reject": "✕ rejected"}[frame.verdict], class_="mark verdict"))
     return tuple(marks)

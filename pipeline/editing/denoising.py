@@ -19,7 +19,8 @@ from pipeline.editing.blend import LocalBlend
 from pipeline.editing.inversion import Tick
 from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.memory import MicroBatches
-from pipeline.types import Inversion, Settings
+from pipeline.settings import Settings
+from pipeline.types import Inversion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,9 +21,10 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from pipeline.editing.axes import IMAGE_GUIDANCE
-from pipeline.editing.latent_diffusion import fingerprint
+from pipeline.editing.latent_diffusion import compile_blocks, fingerprint
 from pipeline.errors import CaptionError, EditingError, ModelError
-from pipeline.types import Edit, Inversion, Settings, Step, WordMap
+from pipeline.settings import Settings
+from pipeline.types import Edit, Inversion, Step, WordMap
 
 ARTICLES = frozenset({"a", "an", "the"})
 # Where a phrase ends: words before it belong to it, words behind it do not.
@@ -42,8 +43,13 @@ class InstructPix2PixEditor:
         self._lock = threading.RLock()
 
     @classmethod
-    def from_pretrained(cls, path: str, *, device: str = "cpu", dtype: str = "float32") -> InstructPix2PixEditor:
-        """From a diffusers folder, safetensors only. Raises `ModelError` when it is of another family or incomplete."""
+    def from_pretrained(
+        cls, path: str, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
+    ) -> InstructPix2PixEditor:
+        """From a diffusers folder, safetensors only; `compiled` as in `LatentDiffusion`.
+
+        Raises `ModelError` when it is of another family or incomplete.
+        """
         try:
             pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(
                 path,
@@ -64,6 +70,8 @@ class InstructPix2PixEditor:
                 f"picture, {2 * latent}; give an InstructPix2Pix, or use the family stable-diffusion."
             )
         pipe.set_progress_bar_config(disable=True)
+        if compiled:
+            compile_blocks(pipe.unet)
         return cls(pipe.to(device), path)
 
     @property

@@ -17,7 +17,8 @@ from torch.nn.functional import mse_loss
 from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.memory import frugally
 from pipeline.errors import CaptionError
-from pipeline.types import Inversion, Settings, Step
+from pipeline.settings import Settings
+from pipeline.types import Inversion, Step
 
 INNER_STEPS = 10
 TOLERANCE = (1e-5, 1e-3)  # the loss that is good enough: at the first denoising step, and what is added up to the last

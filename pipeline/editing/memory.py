@@ -6,7 +6,7 @@ Knows networks and the memory of their device, but nothing of what they compute.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
@@ -84,8 +84,11 @@ def _row_bytes(network: torch.nn.Module) -> Iterator[list[int]]:
 
     layers = [layer for layer in network.modules() if not any(layer.children())]
     handles = [layer.register_forward_hook(count) for layer in layers]
+    is_compiled = any(layer._compiled_call_impl is not None for layer in network.modules())
     try:
-        yield outputs
+        # Otherwise the hooks would be compiled into the layers for good.
+        with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
+            yield outputs
     finally:
         for handle in handles:
             handle.remove()

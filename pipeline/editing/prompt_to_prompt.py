@@ -20,7 +20,8 @@ from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.memory import MicroBatches, shortage_told
 from pipeline.editing.word_maps import word_maps
 from pipeline.errors import CaptionError, SettingsError
-from pipeline.types import Edit, Inversion, Settings, Step, WordMap
+from pipeline.settings import Settings
+from pipeline.types import Edit, Inversion, Step, WordMap
 
 MAX_EDITS = 25  # in one call of the UNet, each with its unconditional row: five captions at five tau; more gain nothing
 MAX_PICTURES = 5  # decoded at once
@@ -37,9 +38,11 @@ class StableDiffusionEditor:
         self._lock = threading.RLock()
 
     @classmethod
-    def from_pretrained(cls, path: str, *, device: str = "cpu", dtype: str = "float32") -> StableDiffusionEditor:
+    def from_pretrained(
+        cls, path: str, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
+    ) -> StableDiffusionEditor:
         """From a diffusers folder or hub id. Raises `ModelError` when a part is missing or of another family."""
-        return cls(LatentDiffusion.from_pretrained(path, device=device, dtype=dtype))
+        return cls(LatentDiffusion.from_pretrained(path, device=device, dtype=dtype, compiled=compiled))
 
     @property
     def fingerprint(self) -> str:

@@ -97,7 +97,7 @@ def beside(figures: Figures) -> str:
             f"{edits['psnr_unedited']:.1f} dB, a text-to-image sample {edits['psnr_text_to_image']:.1f} dB."
         )
         lines.append(
-            f"Edits that pass every score gate at some tau: {100 * edits['pass_gates']:.0f} %; without one, the tau "
+            f"Edits that pass every score gate at some tau: {100 * edits['pass_gates']:.1f} %; without one, the tau "
             "with the best directional similarity was judged."
         )
     for name in ("resnet", "densenet", "vgg"):

@@ -24,10 +24,11 @@ from pipeline.images import encode, key_of, open_image
 from pipeline.lessons import Pictures
 from pipeline.models import LoadedModels
 from pipeline.reproduction import Repair, Results, items_of, repair, weaknesses
+from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.tiny.measure import text_to_image
 from pipeline.tiny.world import VALUES, Scene, draw, parse, sample
-from pipeline.types import Settings, Step, Study
+from pipeline.types import Step, Study
 from pipeline.workflow import stress
 
 log = logging.getLogger(__name__)

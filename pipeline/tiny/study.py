@@ -1,9 +1,9 @@
 """What the settings of the editor do to its edits, told by the truth: the world draws what an edit should look like.
 
-Every scene is edited by all five factors at every tau under the profile's own settings, and again at one tau with one
-setting changed, another one for every scene in turn (`VARIANTS`); what a change does is the difference on the same
-edits. Verdicts come from
-the attribute classifier, which saw drawings only. A row a line is kept as soon as it is there; whoever asks again goes
+Every scene is edited by all five factors at every tau under the settings that the study began with (`START`), and again
+at one tau with one setting changed, another one for every scene in turn (`VARIANTS`); what a change does is the
+difference on the same edits. Verdicts come from the
+attribute classifier, which saw drawings only. A row a line is kept as soon as it is there; whoever asks again goes
 on where it stopped, and several processes may add to one folder when they are asked for different variants.
 """
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 SEED = 930_001  # other scenes than those of `measure`, so that no bar is met by choosing settings on it
 DEFAULT = "default"
 TAU = 0.6  # at which settings are compared
+START: dict[str, object] = {"guidance_scale": 3.0, "word_weight": 2.0}  # the profile's own when the study began
 VARIANTS: dict[str, dict[str, object]] = {
     DEFAULT: {},
     "inversion: null-text": {"inversion": "null-text"},
@@ -48,6 +49,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "cross-attention 0.6": {"cross_replace_steps": 0.6},
     "cross-attention 1.0": {"cross_replace_steps": 1.0},
     "word weight 1": {"word_weight": 1.0},
+    "guidance 2, word weight 1": {"guidance_scale": 2.0, "word_weight": 1.0},
     "local blend 0.3": {"local_blend": 0.3},
 }
 
@@ -108,7 +110,7 @@ def plan(scenes: int, rounds: int) -> Iterator[tuple[int, str]]:
 
 def examine(lab: Laboratory, scene: Scene, number: int, variant: str) -> Row:
     """Edits one scene by every factor at every tau and compares with the scenes drawn that way."""
-    changed = VARIANTS[variant] if variant == DEFAULT else {"taus": (TAU,), **VARIANTS[variant]}
+    changed = START | ({} if variant == DEFAULT else {"taus": (TAU,)}) | VARIANTS[variant]
     settings = replace(lab.models.profile.settings, **changed)  # type: ignore[arg-type]
     draws = random.Random(number)
     asked = {
@@ -194,9 +196,10 @@ def report(rows: Sequence[Row], command: str) -> str:
     parts = [
         "# What the editor's settings do, told by the truth",
         f"Made by `{command}`: {len(default)} scenes of the miniature world, each edited by all five factors at "
-        f"{len(taus)} tau under the tiny profile's own settings, and again with one setting changed. The attribute "
-        "classifier, which saw drawings only, says whether the asked value arrives and whether the others stay; PSNR "
-        "is to the scene drawn with the asked value. Brackets hold 95 % intervals over scenes.",
+        f"{len(taus)} tau under the settings that the study began with (guidance 3, word weight 2), and again with one "
+        "setting changed. The attribute classifier, which saw drawings only, says whether the asked value arrives and "
+        "whether the others stay; PSNR is to the scene drawn with the asked value. Brackets hold 95 % intervals over "
+        "scenes.",
         "## Tau",
         _table(
             ("tau", "n", *FIGURES),

@@ -27,9 +27,9 @@ from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.models import load
 from pipeline.profiles import load_profile
 from pipeline.scoring import OpenClipScorer
+from pipeline.settings import INVERSIONS, Settings
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample
-from pipeline.types import INVERSIONS, Settings
 from tests.benchmarks.reference import plain_edit, plain_null_text
 
 TAUS = (0.4, 0.5, 0.6, 0.7, 0.8)

@@ -40,7 +40,7 @@ def picture() -> Image.Image:
 def measure(folder: Path, steps: int, taus: tuple[float, ...], device: str, dtype: str) -> dict[str, object]:
     """Seconds of each stage, GiB of the peak, and the sizes of what was edited."""
     from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
-    from pipeline.types import Settings
+    from pipeline.settings import Settings
 
     settings = Settings(num_inference_steps=steps, taus=taus)
     started = time.perf_counter()

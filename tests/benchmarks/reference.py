@@ -15,7 +15,8 @@ from PIL import Image
 
 from pipeline.editing.alignment import Alignment, align, blocks, spans
 from pipeline.editing.latent_diffusion import LatentDiffusion
-from pipeline.types import Inversion, Settings
+from pipeline.settings import Settings
+from pipeline.types import Inversion
 
 SOURCE, EDIT = 2, 3  # rows; the first two are the same, unconditionally
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from explorer import views
+from explorer import charts, views
 from explorer.components.compare import compare_markup
+from explorer.components.looks import looks_markup, overlaid
 from explorer.components.markup import Html, join, picture_url, tag
 from explorer.components.tau_strip import sentence, strip_markup
 from explorer.components.variations import variations_markup
+from explorer.shifts import shift_figure, tau_figure
 from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Scores, Study
 
@@ -135,24 +138,49 @@ def test_small_pictures_are_lossless_and_frames_are_reduced() -> None:
     assert picture_url(picture).startswith("data:image/webp;base64,")
 
 
-def test_the_shift_shows_both_top_five_with_rank_changes_and_the_label_in_bold() -> None:
-    figure = views.shift_figure(prediction(0.8, 0.1), prediction(0.1, 0.8), "sled")
-    after, before = figure.data
-    assert list(after.y)[-2:] == ["<b>sled</b>", "ball"]
-    assert list(before.x)[-1] == pytest.approx(0.1)
-    assert list(after.x)[-1] == pytest.approx(0.8)
-    assert "#2 → 1" in [note.text for note in figure.layout.annotations]
+def test_the_slopes_lead_from_rank_to_rank_with_the_label_in_bold() -> None:
+    figure = shift_figure(prediction(0.8, 0.1), prediction(0.1, 0.8), "sled")
+    lines = {line.name: line for line in figure.data}
+    assert (list(lines["sled"].y), list(lines["ball"].y)) == ([0, -1], [-1, 0])
+    assert lines["sled"].line.width > lines["ball"].line.width
+    assert lines["ball"].line.color == views.FALL
+    texts = [note.text.replace(views.THIN, " ") for note in figure.layout.annotations]
+    assert {"<b>#1 sled 80 %</b>", "<b>#2 sled 10 %</b>", "#2 ball 10 %", "#1 ball 80 %"} <= set(texts)
+    assert "rank 1 → 2" in lines["sled"].hovertemplate
 
 
 def test_the_label_is_shown_even_when_it_is_in_neither_top_five() -> None:
     seen = Prediction(labels=("sled", *"abcdef"), probabilities=(0.01, 0.4, 0.2, 0.15, 0.12, 0.09, 0.03))
-    names = list(views.shift_figure(seen, seen, "sled").data[0].y)
-    assert names == ["<b>sled</b>", "e", "d", "c", "b", "a"]
+    lines = shift_figure(seen, seen, "sled").data
+    assert {line.name for line in lines} == {"sled", *"abcde"}
+    assert list(lines[-1].y) == [-5, -5]
+
+
+def test_the_failure_point_is_the_most_careful_flip_that_passes_the_gates() -> None:
+    flips, stays = prediction(0.2, 0.7), prediction(0.8)
+    items = [counterfactual(0.4, flips), counterfactual(0.6, flips), counterfactual(0.7, flips, ("image similarity",))]
+    one = study(*items, counterfactual(0.8, stays))
+    (row,) = views.rows(one, ())
+    assert [frame.tau for frame in row.frames if frame.fails] == [0.6]
+    assert strip_markup(one, [row]).count("mark fails") == 1
+
+
+def test_where_a_classifier_looks_is_told_on_one_scale() -> None:
+    weak, strong = np.zeros((96, 96), np.float32), np.zeros((96, 96), np.float32)
+    weak[10, 10], strong[80, 20] = 1.0, 2.0
+    picture = Image.new("RGB", (96, 96), "black")
+    lit = np.asarray(overlaid(picture, strong / 2))
+    assert np.argwhere(lit.sum(axis=2)).tolist() == [[80, 20]]
+    markup = looks_markup((picture, picture), (weak, strong), "<sled>")
+    assert "original, highest 50%" in markup
+    assert "edit, highest 100%" in markup
+    assert "<sled>" not in markup
+    assert "no convolution" in looks_markup((picture, picture), (), "sled")
 
 
 def test_the_curve_over_alpha_marks_the_alpha_in_use() -> None:
     share = Proportion(n=10, value=0.5, low=0.2, high=0.8)
-    figure = views.alpha_figure([(alpha / 10, {"held-out": share}) for alpha in range(11)], 0.3)
+    figure = charts.alpha_figure([(alpha / 10, {"held-out": share}) for alpha in range(11)], 0.3)
     assert figure.layout.shapes[0].x0 == 0.3
     assert [trace.name for trace in figure.data if trace.name] == ["held-out"]
 
@@ -177,4 +205,4 @@ def test_an_editor_names_its_own_axis() -> None:
     assert frame.title.startswith("Edit at image guidance 1.40: ")
     (row,) = views.rows(study(item), (0.4, 0.6), waiting=(perturbation(),), axis=IMAGE_GUIDANCE)
     assert [one.title for one in row.frames][1] == "The edit at image guidance 1.60 is being made"
-    assert views.tau_figure(row, "sled", None, 0.4, IMAGE_GUIDANCE).layout.xaxis.title.text == "image guidance"
+    assert tau_figure(row, "sled", None, 0.4, IMAGE_GUIDANCE).layout.xaxis.title.text == "image guidance"

@@ -17,8 +17,9 @@ from pipeline import adapter
 from pipeline.adapter import CHECKPOINTS, CURVE, IGNORED, Recipe, Texts, attach, evaluate, train, weights
 from pipeline.errors import DataError, ModelError, SettingsError
 from pipeline.perturbation import Writer
+from pipeline.settings import Settings
 from pipeline.tiny.language import variations
-from pipeline.types import Factor, Settings
+from pipeline.types import Factor
 from pipeline.written import Variation
 
 BASE = Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny" / "perturber"

@@ -27,7 +27,7 @@ from transformers import (
 
 from pipeline.captioning import BEAMS, PICTURES, Blip2Captioner, BlipCaptioner, quality
 from pipeline.errors import ModelError
-from pipeline.types import Settings
+from pipeline.settings import Settings
 
 WORDS = ["<pad>", "<unk>", "<start>", "<end>", "<image>", "a", "photo", "of", "sketch", "brown", "dog", "cat", "sled"]
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}

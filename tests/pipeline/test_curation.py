@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import workflow
-from pipeline.curation import export_set, load_folder, new_folder, selection, split_by_photo
+from pipeline.curation import load_folder, new_folder, selection, split_by_photo
 from pipeline.errors import DataError, StoreError
+from pipeline.exporting import export_set
 from pipeline.images import encode, open_image
 from pipeline.store import Store
 from pipeline.types import Decision

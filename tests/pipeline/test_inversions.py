@@ -13,7 +13,8 @@ import torch
 
 from pipeline import workflow
 from pipeline.inversions import Inversions
-from pipeline.types import Inversion, Settings, Step, Study
+from pipeline.settings import Settings
+from pipeline.types import Inversion, Step, Study
 from tests.seams import SETTINGS, BlendEditor, SeamModels, picture, settings
 
 

@@ -281,3 +281,19 @@ def test_help_answers_soon() -> None:
     spent = os.times().children_user - before.children_user + os.times().children_system - before.children_system
     assert "stress" in result.stdout
     assert min(spent, time.monotonic() - start) < 1.5
+
+
+def test_export_writes_the_latest_set_in_every_form_that_is_asked_for(tmp_path: Path) -> None:
+    from tests.stores import keep, study_of
+
+    store, study = Store(tmp_path / "run"), study_of()
+    store.save_study(study)
+    keep(store, study.counterfactuals[0].key, 1)
+    store.freeze("beach")
+    store.close()
+    asked = ("export", tmp_path / "run", "--set", "beach", "--out", tmp_path / "out")
+    found = rows(*asked, "--format", "imagefolder", "--format", "csv")
+    assert [(row["format"], row["pairs"]) for row in found] == [("imagefolder", 1), ("csv", 1)]
+    assert [Path(str(row["path"])).name for row in found] == ["beach-v001", "beach-v001.csv"]
+    assert all(Path(str(row["path"])).exists() for row in found)
+    assert "exists already" in refusal(*asked)

@@ -18,7 +18,7 @@ from pipeline.classification import TimmClassifier
 from pipeline.errors import InputError, ModelError, ProfileError
 from pipeline.models import CLASSIFIERS, ROLES, LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.types import Profile
+from pipeline.settings import Profile
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_part_that_cannot_be_opened_is_one_sentence(profile: Profile) -> None:
             assert models.captioner
     with pytest.raises(ModelError, match="The scorer 'no-such-model:openai'"):
         assert models.scorer
-    with pytest.raises(ModelError, match=r"The classifier .*second"):
+    with pytest.raises(ModelError, match=r"no folder .*second.* correct the classifier's path"):
         models.classifier("second")
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import timm
 import torch
-import torchvision
 from huggingface_hub import constants
-from safetensors.torch import save_file
-from timm.models import save_for_hf
 from torchvision.transforms.functional import to_pil_image
-from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
+from explorer import photo
+from explorer import reinforce as reinforce_page
+from explorer.jobs import Desk
 from pipeline.errors import ModelError
 from pipeline.models import LoadedModels, load
 from pipeline.networks import family_of
@@ -27,53 +24,8 @@ from pipeline.store import Store
 from pipeline.tiny.world import LABELS, Scene, draw
 from pipeline.weakness import weakness
 from pipeline.workflow import stress
+from tests.own_classifiers import MAKERS, timm_folder, transformers_folder
 from tests.seams import SeamModels
-
-SMALL = {"channels": (8, 8, 16, 16)}
-
-
-def timm_folder(folder: Path) -> str:
-    network = timm.create_model("resnet18", num_classes=len(LABELS), **SMALL)
-    names = {"label_names": list(LABELS)}
-    save_for_hf(network, str(folder), model_config=names, model_args=SMALL, safe_serialization=True)
-    return f"local-dir:./{folder.name}"
-
-
-def transformers_folder(folder: Path) -> str:
-    config = ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 8, 16, 24], depths=[1, 1, 1, 1], layer_type="basic",
-        num_labels=len(LABELS), id2label=dict(enumerate(LABELS)),
-    )  # fmt: skip
-    ResNetForImageClassification(config).save_pretrained(folder)
-    ViTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return f"./{folder.name}"
-
-
-def bare(folder: Path, architecture: str, network: torch.nn.Module) -> str:
-    folder.mkdir()
-    save_file(network.state_dict(), folder / "weights.safetensors")
-    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n\n")
-    return f"{architecture} + ./{folder.name}/weights.safetensors + ./{folder.name}/labels.txt"
-
-
-def hub_folder(folder: Path) -> str:
-    cached = folder.parent / "models--me--mine"
-    timm_folder(cached / "snapshots" / ("d" * 40))
-    return f"hf-hub:me/mine@{'d' * 40}"
-
-
-MAKERS: dict[str, Callable[[Path], str]] = {
-    "timm folder": timm_folder,
-    "transformers": transformers_folder,
-    "torchvision": lambda folder: bare(
-        folder, "torchvision:mobilenet_v3_small",
-        torchvision.models.mobilenet_v3_small(num_classes=len(LABELS)),
-    ),
-    "bare timm": lambda folder: bare(
-        folder, "mobilenetv3_small_050", timm.create_model("mobilenetv3_small_050", num_classes=len(LABELS))
-    ),
-    "hub": hub_folder,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +54,9 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     mine._parts["perturber", profile.perturber] = others.perturber
     mine._parts["editor", profile.diffusion] = others.editor
     mine._parts["scorer", profile.clip] = others.scorer
+    desk = Desk(models=mine, store=Store(tmp_path / "app"))
+    for offered in (photo.page(desk, None)[6], reinforce_page.restore(desk)[-1]):  # by Explore and by Reinforce
+        assert offered["choices"] == ["mine", "resnet", "densenet", "vgg"]  # type: ignore[index]
     settings = replace(mine.profile.settings, factors=("background",), proposals=1, taus=(0.6,), num_inference_steps=2)
     store = Store(tmp_path / "run")
     studies = list(stress(mine, pictures, store, settings))
@@ -143,14 +98,24 @@ def test_what_is_saved_is_of_the_same_family_and_opens_again(kind: str, tiny: Lo
     assert again.labels == LABELS
 
 
-def test_names_come_from_timm(tiny: LoadedModels, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's own weights too, as timm publishes them."""
-    asked: list[str] = []
-    make = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: asked.append(name) or make(name))
-    for name in ("torchvision:resnet18", "resnet10t.c3_in1k"):
-        assert len(tiny.classifier(name).labels) == 1000
-    assert asked == ["resnet18.tv_in1k", "resnet10t.c3_in1k"]
+def test_names_come_from_timm_in_safetensors_only(
+    tiny: LoadedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchvision's own weights too, as timm publishes them; by itself timm would take a pickle where there is one."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("resnet18.tv_in1k", "resnet10t.c3_in1k"):
+        cached = tmp_path / f"models--timm--{name}"
+        timm_folder(cached / "snapshots" / ("e" * 40))
+        (cached / "refs").mkdir()
+        (cached / "refs" / "main").write_text("e" * 40)
+    for text in ("torchvision:resnet18", "resnet10t.c3_in1k", "resnet10t"):
+        assert tiny.classifier(text).labels == LABELS
+    for text, words in (
+        ("resnet50.tv_in1k", "'timm/resnet50.tv_in1k' is not on this computer, and HF_HUB_OFFLINE forbids"),
+        ("torchvision:no_such_model", "timm lists no weights 'no_such_model.tv_in1k'"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            tiny.classifier(text)
 
 
 @pytest.mark.parametrize("name", ["model.pth", "pytorch_model.bin", "model.ckpt"])

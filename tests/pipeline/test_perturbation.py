@@ -27,7 +27,7 @@ from pipeline.perturbation import (
     encode_prompt,
     parse_answer,
 )
-from pipeline.types import Settings
+from pipeline.settings import Settings
 from pipeline.written import examples
 
 CAPTION = "a photo of a brown dog with a sled"

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import ProfileError, SettingsError
 from pipeline.profiles import PROFILES, known_profiles, load_profile
-from pipeline.types import Settings
+from pipeline.settings import Settings
 
 COMPLETE = """
 description = "a test"

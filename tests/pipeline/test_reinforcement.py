@@ -1,6 +1,8 @@
 """Reinforcing a head: the arithmetic of blending, what training keeps, and what is refused."""
 
+import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +20,13 @@ from pipeline.reinforcement import (
     Item,
     Recipe,
     at_alpha,
+    changes,
     interpolate,
     reinforce,
     save,
     train_head,
 )
+from pipeline.runs import read_run, runs
 from pipeline.types import Reinforcement
 from tests.seams import LABELS, ColourClassifier, picture
 
@@ -292,3 +296,107 @@ def test_what_is_saved_opens_and_predicts_as_theta_alpha(made: Reinforcement, tm
     assert at[0]["n"] == 18
     with pytest.raises(DataError, match="not empty"):
         save(made, ColourClassifier.plain(), tmp_path / "out")
+
+
+def test_another_alpha_has_all_its_figures_without_new_features(made: Reinforcement) -> None:
+    other = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=0.9))
+    moved = at_alpha(made, 0.9)
+    assert (moved.after, moved.by_class, moved.p_values) == (other.after, other.by_class, other.p_values)
+    assert moved.by_class != at_alpha(made, 0.0).by_class
+
+
+def test_an_alpha_between_the_steps_is_on_the_curve() -> None:
+    made = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=0.25))
+    assert tuple(alpha for alpha, _ in made.curve) == tuple(sorted({*ALPHAS, 0.25}))
+    assert at_alpha(made, 0.25).after == made.after
+
+
+def test_every_picture_that_is_named_wrong_is_told_with_its_name(made: Reinforcement) -> None:
+    named = [item._replace(key=f"edit-{number}") for number, item in enumerate(items_of())]
+    run = reinforce(ColourClassifier.plain(), named, evaluation(), RECIPE)
+    found = changes(run)
+    held = [one for one in found if one.split == "held-out counterfactuals"]
+    labels = {item.key: item.label for item in named}
+    assert all(labels[one.name] == one.label != one.before for one in held)
+    assert [one.after == one.label for one in held] == [one.kind == "fixed" for one in held]
+    share = run.after["held-out counterfactuals"]
+    assert sum(one.kind == "fixed" for one in held) == round(share.value * share.n)
+    assert changes(at_alpha(run, 0.0)) == tuple(
+        one._replace(kind="still failing", after=one.before) for one in found if one.kind != "newly broken"
+    )
+
+
+def test_a_run_is_read_as_it_was_written(made: Reinforcement, tmp_path: Path) -> None:
+    save(made, ColourClassifier.plain(), tmp_path / "one")
+    save(at_alpha(made, 0.8), ColourClassifier.plain(), tmp_path / "two")
+    assert set(runs(tmp_path)) == {tmp_path / "one", tmp_path / "two"}
+    again = read_run(tmp_path / "one")
+    for name in ("labels", "alpha", "curve", "before", "after", "by_class", "p_values", "answers", "losses"):
+        assert getattr(again, name) == getattr(made, name), name
+    assert all(map(torch.equal, (*again.theta_0, *again.theta_1), (*made.theta_0, *made.theta_1)))
+    assert at_alpha(again, 0.8).by_class == read_run(tmp_path / "two").by_class
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"labels": 3}'])
+def test_a_damaged_run_is_told(text: str, made: Reinforcement, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no run"):
+        read_run(tmp_path)
+    save(made, ColourClassifier.plain(), tmp_path / "one")
+    (tmp_path / "one" / "run.json").write_text(text)
+    with pytest.raises(DataError, match="damaged or of another version"):
+        read_run(tmp_path / "one")
+
+
+@pytest.mark.parametrize("method", ["counterfactual", "afr"])
+@pytest.mark.parametrize("fault", [Cancelled, RuntimeError])
+def test_a_training_that_was_cut_off_goes_on_to_the_same_head(
+    method: str, fault: type[Exception], tmp_path: Path
+) -> None:
+    recipe, file = replace(RECIPE, method=method, learning_rate=0.01), tmp_path / "half" / "one.safetensors"
+    whole = train_head(part(1), part(2), random_head(0), recipe=recipe)
+    assert len(whole.losses) > 9
+
+    def stop_at(number: int) -> Callable[[Epoch], None]:
+        def stop(epoch: Epoch) -> None:
+            if epoch.number == number:
+                raise fault("cut off")
+
+        return stop
+
+    for number in (3, 7):
+        with contextlib.suppress(RuntimeError):
+            cut = train_head(part(1), part(2), random_head(0), recipe=recipe, progress=stop_at(number), checkpoint=file)
+            assert cut.stopped
+            assert len(cut.losses) == number + 1
+        assert file.is_file()
+    told = list[Epoch]()
+    again = train_head(part(1), part(2), random_head(0), recipe=recipe, progress=told.append, checkpoint=file)
+    assert told[0].number == 8
+    assert (again.losses, again.accuracies, again.stopped) == (whole.losses, whole.accuracies, False)
+    assert all(map(torch.equal, again.theta, whole.theta))
+    assert not file.exists()
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 3:
+            raise Cancelled("stopped")
+
+    file = tmp_path / "one.safetensors"
+    for other, recipe in ((part(3), RECIPE), (part(1), replace(RECIPE, learning_rate=0.02))):
+        train_head(other, part(2), random_head(0), recipe=recipe, progress=stop, checkpoint=file)
+        whole = train_head(part(1), part(2), random_head(0), recipe=RECIPE)
+        assert train_head(part(1), part(2), random_head(0), recipe=RECIPE, checkpoint=file).losses == whole.losses
+    file.write_bytes(b"cut off")
+    assert train_head(part(1), part(2), random_head(0), recipe=RECIPE, checkpoint=file).losses == whole.losses
+
+
+def test_a_stopped_training_goes_on_when_more_epochs_are_allowed(tmp_path: Path) -> None:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 4:
+            raise Cancelled("stopped")
+
+    file, recipe = tmp_path / "one.safetensors", replace(RECIPE, learning_rate=0.01)
+    train_head(part(1), part(2), random_head(0), recipe=replace(recipe, max_epochs=5), progress=stop, checkpoint=file)
+    longer = train_head(part(1), part(2), random_head(0), recipe=recipe, checkpoint=file)
+    assert longer.losses == train_head(part(1), part(2), random_head(0), recipe=recipe).losses

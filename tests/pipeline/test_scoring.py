@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import ModelError
 from pipeline.scoring import OpenClipScorer, choose_tau, missed_gates
-from pipeline.types import Counterfactual, Perturbation, Prediction, Scores, Settings
+from pipeline.settings import Settings
+from pipeline.types import Counterfactual, Perturbation, Prediction, Scores
 
 WORDS = ["<pad>", "<unk>", "a", "photo", "of", "sketch", "brown", "dog", "cat", "with", "sled", "<start>", "<end>"]
 CONFIG: dict[str, object] = {

@@ -1,18 +1,28 @@
 """The store: what goes in comes out, and twice is once."""
 
 import resource
-import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipeline import workflow
-from pipeline.errors import DataError, StoreError
+from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode
-from pipeline.store import FILE, Store
+from pipeline.store import Store
 from pipeline.types import Check, Decision, Photo, Prediction, Rewording, Study
 from tests.seams import SeamModels, picture, settings
 from tests.stores import contents, keep, study_of
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty data folder, its records in a file and on a server in turn."""
+    address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else ""
+    opened = Store(tmp_path / "data", address)
+    yield opened
+    opened.close()
 
 
 def test_a_study_comes_back_equal(store: Store) -> None:
@@ -26,7 +36,7 @@ def test_it_comes_back_from_another_process_life(store: Store) -> None:
     study = study_of()
     store.save_study(study)
     store.close()
-    again = Store.existing(store.root)
+    again = Store(store.root, store.address)
     assert contents(again.load_study(study.photo.key)) == contents(study)
     again.close()
 
@@ -99,9 +109,8 @@ def test_studies_are_listed_newest_first(store: Store) -> None:
 def test_labels_are_stored_once(store: Store) -> None:
     for seed in range(2):
         store.save_study(study_of(seed))
-    with sqlite3.connect(store.root / FILE) as connection:
-        assert connection.execute("SELECT count(*) FROM vocabularies").fetchone() == (1,)
-    connection.close()
+    with store.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM vocabularies").scalar() == 1
 
 
 def test_hostile_words_come_back_word_for_word(store: Store) -> None:
@@ -148,9 +157,46 @@ def test_the_same_decision_twice_counts_once(store: Store) -> None:
     study = study_of()
     store.save_study(study)
     first = Decision(id="x", counterfactual=study.counterfactuals[0].key, verdict="keep", reason="good", time=5.0)
-    assert store.decide(first) == first
-    assert store.decide(replace(first, verdict="reject", time=6.0)) == first
-    assert store.log() == (first,)
+    stored = replace(first, act="x", number=1)
+    assert store.decide(first) == stored
+    assert store.decide(replace(first, verdict="reject", time=6.0)) == stored
+    assert store.log() == (stored,)
+
+
+def test_who_decides_upon_what_is_no_longer_there_is_told_and_loses_nothing(store: Store) -> None:
+    study = study_of()
+    store.save_study(study)
+    key, other = (one.key for one in study.counterfactuals[:2])
+    first = Decision(id="a", counterfactual=key, verdict="keep", analyst="Ada")
+    seen = store.decide(first, expected=0).number
+    late = replace(first, id="b", verdict="reject")
+    with pytest.raises(ConflictError, match="Ada decided 'keep'"):
+        store.decide_all([replace(late, id="c", counterfactual=other), late], {key: 0, other: 0})
+    assert [one.id for one in store.log()] == ["a"]
+    assert store.decide(first, expected=0).number == seen  # the same one again is no conflict
+    assert store.decide(late, expected=seen).verdict == "reject"
+    assert store.decide(replace(first, id="d", analyst="Bo"), expected=0).verdict == "keep"  # another analyst's own
+
+
+def test_what_was_undone_and_redone_is_the_same_after_a_reload(store: Store) -> None:
+    study = study_of()
+    store.save_study(study)
+    a, b, c = (one.key for one in study.counterfactuals[:3])
+    keep(store, a, 0)
+    bulk = [Decision(id=f"bulk-{key}", counterfactual=key, verdict="reject", act="bulk") for key in (a, b, c)]
+    store.decide_all(bulk)
+    again = Store(store.root, store.address)
+    assert len(again.undo("", "u1")) == 3
+    assert again.undo("", "u1") == again.log()[-3:]  # sent twice
+    assert {key: one.verdict for key, one in store.decisions().items()} == {a: "keep"}
+    store.undo("", "u2")
+    assert store.decisions() == {}
+    assert store.undo("", "u3") == ()
+    again.redo("", "r1")
+    again.redo("", "r2")
+    assert {one.verdict for one in store.decisions().values()} == {"reject"}
+    assert store.redo("", "r3") == ()
+    again.close()
 
 
 def test_decisions_are_checked(store: Store) -> None:

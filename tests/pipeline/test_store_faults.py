@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 
 from pipeline import media
+from pipeline.database import FILE, SCHEMA
 from pipeline.errors import DataError, StoreError
-from pipeline.store import FILE, Store
+from pipeline.store import Store
 from pipeline.types import Study
 from tests.stores import contents, keep, study_of
 
 
 def test_the_disk_comes_first(store: Store) -> None:
-    with store._engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode",)}
         assert pragmas["journal_mode"] == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-        assert connection.exec_driver_sql("PRAGMA user_version").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA user_version").scalar() == SCHEMA
 
 
 def test_every_picture_is_synced_before_it_gets_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,20 +36,26 @@ def test_every_picture_is_synced_before_it_gets_its_name(store: Store, monkeypat
     assert calls == ["sync", "sync", "name", "sync"]  # folder, file, its name, folder again
 
 
-def test_a_folder_of_version_1_is_brought_up_to_date(store: Store) -> None:
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_folder_of_an_earlier_version_is_brought_up_to_date(store: Store, version: int) -> None:
     study = study_of()
     store.save_study(study)
+    decided = keep(store, study.counterfactuals[0].key, 0)
     store.close()
     with sqlite3.connect(store.root / FILE) as connection:
-        connection.execute("ALTER TABLE perturbations DROP COLUMN checks")
-        connection.execute("DROP TABLE rewordings")
-        connection.execute("PRAGMA user_version=1")
+        for name in ("label", "tags", *(("act", "kind", "of") if version < 3 else ())):
+            connection.execute(f'ALTER TABLE decisions DROP COLUMN "{name}"')
+        if version == 1:
+            connection.execute("ALTER TABLE perturbations DROP COLUMN checks")
+            connection.execute("DROP TABLE rewordings")
+        connection.execute(f"PRAGMA user_version={version}")
     connection.close()
     newer = Store(store.root)
     loaded = newer.load_study(study.photo.key)
     assert loaded is not None
     assert loaded.perturbations == study.perturbations
     assert newer.rewordings("photo") == ()
+    assert newer.log() == (decided,)
 
 
 def test_a_folder_of_another_version_is_refused(store: Store) -> None:
@@ -144,7 +151,7 @@ def limited(store: Store, pages: int) -> None:
         used = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={used + pages}")
 
-    sqlalchemy.event.listen(store._engine, "connect", limit)
+    sqlalchemy.event.listen(store.database.engine, "connect", limit)
 
 
 def test_a_full_database_leaves_nothing_half_applied(store: Store) -> None:

@@ -18,7 +18,8 @@ from pipeline.hub import located
 from pipeline.models import LoadedModels, load
 from pipeline.profiles import load_profile, models_of
 from pipeline.reinforcement import Item, Recipe, reinforce, save
-from pipeline.types import Profile, Study
+from pipeline.settings import Profile
+from pipeline.types import Study
 from tests import twins
 
 QUICK = {

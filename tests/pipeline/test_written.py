@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.types import Settings
+from pipeline.settings import Settings
 from pipeline.wording import key
 from pipeline.written import WRITTEN, Variation, by_caption, examples, faults, read
 

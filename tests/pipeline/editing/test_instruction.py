@@ -13,7 +13,8 @@ from pipeline.editing.axes import AXES, IMAGE_GUIDANCE, TAU
 from pipeline.editing.instruction import InstructPix2PixEditor, instruction
 from pipeline.errors import Cancelled, CaptionError, EditingError, ModelError
 from pipeline.models import EDITORS
-from pipeline.types import Edit, Settings
+from pipeline.settings import Settings
+from pipeline.types import Edit
 from tests import twins
 
 CAPTION = "a photo of a brown dog with a sled next to a tree in a snowy field"

@@ -14,7 +14,7 @@ from pipeline.editing.inversion import METHODS, guided, optimise
 from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.errors import Cancelled, CaptionError, EditingError, SettingsError
-from pipeline.types import Settings
+from pipeline.settings import Settings
 from tests.benchmarks.reference import plain_null_text
 
 CAPTION = "a photo of a dog"

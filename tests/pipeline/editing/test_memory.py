@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from pipeline.editing import memory
 from pipeline.editing.memory import MicroBatches
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
-from pipeline.types import Settings
+from pipeline.settings import Settings
 
 CAPTION = "a photo of a dog in the snow"
 EDITED = ("a photo of a cat in the snow", "a red photo of a dog in the snow", "a dog on the ball")

@@ -17,7 +17,8 @@ from pipeline.editing.denoising import denoise, injected_steps, prepare
 from pipeline.editing.inversion import METHODS
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.errors import Cancelled, CaptionError, EditingError, ModelError, SettingsError
-from pipeline.types import Edit, Inversion, Settings
+from pipeline.settings import Settings
+from pipeline.types import Edit, Inversion
 from tests.benchmarks.reference import plain_edit, plain_latents
 
 CAPTION = "a photo of a dog in the snow"

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
-from pipeline.types import Settings
+from pipeline.settings import Settings
 from tests.benchmarks.reference import Injection, PlainAttention
 
 CAPTION = "a photo of a zebra"

@@ -24,11 +24,11 @@ def row(scene: int, variant: str, *edits: Verdict) -> Row:
 
 
 def test_every_scene_has_the_default_and_the_changes_take_turns() -> None:
-    pairs = list(plan(24, 1))
+    pairs = list(plan(26, 1))
     assert pairs.count((5, DEFAULT)) == 1
     changed = [variant for _, variant in pairs if variant != DEFAULT]
     assert {changed.count(name) for name in study.VARIANTS if name != DEFAULT} == {2}
-    assert set(pairs) < set(plan(24, 2))
+    assert set(pairs) < set(plan(26, 2))
 
 
 def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:

@@ -1,0 +1,99 @@
+"""A heat map of classes and factors whose cells can be reached by keyboard and open the edits behind them.
+
+A real table: every cell is a button that says its figure, its interval and its n to screen readers. Reports `act` with
+`do="cell"`, `label` and `factor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from explorer.components.markup import REPORT_CLICKS, Html, tag
+from explorer.components.shelf import FOLLOW
+from explorer.views import points
+from pipeline.intervals import Change
+from pipeline.weakness import ALL, MIN_N, Weakness
+
+K = {"Acc@1": 1, "Acc@5": 5}
+
+
+def heat_map() -> gr.HTML:
+    """An empty map; `heat_markup` gives its values. Listen with `.act(...)`."""
+    return gr.HTML(
+        value=Html(),
+        js_on_load=REPORT_CLICKS + FOLLOW,
+        apply_default_css=False,
+        elem_id="heat",
+        elem_classes="component",
+    )
+
+
+def heat_markup(rows: Sequence[Weakness], measure: str, selected: tuple[str, str], classifier: str) -> Html:
+    """Classes down (the greatest loss first), factors across; the address of the page follows the selected cell."""
+    place = "?" + urlencode({"classifier": classifier, "label": selected[0], "factor": selected[1]})
+    cells = {(row.label, row.factor): row for row in rows}
+    overall = {row.label: row for row in rows if row.factor == ALL}
+    labels = sorted({label for label, _ in cells} - {ALL}, key=lambda label: _worst(overall.get(label), measure))
+    factors = sorted({factor for _, factor in cells} - {ALL})
+    head = tag("tr", tag("td"), *(tag("th", factor, scope="col") for factor in (*factors, ALL)))
+    lines = (
+        tag(
+            "tr",
+            tag("th", label, scope="row"),
+            *(_cell(cells.get((label, factor)), measure, selected) for factor in (*factors, ALL)),
+            class_="total" if label == ALL else None,
+        )
+        for label in (*labels, ALL)
+    )
+    table = tag("table", tag("thead", head), tag("tbody", *lines), class_="heat")
+    return tag("div", tag("div", table, class_="scroll"), _legend(measure), data_place=place)
+
+
+def delta(row: Weakness, measure: str) -> Change:
+    """The row's change of Acc@1 or Acc@5."""
+    return row.delta_acc1 if K[measure] == 1 else row.delta_acc5
+
+
+def _worst(row: Weakness | None, measure: str) -> tuple[bool, float, str]:
+    return (row is None or row.too_few, delta(row, measure).value if row else 0.0, row.label if row else "")
+
+
+def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html:
+    if row is None:
+        return tag("td", tag("span", "–", aria_label="no edit"), class_="none")
+    if not row.n:
+        return tag(
+            "td", tag("span", "0", title=f"{row.unpaired} edits were made, none passed the gates"), class_="none"
+        )
+    change = delta(row, measure)
+    said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), {row.n} pairs of "
+    said += f"{row.photos} photos" + (f"; fewer than {MIN_N} pairs say hardly anything" if row.too_few else "")
+    kind = "loss" if change.value < 0 else "gain"
+    clear = change.high < 0 or change.low > 0
+    button = tag(
+        "button",
+        tag("b" if clear else "span", points(change.value)),
+        tag("small", f"n {row.n}"),
+        type="button",
+        data_do="cell",
+        data_label=row.label,
+        data_factor=row.factor,
+        aria_label=f"{row.label}, {row.factor}: {said}",
+        aria_pressed="true" if (row.label, row.factor) == selected else "false",
+        title=said,
+    )
+    strength = f"--heat:{min(100, round(abs(change.value) * 100))}%"
+    return tag("td", button, class_=f"{kind}{' few' if row.too_few else ''}", style=strength)
+
+
+def _legend(measure: str) -> Html:
+    swatches = (tag("i", class_="loss", style=f"--heat:{share}%", aria_hidden="true") for share in (100, 60, 30, 0))
+    gains = (tag("i", class_="gain", style=f"--heat:{share}%", aria_hidden="true") for share in (30, 60))
+    text = (
+        f" change of {measure} on the edits against their reconstructions, in points; bold where the 95 % interval is "
+        f"clear of zero, faint with fewer than {MIN_N} pairs."
+    )
+    return tag("p", tag("span", *swatches, *gains, class_="swatches"), text, class_="legend")

@@ -1,0 +1,153 @@
+"""What the Insights page tells of a classifier's studies: figures by class, factor and tau, and the sheets behind them.
+
+Knows no Gradio. What is costly is computed once per state of the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from explorer.components.pairs import Pair, explore_link
+from explorer.sheets import Cell, Sheet
+from explorer.views import points
+from pipeline.classification import is_prediction_flip, sensitivity
+from pipeline.curation import chosen
+from pipeline.insights import Insight
+from pipeline.intervals import Change, Mean
+from pipeline.store import Store, StudySummary
+from pipeline.thresholds import Separation
+from pipeline.types import Proportion, Study
+from pipeline.weakness import ALL, Weakness, overall_by_tau, weakness
+
+PAIRS = 24  # shown behind a cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Everything that needs no model."""
+
+    studies: tuple[Study, ...]  # of one classifier, with a control and at least one edit
+    rows: tuple[Weakness, ...]
+    by_tau: tuple[Weakness, ...]
+
+    @property
+    def by_factor(self) -> tuple[Weakness, ...]:
+        """One row per factor over all classes."""
+        return tuple(row for row in self.rows if row.label == ALL and row.factor != ALL and row.n)
+
+    @property
+    def cells(self) -> frozenset[tuple[str, str]]:
+        """The cells that have an edit behind them."""
+        return frozenset((row.label, row.factor) for row in self.rows if row.n)
+
+
+@lru_cache(maxsize=4)
+def findings(store: Store, summaries: tuple[StudySummary, ...], classifier: str) -> Findings:
+    """As of these summaries, which change with what they sum up, so nothing stale is told."""
+    loaded = (store.load_study(one.key, classifier) for one in summaries)
+    studies = tuple(one for one in loaded if one and one.control is not None and one.counterfactuals)
+    return Findings(studies=studies, rows=weakness(studies), by_tau=overall_by_tau(studies))
+
+
+def behind(store: Store, studies: tuple[Study, ...], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
+    """The pairs of one cell, the greatest loss of p(label) first, and how many there are; at most `PAIRS` are made."""
+    found = []
+    for study in studies:
+        if study.control is None or label not in (ALL, study.photo.label):
+            continue
+        for one in chosen(study):
+            if factor in (ALL, one.perturbation.factor):
+                found.append((sensitivity(study.photo.label, study.control, one.prediction), study, one))
+    found.sort(key=lambda entry: entry[0])
+    shown = []
+    for change, study, one in found[:PAIRS]:
+        label_now = one.prediction.top(1)[0][0]
+        flipped = study.control is not None and is_prediction_flip(study.control, one.prediction)
+        shown.append(
+            Pair(
+                photo=store.file(study.photo.key),
+                edit=store.file(one.key),
+                title=one.perturbation.edited_caption,
+                said=f"p({study.photo.label}) {points(change)}" + (f" ⇄ {label_now}" if flipped else ""),
+                mark="fall" if change <= -0.005 else "rise" if change >= 0.005 else "",
+                words=f"{one.perturbation.original or 'nothing'} → {one.perturbation.edit or 'nothing'}",
+                link=explore_link(study.photo.key, study.photo.classifier, one.key),
+            )
+        )
+    return tuple(shown), len(found)
+
+
+def cells_sheet(rows: tuple[Weakness, ...]) -> Sheet:
+    """Every cell of the heat map with everything measured in it."""
+    columns = ("class", "factor", "n", "photos", "no edit passed", "Acc@1 control", "Acc@1 edits",
+               *_names("change of Acc@1"), "McNemar p", "Acc@5 control", "Acc@5 edits", *_names("change of Acc@5"),
+               *_names("flip rate"), *_names("change of p(label)"), *_names("change of the margin"))  # fmt: skip
+    return Sheet(name="weakness-by-class-and-factor", columns=columns, rows=tuple(map(_cell_row, rows)))
+
+
+def _cell_row(row: Weakness) -> tuple[Cell, ...]:
+    return (row.label, row.factor, row.n, row.photos, row.unpaired, row.control_acc1.value,
+            row.counterfactual_acc1.value, *_three(row.delta_acc1), row.delta_acc1.p, row.control_acc5.value,
+            row.counterfactual_acc5.value, *_three(row.delta_acc5), *_three(row.flips), *_three(row.sensitivity),
+            *_three(row.margin))  # fmt: skip
+
+
+def tau_sheet(rows: tuple[Weakness, ...]) -> Sheet:
+    """Flip rate and what goes with it, per tau."""
+    columns = ("tau", "n", "photos", "no edit passed", *_names("flip rate"), *_names("change of p(label)"))
+    found = tuple(
+        (row.tau, row.n, row.photos, row.unpaired, *_three(row.flips), *_three(row.sensitivity)) for row in rows
+    )
+    return Sheet(name="flip-rate-by-tau", columns=columns, rows=found)
+
+
+def factor_sheet(rows: tuple[Weakness, ...]) -> Sheet:
+    """Signed change of p(label) per factor."""
+    columns = ("factor", "n", "photos", *_names("change of p(label)"), *_names("flip rate"))
+    found = tuple((row.factor, row.n, row.photos, *_three(row.sensitivity), *_three(row.flips)) for row in rows)
+    return Sheet(name="change-by-factor", columns=columns, rows=found)
+
+
+def words_sheet(found: tuple[Insight, ...]) -> Sheet:
+    """Groups of alike edits, the most certain harm first."""
+    columns = ("words", "factor", "n", "photos", "mean change of p(label)", "low", "high", "flip rate")
+    rows = tuple(
+        (
+            "; ".join(one.edits).replace("->", "→"),
+            one.factor,
+            one.n,
+            one.photos,
+            *_three(one.sensitivity),
+            one.flips.value,
+        )
+        for one in found
+    )
+    return Sheet(name="words-that-hurt", columns=columns, rows=rows)
+
+
+def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
+    """Every score with its suggested threshold and what it would do to what was decided."""
+    columns = ("score", "kept", "rejected", "undecided", "suggested threshold", *_names("kept that pass"),
+               *_names("rejected that fail"))  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for one in found:
+        name, counts = one.score.replace("_", " "), (len(one.kept), len(one.rejected), len(one.undecided))
+        shares = (*_three(one.kept_above), *_three(one.rejected_below)) if one.threshold is not None else (None,) * 6
+        rows.append((name, *counts, one.threshold, *shares))
+    return Sheet(name="thresholds", columns=columns, rows=tuple(rows))
+
+
+def values_sheet(one: Separation) -> Sheet:
+    """Every value of one score with its verdict."""
+    parts = (("kept", one.kept), ("rejected", one.rejected), ("undecided", one.undecided))
+    rows = tuple((verdict, value) for verdict, values in parts for value in values)
+    return Sheet(name=f"{one.score}-by-verdict", columns=("verdict", one.score), rows=rows)
+
+
+def _names(what: str) -> tuple[str, str, str]:
+    return what, "low", "high"
+
+
+def _three(found: Change | Mean | Proportion) -> tuple[float, float, float]:
+    return found.value, found.low, found.high

@@ -1,0 +1,235 @@
+"""Page: where a classifier is weak, by class, factor, tau and words; every figure leads to the edits behind it.
+
+Changes are told against the reconstruction (the control). Knows no statistics: they are the pipeline's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from PIL.Image import Image
+
+from explorer import charts
+from explorer.components.heat_map import K, heat_map, heat_markup
+from explorer.components.markup import Html, join, tag
+from explorer.components.masthead import masthead, section
+from explorer.components.pairs import pairs_markup
+from explorer.findings import (
+    Findings,
+    behind,
+    cells_sheet,
+    factor_sheet,
+    findings,
+    tau_sheet,
+    thresholds_sheet,
+    values_sheet,
+    words_sheet,
+)
+from explorer.jobs import Desk
+from explorer.sheets import Sheet, sheet_markup
+from explorer.wiring import reads, works
+from pipeline.classification import is_prediction_flip
+from pipeline.curation import chosen
+from pipeline.features import Features, features_file
+from pipeline.insights import insights
+from pipeline.landscape import landscape
+from pipeline.thresholds import MIN_N, NAMES, Separation, separations
+from pipeline.types import Models
+from pipeline.weakness import ALL
+
+NOTHING = (
+    "No edit of this classifier is here yet. Make some on the Explore page, or study a folder of pictures at once: "
+    "python -m pipeline stress FOLDER --out DATA."
+)
+FEW_WORDS = f"No group of alike edits has {MIN_N} pairs yet; edit more photos and the words that hurt appear here."
+NO_THRESHOLD = f"A threshold is suggested once {MIN_N} edits are kept and {MIN_N} rejected; decide on some in Curate."
+MAP_HINT = "Original photos and chosen edits by the classifier's own features, on their two main directions (PCA)."
+
+
+def build(demo: gr.Blocks, desk: Desk) -> None:
+    """Draws the page into the current Blocks and wires it."""
+    masthead("Insights", desk.models.profile.name)
+    with gr.Column(elem_classes="work report"):
+        with gr.Row(elem_classes="actions top"):
+            names = _classifiers(desk)
+            classifier = gr.Dropdown(names, value=names[0], label="Classifier", elem_id="judge")
+            measure = gr.Radio(list(K), value="Acc@1", label="Measure", elem_id="measure")
+        section("1", "By class and factor", "Choose a cell to see the edits behind it.")
+        selected = gr.State((ALL, ALL))
+        heat, items = heat_map(), _plain()
+        with gr.Row(elem_classes="halves"):
+            with gr.Column(min_width=300):
+                section("2", "Flip rate", "Share of edits that change the prediction, with 95 % intervals.")
+                flips, flips_table = _plot("flips"), _plain()
+            with gr.Column(min_width=300):
+                section("3", "Change of p(label) by factor", "Signed, at each edit's chosen strength.")
+                change, change_table = _plot("change"), _plain()
+        section("4", "Words that hurt most", "Alike edits together, the most certain harm first.")
+        words = _plain()
+        section("5", "Scores by verdict", "What you kept and rejected, and the threshold that parts them best.")
+        score = gr.Dropdown(
+            [(name.replace("_", " "), name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score"
+        )
+        histogram, thresholds = _plot("histogram"), _plain()
+        section("6", "Map of originals and edits", MAP_HINT)
+        with gr.Row(elem_classes="actions"):
+            map_button = gr.Button("Draw the map", elem_id="draw-map")
+        picture, picture_table = _plot("landscape"), _plain()
+    charted = (flips, flips_table, change, change_table)
+    scored = (histogram, thresholds)
+    inputs = (classifier, measure, selected)
+    # The words come by an event of their own: they need the models, and the rest of the page need not wait for those.
+    reads(demo.load, desk, restore, (), (classifier, selected, heat, items, *charted, *scored))
+    works(demo.load, desk, restore_words, (), (words,))
+    reads(classifier.input, desk, show, (classifier, measure), (selected, heat, items, *charted, *scored))
+    works(classifier.input, desk, tell_words, (classifier,), (words,))
+    reads(measure.input, desk, redraw, inputs, (heat,))
+    reads(heat.act, desk, open_cell, (classifier, measure), (selected, heat, items))
+    reads(score.input, desk, tell_scores, (classifier, score), scored)
+    works(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
+
+
+def _plain() -> gr.HTML:
+    return gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component")
+
+
+def _plot(name: str) -> gr.Plot:
+    return gr.Plot(show_label=False, visible=False, elem_id=name)
+
+
+def _classifiers(desk: Desk) -> list[str]:
+    """Those that something was studied under first, then the profile's others."""
+    studied = [one.classifier for one in desk.store.studies() if one.counterfactuals]
+    return list(dict.fromkeys([*studied, *desk.models.profile.classifiers]))
+
+
+def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
+    """What the address asks for: `?classifier=NAME&label=CLASS&factor=FACTOR`; what is unknown is left out."""
+    classifier = _asked(desk, request)
+    cell = (str(request.query_params.get("label", ALL)), str(request.query_params.get("factor", ALL)))
+    shown = show(desk, classifier, "Acc@1", cell)
+    return gr.update(choices=_classifiers(desk), value=classifier), *shown
+
+
+def restore_words(desk: Desk, request: gr.Request) -> Html:
+    """The groups of words of the classifier that the address asks for."""
+    return tell_words(desk, _asked(desk, request))
+
+
+def _asked(desk: Desk, request: gr.Request) -> str:
+    names = _classifiers(desk)
+    asked = str(request.query_params.get("classifier", ""))
+    return asked if asked in names else names[0]
+
+
+def show(desk: Desk, classifier: str, measure: str, cell: tuple[str, str] = (ALL, ALL)) -> tuple[object, ...]:
+    """Everything that needs no model: (selected, heat map, items, charts and their tables)."""
+    found = _findings(desk, classifier)
+    if not found.studies:
+        empty = tag("p", NOTHING, " ", tag("a", "Go to Explore", href="./"), class_="empty tall")
+        hidden = gr.update(visible=False)
+        return (ALL, ALL), empty, Html(), hidden, Html(), hidden, Html(), hidden, Html()
+    flips = _shown(charts.flips_figure(found.by_tau, desk.models.axis))
+    change = _shown(charts.change_figure(found.by_factor))
+    return (
+        *_cell(desk, found, classifier, measure, cell),
+        flips,
+        sheet_markup(tau_sheet(found.by_tau)),
+        change,
+        sheet_markup(factor_sheet(found.by_factor)),
+        *tell_scores(desk, classifier, NAMES[3]),
+    )
+
+
+def redraw(desk: Desk, classifier: str, measure: str, selected: Sequence[str]) -> Html:
+    """The heat map with another measure."""
+    return _heat(_findings(desk, classifier), classifier, measure, (selected[0], selected[1]))
+
+
+def open_cell(desk: Desk, classifier: str, measure: str, event: gr.EventData) -> tuple[object, ...]:
+    """A cell was chosen; answers (selected, heat map, items)."""
+    cell = (str(event._data["label"]), str(event._data["factor"]))
+    return _cell(desk, _findings(desk, classifier), classifier, measure, cell)
+
+
+def tell_words(desk: Desk, classifier: str) -> Html:
+    """The groups of words, for which the sentence encoder is asked."""
+    found = _findings(desk, classifier)
+    if not found.studies:
+        return Html()
+    groups = desk.ask(lambda models: insights(found.studies, models.perturber.embed))
+    return sheet_markup(words_sheet(groups), opened=True) if groups else tag("p", FEW_WORDS, class_="empty")
+
+
+def tell_scores(desk: Desk, classifier: str, score: str) -> tuple[object, Html]:
+    """The histogram of one score, and all suggested thresholds."""
+    found = _separations(desk, classifier)
+    one = next(each for each in found if each.score == score)
+    hint = Html() if one.threshold is not None else tag("p", NO_THRESHOLD, class_="hint")
+    tables = join(hint, sheet_markup(thresholds_sheet(found), opened=True), sheet_markup(values_sheet(one)))
+    return _shown(charts.score_figure(one)), tables
+
+
+def tell_map(desk: Desk, classifier: str) -> tuple[object, Html]:
+    """The map, for which the classifier's features are computed where they are not known yet."""
+    found = _findings(desk, classifier)
+    if not found.studies:
+        return gr.update(visible=False), tag("p", NOTHING, class_="empty")
+    pictures: list[tuple[Image, str]] = []
+    kinds, hints = [], []
+    for study in found.studies:
+        pictures.append((study.photo.image, study.photo.label))
+        kinds.append("original")
+        hints.append(f"{study.photo.label}: {study.caption}")
+        for one in chosen(study):
+            pictures.append((one.image, study.photo.label))
+            flipped = study.control is not None and is_prediction_flip(study.control, one.prediction)
+            kinds.append("flips" if flipped else "stays")
+            hints.append(f"{study.photo.label}: {one.perturbation.edited_caption}")
+    features = desk.ask(lambda models: _features(desk.store.root, models, classifier, pictures))
+    drawn = landscape(features)
+    places = [(float(x), float(y)) for x, y in drawn.points]
+    figure = charts.landscape_figure(kinds, places, hints, drawn.explained)
+    rows = tuple((kind, hint, x, y) for kind, hint, (x, y) in zip(kinds, hints, places, strict=True))
+    sheet = Sheet(name="map", columns=("kind", "picture", "direction 1", "direction 2"), rows=rows)
+    return _shown(figure), sheet_markup(sheet)
+
+
+def _features(
+    root: Path, models: Models, classifier: str, pictures: Sequence[tuple[Image, str]]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    known = Features(models.classifier(classifier), features_file(root, classifier))
+    return known.part(pictures).features.numpy()
+
+
+def _findings(desk: Desk, classifier: str) -> Findings:
+    return findings(desk.store, desk.store.studies(), classifier)
+
+
+def _separations(desk: Desk, classifier: str) -> tuple[Separation, ...]:
+    decided = desk.store.decisions()
+    verdicts = {key: decision.verdict for key, decision in decided.items()}
+    studies = _findings(desk, classifier).studies
+    return separations((one, verdicts.get(one.key, "")) for study in studies for one in study.counterfactuals)
+
+
+def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> tuple[object, ...]:
+    """(selected, heat map, items) of one cell; of a cell without edits the overall one."""
+    cell = cell if cell in found.cells else (ALL, ALL)
+    pairs, count = behind(desk.store, found.studies, *cell)
+    what = "all edits" if cell == (ALL, ALL) else " under ".join(part for part in cell if part != ALL)
+    more = f" The {len(pairs)} greatest losses of {count} are shown." if count > len(pairs) else ""
+    head = tag("p", tag("b", what), f": {count} pairs at their chosen strength.{more}", class_="hint")
+    return cell, _heat(found, classifier, measure, cell), join(head, pairs_markup(pairs))
+
+
+def _heat(found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> Html:
+    map_ = heat_markup(found.rows, measure, cell, classifier)
+    return join(map_, sheet_markup(cells_sheet(found.rows)))
+
+
+def _shown(figure: object) -> object:
+    return gr.update(value=figure, visible=True)

@@ -1,0 +1,243 @@
+"""What the deck of the Curate page asks the server: windows of pairs, decisions, undo and redo, other tau.
+
+These functions bypass the event queue, so a decision is answered as soon as it is on the disk. Each takes what the
+browser sent, which is not to be trusted, and answers with plain values; a pipeline error becomes an answer, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypedDict
+
+from explorer.alerts import told
+from explorer.components.deck import card_markup, empty_markup, focus_markup, opinion_markup
+from explorer.components.keymap import REASONS
+from explorer.components.markup import picture_url
+from explorer.jobs import Desk
+from pipeline import decisions
+from pipeline.catalogue import CONFLICT, STATES, WAITING, Catalogue, View
+from pipeline.errors import ConflictError, DataError
+from pipeline.images import open_image
+from pipeline.store import Store
+from pipeline.triage import Entry
+from pipeline.types import Decision
+
+LARGE, SMALL = 512, 192  # pixels a side, at most
+MOST = 48  # pairs that one window holds
+Sent = Mapping[str, object]
+
+
+class State(TypedDict):
+    """What was decided about a pair, as the browser needs it."""
+
+    key: str
+    state: str
+    expected: int  # number of the analyst's latest decision, 0 for none
+    opinion: str
+
+
+class Item(State):
+    """A pair as the browser shows it."""
+
+    markup: str
+    title: str
+
+
+class Answer(TypedDict, total=False):
+    """What goes back; `error` alone, or with the items as they are now."""
+
+    error: str
+    conflict: bool
+    items: Sequence[State]
+    start: int
+    total: int
+    empty: str
+    counts: dict[str, int]
+    classes: tuple[str, ...]
+    factors: tuple[str, ...]
+    tags: tuple[str, ...]
+    undo: int
+    redo: int
+
+
+@dataclass(slots=True)
+class Triage:
+    """The server's side of the deck."""
+
+    desk: Desk
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is known of the store's counterfactuals."""
+        return self.desk.catalogue
+
+    def functions(self) -> list[Callable[[Sent], object]]:
+        """What the browser may call."""
+        asked = (self.look, self.tally, self.strengths, self.decide, self.take_back, self.do_again)
+        return [_named(told(one), one.__name__) for one in asked]
+
+    def look(self, sent: Sent) -> Answer:
+        """A window: `after`, `before` or `at` an item; `large` for one at a time."""
+        self.catalogue.refresh()
+        view, count = view_of(sent), min(MOST, max(1, _number(sent, "count")))
+        places = {name: _text(sent, name) for name in ("after", "before", "at")}
+        window = self.catalogue.window(view, count, **places)
+        items = [self._item(entry, view, large=bool(sent.get("large"))) for entry in window.entries]
+        filtered = bool(view.label or view.factor or view.text)
+        return Answer(items=items, start=window.start, total=window.total, empty=empty_markup(view.state, filtered))
+
+    def tally(self, sent: Sent) -> Answer:
+        """How many pairs each tab holds, what can be filtered by, what can be undone."""
+        self.catalogue.refresh()
+        view, log = view_of(sent), self.catalogue.log
+        done, undone = decisions.stacks(log, view.analyst)
+        return Answer(
+            counts=self.catalogue.counts(view),
+            classes=self.catalogue.classes(),
+            factors=self.catalogue.factors(),
+            tags=tuple(sorted({name for one in log for name in one.tags})),
+            undo=len(done),
+            redo=len(undone),
+        )
+
+    def strengths(self, sent: Sent) -> Answer:
+        """The same variation at every tau."""
+        self.catalogue.refresh()
+        view = view_of(sent)
+        return Answer(items=[self._item(one, view, large=True) for one in self.catalogue.strengths(_text(sent, "key"))])
+
+    def decide(self, sent: Sent) -> Answer:
+        """A verdict on the pairs sent, or with `all` on the whole view; saved all or none, undone together."""
+        self.catalogue.refresh()
+        view = view_of(sent)
+        expected = None if sent.get("all") else _expected(sent)
+        keys = [entry.key for entry in self.catalogue.matching(view)] if expected is None else list(expected)
+        made = [self._decision(key, place, sent, view) for place, key in enumerate(keys)]
+        try:
+            self.desk.store.decide_all(made, expected)
+        except ConflictError as error:
+            self.catalogue.refresh()
+            return Answer(error=str(error), conflict=True, items=self._states(keys, view))
+        self.catalogue.refresh()
+        return Answer(items=self._states(keys[:MOST], view))
+
+    def take_back(self, sent: Sent) -> Answer:
+        """Undoes the analyst's last act."""
+        return self._again(sent, decisions.undoing)
+
+    def do_again(self, sent: Sent) -> Answer:
+        """Redoes what was undone last."""
+        return self._again(sent, decisions.redoing)
+
+    def _again(self, sent: Sent, step: Callable[[Sequence[Decision], str, str], tuple[Decision, ...]]) -> Answer:
+        self.catalogue.refresh()
+        view = view_of(sent)
+        made = self.desk.store.decide_all(step(self.catalogue.log, view.analyst, _act(sent)))
+        self.catalogue.refresh()
+        return Answer(items=self._states([one.counterfactual for one in made[:MOST]], view))
+
+    def _decision(self, key: str, place: int, sent: Sent, view: View) -> Decision:
+        """What is not sent stays as the analyst had it; on a conflict the verdict settles it for everybody."""
+        own = self.catalogue.own(key, view.analyst)
+        base = own or Decision(id="", counterfactual=key, verdict="", analyst=view.analyst)
+        act = _act(sent)
+        fresh = replace(base, id=f"{act}-{place}", act=act, kind="", of="", time=0.0, number=0)
+        if "verdict" in sent:
+            settles = not view.blind and self.catalogue.state(key, view) == CONFLICT
+            kind = decisions.RESOLVE if settles else ""
+            fresh = replace(fresh, verdict=_text(sent, "verdict"), reason=_reason(sent), kind=kind)
+        if "label" in sent:
+            fresh = replace(fresh, label=_text(sent, "label", 80))
+        if name := _text(sent, "tag", 40):
+            tags = [one for one in fresh.tags if one != name] if name in fresh.tags else [*fresh.tags, name]
+            fresh = replace(fresh, tags=tuple(tags))
+        return fresh
+
+    def _states(self, keys: Sequence[str], view: View) -> list[State]:
+        return [self._state(key, view) for key in keys]
+
+    def _state(self, key: str, view: View) -> State:
+        own = self.catalogue.own(key, view.analyst)
+        said = self.catalogue.said(key)
+        hidden = view.blind and not (own and own.verdict) and any(one.analyst != view.analyst for one in said)
+        return State(
+            key=key,
+            state=self.catalogue.state(key, view),
+            expected=own.number if own else 0,
+            opinion=opinion_markup(said, own, hidden),
+        )
+
+    def _item(self, entry: Entry, view: View, *, large: bool) -> Item:
+        side, markup = (LARGE, focus_markup) if large else (SMALL, card_markup)
+        before, after = (_picture(self.desk.store, key, side) for key in (entry.photo, entry.key))
+        shown = markup(entry, self.desk.models.axis, before, after)
+        title = f"{entry.label}, {entry.factor}: {entry.edited_caption}"
+        return Item(**self._state(entry.key, view), markup=shown, title=title)
+
+
+def view_of(sent: Sent) -> View:
+    """The view that the browser asks for. Raises `DataError` for a state or an order that does not exist."""
+    state = _text(sent, "state") or WAITING
+    if state not in STATES:
+        raise DataError(f"There are no pairs of the kind '{state}'; choose one of: {', '.join(STATES)}.")
+    return View(
+        order=_text(sent, "order") or "uncertain",
+        seed=_number(sent, "seed"),
+        state=state,
+        label=_text(sent, "by_label"),
+        factor=_text(sent, "by_factor"),
+        text=_text(sent, "text", 80).strip(),
+        analyst=_text(sent, "analyst", 40).strip(),
+        blind=bool(sent.get("blind")),
+    )
+
+
+@lru_cache(maxsize=2048)
+def _picture(store: Store, key: str, side: int) -> str:
+    return picture_url(open_image(store.file(key)), side)
+
+
+def _named(function: Callable[[Sent], object], name: str) -> Callable[[Sent], object]:
+    """A plain function, because Gradio notes on it that the browser may call it."""
+
+    def asked(sent: Sent) -> object:
+        return function(sent if isinstance(sent, Mapping) else {})
+
+    asked.__name__ = name
+    return asked
+
+
+def _text(sent: Sent, name: str, most: int = 200) -> str:
+    value = sent.get(name, "")
+    if not isinstance(value, str) or len(value) > most:
+        raise DataError(f"'{name}' is no text of at most {most} characters; shorten it.")
+    return value
+
+
+def _number(sent: Sent, name: str) -> int:
+    value = sent.get(name, 0)
+    return value if isinstance(value, int) and abs(value) < 2**31 else 0
+
+
+def _act(sent: Sent) -> str:
+    if not (act := _text(sent, "act", 64)):
+        raise DataError("The decision has no id; reload the page.")
+    return act
+
+
+def _reason(sent: Sent) -> str:
+    reason = _text(sent, "reason")
+    if reason and reason not in {name for name, _ in REASONS}:
+        raise DataError(f"The reason '{reason}' is unknown; choose one of: {', '.join(name for name, _ in REASONS)}.")
+    return reason
+
+
+def _expected(sent: Sent) -> dict[str, int]:
+    """Key -> number of the decision that the browser knows of."""
+    items = sent.get("items")
+    if not isinstance(items, list) or len(items) > MOST:
+        raise DataError(f"At most {MOST} pairs can be decided upon one by one; select all instead.")
+    found = {str(one.get("key"))[:200]: one.get("expected") for one in items if isinstance(one, dict)}
+    return {key: number if isinstance(number, int) else 0 for key, number in found.items()}

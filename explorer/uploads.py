@@ -1,0 +1,78 @@
+"""Handlers of the Explore page for what is uploaded: one picture is opened, many fill the shelf of photos.
+
+Nothing that arrives hides anything else: what could not be used is listed by name with its reason.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from explorer import edits, photo
+from explorer.components.markup import Html, join, tag
+from explorer.components.status import said
+from explorer.jobs import Desk
+from pipeline import workflow
+from pipeline.curation import LabelledImage
+from pipeline.errors import DataError, ImageError, InputError
+from pipeline.images import open_image
+from pipeline.importing import Refusal, arrivals
+from pipeline.testsets import match_labels
+from pipeline.types import Study
+
+TOLD = 20  # refusals listed by name
+
+
+def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]:
+    """Takes in everything that was uploaded and tells how far it is; at the end the first photo is shown."""
+    files = [Path(path) for path in paths or ()]
+    width = len(photo.Page._fields) + len(edits.Inspection._fields)
+    if not files:
+        raise DataError("No picture arrived; choose PNG, JPEG or WebP files of at most 20 MB, or a zip of them.")
+    refusals: list[Refusal] = []
+    taken: dict[str, Study] = {}
+    with tempfile.TemporaryDirectory(prefix="explorer-") as folder:
+        found = list(arrivals(files, Path(folder)))
+        for number, one in enumerate(found, start=1):
+            study = take(desk, one) if isinstance(one, LabelledImage) else one
+            if isinstance(study, Refusal):
+                refusals.append(study)
+            else:
+                taken.setdefault(study.photo.key, study)
+            if len(found) > 1:
+                yield (gr.skip(), said(f"{number} of {len(found)} files taken in"), *[gr.skip()] * width)
+    if len(found) == 1 and refusals:
+        raise ImageError(refusals[0].reason)
+    first = next(iter(taken.values()), None)
+    shown = photo.page(desk, first) if first else [gr.skip()] * width
+    yield (None, report(len(taken), refusals) if len(found) > 1 else Html(), *shown)
+    if not taken:
+        raise DataError("None of the files could be used; the list under the upload says why.")
+
+
+def take(desk: Desk, one: LabelledImage) -> Study | Refusal:
+    """The picture classified and saved, or why not; its label may be one of several names of a class."""
+    try:
+        image = open_image(one.path)
+        if one.label:
+            (one,) = match_labels([one], desk.ask(lambda models: models.classifier().labels))
+    except InputError as error:
+        return Refusal(name=one.path.name, reason=str(error))
+    label = one.label
+    study = desk.ask(lambda models: workflow.open_photo(models, image, label=label, name=one.path.name))
+    known = desk.store.load_study(study.photo.key)
+    if known is None:
+        desk.store.save_study(study)
+    return known or study
+
+
+def report(count: int, refusals: Sequence[Refusal]) -> Html:
+    """How many photos there are now, and what was left out."""
+    text = f"{count} photo{'s' * (count != 1)} taken in" + (f", {len(refusals)} files left out:" if refusals else ".")
+    lines = [tag("li", tag("b", one.name), " ", one.reason) for one in refusals[:TOLD]]
+    if len(refusals) > TOLD:
+        lines.append(tag("li", f"and {len(refusals) - TOLD} more"))
+    return join(said(text), tag("ul", *lines, class_="refusals") if lines else Html())

@@ -1,0 +1,106 @@
+"""How good the edits of a run are as pictures, by factor: the measures of `pipeline/quality.py` on what was chosen.
+
+Realism and diversity are measured on the profile's own CLIP and say so, for a distance on other embeddings is another
+figure. COUT is measured on edits that flip the prediction, from the control's label to the new one. Knows no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from pipeline.classification import is_prediction_flip
+from pipeline.curation import chosen
+from pipeline.errors import DataError
+from pipeline.intervals import Mean, bootstrap_mean
+from pipeline.quality import Confidence, cout, diversity, kid, sparsity
+from pipeline.types import Classifier, Counterfactual, Study
+from pipeline.weakness import ALL
+
+Embed = Callable[[Sequence[Image]], NDArray[np.floating]]
+"""Pictures -> (n, width)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appraisal:
+    """One factor's edits, or all of them."""
+
+    factor: str
+    n: int
+    photos: int
+    sparsity: Mean  # share of the picture that was left as it was, 0..1
+    diversity: Mean  # mean cosine distance of a photo's edits on CLIP, over photos with two or more
+    cout: Mean  # -1..1, of the edits that flip
+    kid: float | None  # CLIP kernel distance of edits and their photos; None with fewer than two photos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Edit:
+    photo: str
+    factor: str
+    image: NDArray[np.floating]  # its embedding
+    sparsity: float
+    cout: float | None  # None: it does not flip
+
+
+def appraise(studies: Iterable[Study], embed: Embed, judge: Classifier) -> tuple[Appraisal, ...]:
+    """One row for all chosen edits, then one per factor. Raises `DataError` when nothing was chosen."""
+    known = [(study, chosen(study)) for study in studies]
+    known = [(study, best) for study, best in known if best]
+    if not known:
+        raise DataError("No edit of this run passed its gates; edit more photos first.")
+    photos = [study.photo for study, _ in known]
+    originals = dict(zip((one.key for one in photos), embed([one.image for one in photos]), strict=True))
+    edits = [edit for study, best in known for edit in _edits(study, best, embed, judge)]
+    factors = (ALL, *sorted({edit.factor for edit in edits}))
+    return tuple(_row(name, [one for one in edits if name in (ALL, one.factor)], originals) for name in factors)
+
+
+def _edits(study: Study, best: Sequence[Counterfactual], embed: Embed, judge: Classifier) -> Iterable[_Edit]:
+    source = study.photo.image
+    for one, embedded in zip(best, embed([one.image for one in best]), strict=True):
+        yield _Edit(
+            photo=study.photo.key,
+            factor=one.perturbation.factor,
+            image=embedded,
+            sparsity=sparsity(source, one.image),
+            cout=_cout(study, one, judge),
+        )
+
+
+def _cout(study: Study, one: Counterfactual, judge: Classifier) -> float | None:
+    if study.control is None or not is_prediction_flip(study.control, one.prediction):
+        return None
+    old, new = study.control.top(1)[0][0], one.prediction.top(1)[0][0]
+    return cout(study.reconstruction or study.photo.image, one.image, _confidence(judge, old, new))
+
+
+def _confidence(judge: Classifier, old: str, new: str) -> Confidence:
+    def confidence(images: Sequence[Image]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        found = judge.predict(images)
+        return np.array([one.probability(old) for one in found]), np.array([one.probability(new) for one in found])
+
+    return confidence
+
+
+def _row(factor: str, edits: Sequence[_Edit], originals: dict[str, NDArray[np.floating]]) -> Appraisal:
+    photos = [edit.photo for edit in edits]
+    groups = {key: np.stack([edit.image for edit in edits if edit.photo == key]) for key in dict.fromkeys(photos)}
+    several = {key: diversity(group) for key, group in groups.items() if len(group) > 1}
+    flips = [(edit.cout, edit.photo) for edit in edits if edit.cout is not None]
+    distance = None
+    if len(groups) > 1:
+        distance = kid(np.stack([originals[key] for key in groups]), np.stack([edit.image for edit in edits]))
+    return Appraisal(
+        factor=factor,
+        n=len(edits),
+        photos=len(groups),
+        sparsity=bootstrap_mean([edit.sparsity for edit in edits], photos),
+        diversity=bootstrap_mean(list(several.values()), list(several)),
+        cout=bootstrap_mean([value for value, _ in flips], [photo for _, photo in flips]),
+        kid=distance,
+    )

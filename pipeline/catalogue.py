@@ -1,0 +1,181 @@
+"""A data folder's counterfactuals and decisions in memory, kept up to date, and windows on them.
+
+Reads from the store only what is new, so that a decision costs the same whether ten or ten thousand are in the folder.
+Pages ask for windows by the key of the last item they have, which stays right while decisions are made. What is listed
+and in which order is `pipeline/triage.py`'s, what decisions mean is `pipeline/decisions.py`'s. Knows no picture.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline import decisions
+from pipeline.errors import DataError
+from pipeline.store import Store
+from pipeline.triage import Entry, found, listed, ordered
+from pipeline.types import Decision
+
+WAITING, CONFLICT, ALL = "waiting", "conflict", "all"
+ORDERS_KEPT = 32  # orders in memory; every seed of the random one is another
+STATES = (WAITING, "keep", "reject", "unsure", CONFLICT, ALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Which items, in which order, seen by whom."""
+
+    order: str = "uncertain"  # as `triage.ordered` has it
+    seed: int = 0  # of the random order
+    state: str = ALL  # one of `STATES`
+    label: str = ""  # "": every class
+    factor: str = ""  # "": every factor
+    text: str = ""  # every word of it must occur in the edited caption or the label
+    analyst: str = ""
+    blind: bool = False  # only one's own verdicts count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of a view."""
+
+    entries: tuple[Entry, ...]
+    start: int  # how many of the view come before the first
+    total: int  # how many the view holds
+
+
+@dataclass(slots=True)
+class _Known:
+    read: tuple[Entry, ...] = ()  # as the store gave them
+    entries: dict[str, Entry] = field(default_factory=dict)
+    variations: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # keys of all its tau
+    picked: set[str] = field(default_factory=set)
+    shown: tuple[Entry, ...] = ()  # the picked ones
+    log: list[Decision] = field(default_factory=list)
+    views: decisions.Views = field(default_factory=dict)
+    version: int = 0
+
+
+class Catalogue:
+    """All counterfactuals and decisions of one store. Safe to use from many threads."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self._known, self._lock = store, _Known(), threading.Lock()
+        self._ordered: dict[tuple[str, int], tuple[int, tuple[Entry, ...]]] = {}
+
+    def refresh(self) -> None:
+        """Reads what was saved since the last time. Raises `StoreError`."""
+        with self._lock:
+            self._read_entries()
+            self._read_log()
+
+    def _read_entries(self) -> None:
+        known, entries = self._known, self.store.entries()
+        if entries is known.read:
+            return
+        known.read, known.entries, known.variations = entries, {one.key: one for one in entries}, {}
+        for one in entries:
+            known.variations.setdefault((one.study, one.edited_caption), []).append(one.key)
+        self._choose()
+
+    def _read_log(self) -> None:
+        known = self._known
+        fresh = self.store.log(known.log[-1].number if known.log else 0)
+        for one in fresh:
+            known.log.append(one)
+            decisions.add(known.views, one)
+        if any(one.counterfactual not in known.picked for one in fresh):
+            self._choose()
+
+    def _choose(self) -> None:
+        known = self._known
+        known.picked = set(known.views)
+        known.shown = tuple(listed(known.read, known.picked))
+        known.version += 1
+
+    @property
+    def log(self) -> Sequence[Decision]:
+        """Every decision, oldest first."""
+        return self._known.log
+
+    def shown(self) -> tuple[Entry, ...]:
+        """What analysts look at, in the order in which it was made."""
+        return self._known.shown
+
+    def entry(self, key: str) -> Entry:
+        """The line of one counterfactual. Raises `DataError` for an unknown key."""
+        found = self._known.entries.get(key)
+        if found is None:
+            raise DataError(f"There is no counterfactual {key[:12]} in this data folder; reload the page.")
+        return found
+
+    def strengths(self, key: str) -> tuple[Entry, ...]:
+        """All tau of the same variation, from the boldest edit to the most careful one."""
+        one = self.entry(key)
+        all_of = self._known.variations[one.study, one.edited_caption]
+        return tuple(sorted((self._known.entries[other] for other in all_of), key=lambda entry: entry.tau))
+
+    def said(self, key: str) -> tuple[Decision, ...]:
+        """The verdicts of all analysts on it, the newest last; those taken back are absent."""
+        return tuple(one for one in self._known.views.get(key, {}).values() if one.verdict)
+
+    def own(self, key: str, analyst: str) -> Decision | None:
+        """This analyst's latest decision, taken back or not, since the last resolution."""
+        return self._known.views.get(key, {}).get(analyst)
+
+    def state(self, key: str, view: View) -> str:
+        """One of `STATES` but "all": what holds, or with `view.blind` what the analyst said."""
+        if view.blind:
+            one = self.own(key, view.analyst)
+            return (one.verdict if one else "") or WAITING
+        return self.holds(key)
+
+    def holds(self, key: str) -> str:
+        """What all analysts together say: one of `STATES` but "all"."""
+        verdicts = {one.verdict for one in self.said(key)}
+        return CONFLICT if len(verdicts) > 1 else next(iter(verdicts), WAITING)
+
+    def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
+        """Everything shown, in this order. Raises `SettingsError` for an unknown one."""
+        version, entries = self._ordered.get((order, seed), (-1, ()))
+        if version != self._known.version:
+            version, entries = self._known.version, tuple(ordered(self._known.shown, order, seed))
+            if len(self._ordered) >= ORDERS_KEPT:
+                self._ordered.clear()
+            self._ordered[order, seed] = version, entries
+        return entries
+
+    def matching(self, view: View) -> tuple[Entry, ...]:
+        """All of a view, in its order."""
+        wanted = found(self.ordered(view.order, view.seed), label=view.label, factor=view.factor, words=view.text)
+        return tuple(one for one in wanted if view.state in (ALL, self.state(one.key, view)))
+
+    def window(self, view: View, count: int, *, after: str = "", before: str = "", at: str = "") -> Window:
+        """At most `count` items: after an item, before it, from it on, or the first ones.
+
+        The item that is named may have left the view meanwhile; its place in the order counts. What is not in the
+        order stands before everything.
+        """
+        places = {entry.key: place for place, entry in enumerate(self.ordered(view.order, view.seed))}
+        matching = self.matching(view)
+        place = places.get(after or before or at, 0)
+        start = sum(places[entry.key] < place + bool(after) for entry in matching)
+        if before:
+            start, count = max(0, start - count), min(start, count)
+        return Window(entries=matching[start : start + count], start=start, total=len(matching))
+
+    def counts(self, view: View) -> dict[str, int]:
+        """State -> how many the view would hold under it, its other filters staying."""
+        everything = self.matching(replace(view, state=ALL))
+        states = Counter(self.state(entry.key, view) for entry in everything)
+        return {state: len(everything) if state == ALL else states[state] for state in STATES}
+
+    def classes(self) -> tuple[str, ...]:
+        """Labels that occur, sorted."""
+        return tuple(sorted({entry.label for entry in self._known.shown}))
+
+    def factors(self) -> tuple[str, ...]:
+        """Factors that occur, sorted."""
+        return tuple(sorted({entry.factor for entry in self._known.shown}))

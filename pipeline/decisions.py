@@ -1,0 +1,146 @@
+"""What a log of decisions means: which verdicts hold, where analysts disagree, what can be undone.
+
+A log only grows. An analyst's verdict on a counterfactual is their latest one; while all analysts who have one agree it
+holds, otherwise it is a conflict until somebody resolves it. Undoing appends the verdicts from before, redoing those
+that were undone; both are entries of their own, so both survive a reload and neither loses anything. Pure.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.types import Decision
+
+RESOLVE, UNDO, REDO = "resolve", "undo", "redo"
+Views = dict[str, dict[str, Decision]]
+"""counterfactual -> analyst -> their latest decision since the last resolution; taken-back ones included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far two analysts agree on what both have judged."""
+
+    analysts: tuple[str, str]
+    n: int
+    agree: int
+    kappa: float  # Cohen's, 1960; nan where both always say the same one thing
+
+
+def views(log: Iterable[Decision]) -> Views:
+    """Everybody's latest decision on everything."""
+    found: Views = {}
+    for one in log:
+        add(found, one)
+    return found
+
+
+def add(found: Views, one: Decision) -> None:
+    """Brings the views up to date with one more decision."""
+    of = found.setdefault(one.counterfactual, {})
+    if one.kind == RESOLVE:
+        of.clear()
+    of.pop(one.analyst, None)  # so that the latest stands last
+    of[one.analyst] = one
+
+
+def holding(log: Iterable[Decision]) -> dict[str, Decision]:
+    """Counterfactual -> the decision that holds; absent where there is none, or a conflict."""
+    spoken = ((key, _spoken(of)) for key, of in views(log).items())
+    return {key: said[-1] for key, said in spoken if said and len({one.verdict for one in said}) == 1}
+
+
+def conflicts(log: Iterable[Decision]) -> dict[str, tuple[Decision, ...]]:
+    """Counterfactual -> the decisions that contradict one another."""
+    spoken = ((key, _spoken(of)) for key, of in views(log).items())
+    return {key: said for key, said in spoken if len({one.verdict for one in said}) > 1}
+
+
+def own(log: Iterable[Decision], analyst: str) -> dict[str, Decision]:
+    """Counterfactual -> this analyst's decision, or the one that resolved a conflict since."""
+    found = ((key, of.get(analyst) or _resolution(of)) for key, of in views(log).items())
+    return {key: one for key, one in found if one is not None and one.verdict}
+
+
+def agreements(log: Sequence[Decision]) -> tuple[Agreement, ...]:
+    """For every two analysts who judged something in common, on their own latest verdicts."""
+    latest: dict[str, dict[str, str]] = {}
+    for one in log:
+        if one.kind != RESOLVE:
+            latest.setdefault(one.analyst, {})[one.counterfactual] = one.verdict
+    pairs = itertools.combinations(sorted(latest), 2)
+    found = (_agreement(pair, latest[pair[0]], latest[pair[1]]) for pair in pairs)
+    return tuple(one for one in found if one is not None)
+
+
+def stacks(log: Iterable[Decision], analyst: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(acts that can be undone, acts that can be redone), the next one last in each."""
+    done: list[str] = []
+    undone: list[str] = []
+    seen = set()
+    for one in log:
+        if one.analyst != analyst or one.act in seen:
+            continue
+        seen.add(one.act)
+        if one.kind == UNDO:
+            done.remove(one.of)
+            undone.append(one.of)
+        elif one.kind == REDO:
+            undone.remove(one.of)
+            done.append(one.of)
+        else:
+            done.append(one.act)
+            undone.clear()
+    return tuple(done), tuple(undone)
+
+
+def undoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
+    """The last act of this analyst taken back, as decisions to append; () when there is nothing to undo."""
+    if known := tuple(one for one in log if one.act == act):
+        return known  # the same request again
+    done, _ = stacks(log, analyst)
+    return _again(log, analyst, act, UNDO, done[-1]) if done else ()
+
+
+def redoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
+    """The act that was undone last, done again; () when there is none."""
+    if known := tuple(one for one in log if one.act == act):
+        return known
+    _, undone = stacks(log, analyst)
+    return _again(log, analyst, act, REDO, undone[-1]) if undone else ()
+
+
+def _again(log: Sequence[Decision], analyst: str, act: str, kind: str, of: str) -> tuple[Decision, ...]:
+    """For each decision of the act `of` the one before it (undo) or itself (redo)."""
+    before: dict[str, Decision] = {}
+    made: list[Decision] = []
+    for one in log:
+        if one.analyst != analyst:
+            continue
+        if one.act == of:
+            blank = replace(one, verdict="", reason="", label="", tags=())
+            said = one if kind == REDO else before.get(one.counterfactual, blank)
+            made.append(replace(said, id=f"{act}-{len(made)}", act=act, kind=kind, of=of, time=0.0, number=0))
+        before[one.counterfactual] = one
+    return tuple(made)
+
+
+def _spoken(of: dict[str, Decision]) -> tuple[Decision, ...]:
+    return tuple(one for one in of.values() if one.verdict)
+
+
+def _resolution(of: dict[str, Decision]) -> Decision | None:
+    return next((one for one in of.values() if one.kind == RESOLVE), None)
+
+
+def _agreement(analysts: tuple[str, str], one: dict[str, str], other: dict[str, str]) -> Agreement | None:
+    both = [(one[key], other[key]) for key in one.keys() & other.keys() if one[key] and other[key]]
+    if not both:
+        return None
+    n, agree = len(both), sum(a == b for a, b in both)
+    left, right = Counter(a for a, _ in both), Counter(b for _, b in both)
+    chance = sum(left[verdict] * right[verdict] for verdict in left) / n**2
+    kappa = (agree / n - chance) / (1 - chance) if chance < 1 else float("nan")
+    return Agreement(analysts=analysts, n=n, agree=agree, kappa=kappa)

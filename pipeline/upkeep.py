@@ -1,0 +1,157 @@
+"""The care of a store: is everything there and whole, a copy while it is in use, and what may be thrown away.
+
+Knows the tables and the files, no model. A backup is an ordinary data folder, whatever engine held the records, and is
+opened like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sql
+
+from pipeline import tables
+from pipeline.database import FILE, Database, saving
+from pipeline.errors import DataError
+from pipeline.media import sync_folder, write_whole
+from pipeline.store import Store
+
+CACHES = ("inversions",)
+HOUR = 3600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something in a data folder that is not as it should be, or is needed by nothing."""
+
+    kind: str  # records, missing, damaged: faults; orphan, partial, cache: harmless
+    where: str
+    detail: str = ""
+    size: int = 0  # bytes
+
+    @property
+    def is_fault(self) -> bool:
+        """True when something is lost or wrong."""
+        return self.kind in ("records", "missing", "damaged")
+
+
+def check(store: Store) -> Iterator[Finding]:
+    """Everything that is wrong with the records or the pictures, and what is needed by nothing. Changes nothing."""
+    with store.database.read() as connection:
+        yield from _faults(connection)
+        needed = _pictures(connection)
+    for key in sorted(needed):
+        path = store.media.path(key)
+        if not path.is_file():
+            yield Finding(kind="missing", where=str(path), detail="a row names it; restore it from a backup")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != key:
+            yield Finding(kind="damaged", where=str(path), detail="its sha256 differs; restore it from a backup")
+    yield from _dispensable(store, needed, 0.0)
+
+
+def backup(store: Store, out: Path) -> int:
+    """Copies the store as it is at one moment into a new data folder; the number of pictures copied.
+
+    Everybody may go on working meanwhile. The database's file gets its name last, so a folder that has one is whole.
+    Raises `DataError` when `out` is in use, `StoreError` when it cannot be written or a picture is missing.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is not empty; give a new folder for the backup.")
+    with saving(f"The backup {out} could not be written"):
+        (out / "media").mkdir(parents=True)
+        with store.database.read() as connection, tempfile.TemporaryDirectory(dir=out) as partial:
+            needed = _pictures(connection)
+            for key in needed:
+                _copy(store.media.path(key), out / "media" / key[:2] / f"{key}.png")
+            _copy_records(connection, Path(partial))
+            for entry in store.root.iterdir():
+                if not entry.name.startswith(FILE) and entry.name not in ("media", *CACHES) and entry.is_dir():
+                    shutil.copytree(entry, out / entry.name, ignore=shutil.ignore_patterns("*.part"))
+            os.replace(Path(partial) / FILE, out / FILE)
+        sync_folder(out)
+    return len(needed)
+
+
+def gc(store: Store, *, delete: bool = False, older: float = HOUR) -> tuple[Finding, ...]:
+    """What nothing needs and nobody touched for `older` seconds; thrown away only with `delete`.
+
+    Holds the write lock, so that no row can come to name a picture while it goes. Raises `StoreError`.
+    """
+    with saving("What is not needed could not be removed"), store.database.write() as connection:
+        found = tuple(_dispensable(store, _pictures(connection), time.time() - older))
+        return tuple(one for one in found if _remove(Path(one.where), time.time() - older)) if delete else found
+
+
+def _faults(connection: sql.Connection) -> Iterator[Finding]:
+    """PostgreSQL keeps references by itself, so there it is enough that every row can be read."""
+    if connection.dialect.name == "sqlite":
+        for (said,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+            if said != "ok":
+                yield Finding(kind="records", where=FILE, detail=said)
+        for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield Finding(
+                kind="records", where=FILE, detail=f"row {row[1]} of {row[0]} names a missing row of {row[2]}"
+            )
+    for table in tables.schema.sorted_tables:
+        for _ in connection.execute(sql.select(table)):
+            pass
+
+
+def _pictures(connection: sql.Connection) -> frozenset[str]:
+    """The key of every picture that a row names."""
+    columns = (tables.studies.c.picture, tables.studies.c.reconstruction, tables.counterfactuals.c.picture)
+    rows = connection.execute(sql.union(*(sql.select(column) for column in columns)))
+    return frozenset(key for (key,) in rows if key)
+
+
+def _dispensable(store: Store, needed: frozenset[str], before: float) -> Iterator[Finding]:
+    """Files that nothing needs; with `before`, seconds since the epoch, only those that were not touched since."""
+    for path in sorted(store.root.rglob("*")):
+        kind = _kind(path.relative_to(store.root), needed)
+        if kind and path.is_file() and (stat := path.stat()) and (not before or stat.st_mtime < before):
+            yield Finding(kind=kind, where=str(path), size=stat.st_size)
+
+
+def _kind(path: Path, needed: frozenset[str]) -> str:
+    """Why a file of the data folder may go, or ""."""
+    if path.name.startswith(".") and path.suffix in (".part", ".gone"):
+        return "partial"
+    if path.parts[0] in CACHES:
+        return "cache"
+    return "orphan" if path.parts[0] == "media" and path.suffix == ".png" and path.stem not in needed else ""
+
+
+def _remove(path: Path, before: float) -> bool:
+    """Takes the name away first: whoever wants the picture now writes it anew, whoever touched it keeps it."""
+    gone = path.with_name(f".{path.stem}.gone")
+    try:
+        os.replace(path, gone)
+    except FileNotFoundError:
+        return False
+    if gone.stat().st_mtime >= before:
+        os.replace(gone, path)
+        return False
+    gone.unlink()
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    write_whole(target, source.read_bytes())
+
+
+def _copy_records(connection: sql.Connection, folder: Path) -> None:
+    """Every row into a new SQLite file, at once."""
+    copy = Database(folder)
+    with copy.write() as target:
+        for table in tables.schema.sorted_tables:
+            for rows in connection.execute(sql.select(table)).partitions(500):
+                target.execute(sql.insert(table), [dict(row._mapping) for row in rows])
+    copy.close()

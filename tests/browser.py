@@ -1,0 +1,112 @@
+"""A real browser on the application: what it complains about, and steps that several stories share.
+
+Any error on the console, any fault of the page, any failed request and any request that leaves this machine fails.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import workflow
+from pipeline.store import Store
+from pipeline.tiny.world import Scene, draw, redraw
+from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Page, Request
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+SLOW = 120_000  # milliseconds; models on a busy machine
+
+
+def browser_is_missing() -> str:
+    """Why no browser can be driven here, or ""."""
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return "playwright is not installed"
+    return "" if Path(CHROMIUM).exists() else f"there is no browser at {CHROMIUM}"
+
+
+@dataclass
+class Faults:
+    """What a browser complains about."""
+
+    address: str
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.found.append(f"page error: {error}"))
+        page.on("request", self._request)
+        page.on("requestfailed", self._failed)
+        page.on("response", lambda r: self.found.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # What Gradio says of requests that end because their page is left; others are told by `_failed`.
+        left = re.search(r"AbortError|Connection errored out", message.text)
+        if message.type == "error" and not left:
+            self.found.append(f"console: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.found.append(f"request to another host: {request.url}")
+
+    def _failed(self, request: Request) -> None:
+        # Events and their streams end when their page is left or their last event has come; that is no fault.
+        stream = re.search(r"/(queue/(data|join)|heartbeat/|upload_progress|component_server)", request.url)
+        if not (stream and request.failure == "net::ERR_ABORTED"):
+            self.found.append(f"failed: {request.url} {request.failure}")
+
+
+def open_example(page: Page, number: int = 0) -> None:
+    page.click(f"#examples .thumb >> nth={number}")
+    page.wait_for_function("(document.querySelector('#caption textarea')?.value || '').length > 5")
+
+
+def suggest(page: Page, factor: str) -> None:
+    """One variation of one factor, ticked even when a gate objects."""
+    for box in page.locator("#factors label").all():
+        if box.inner_text().strip() != factor:
+            box.locator("input").uncheck()
+    page.click("#suggest")
+    page.wait_for_selector(".proposal")
+    page.wait_for_selector("text=Tick what you want to try")
+    if page.locator(".tick[aria-checked=true]").count() == 0:
+        page.click(".tick >> nth=0")
+        page.wait_for_selector(".tick[aria-checked=true]")
+
+
+def stock(models: Models, store: Store, scenes: tuple[Scene, ...]) -> None:
+    """Keeps the true counterfactual of every scene, as drawn by the world."""
+    scores = Scores(
+        image_similarity=0.9, source_alignment=0.3, edited_alignment=0.3, directional_similarity=0.5, prefers_edit=0.1
+    )
+    for number, scene in enumerate(scenes):
+        background = "desert" if scene.background != "desert" else "forest"
+        other = redraw(scene, "background", background)
+        study = workflow.open_photo(models, draw(scene), label=scene.label)
+        words = Perturbation(
+            caption=scene.caption(),
+            edited_caption=other.caption(),
+            factor="background",
+            original=scene.background,
+            edit=background,
+        )
+        item = Counterfactual(
+            key=f"true-{number}",
+            perturbation=words,
+            tau=0.5,
+            image=draw(other),
+            scores=scores,
+            prediction=models.classifier().predict([draw(other)])[0],
+            missed=(),
+        )
+        study = workflow.describe(models, study, models.profile.settings, scene.caption())
+        control = {"reconstruction": study.photo.image, "control": study.photo.prediction}
+        store.save_study(replace(study, perturbations=(words,), counterfactuals=(item,), **control))
+        store.decide(Decision(id=item.key, counterfactual=item.key, verdict="keep"))

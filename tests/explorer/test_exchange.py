@@ -1,0 +1,72 @@
+"""Uploads of many files, and addresses that lead back, in a real browser."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.images import encode
+from pipeline.store import Store
+from pipeline.tiny.data import HELD_OUT_SEED
+from pipeline.tiny.world import draw, sample
+from pipeline.types import Models
+from tests.browser import stock
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SCENES = sample(4, HELD_OUT_SEED + 51)
+
+
+def test_many_uploads_fill_the_shelf_and_a_bad_one_hides_none(page: Page, store: Store, tmp_path: Path) -> None:
+    first, second, third, _ = SCENES
+    (tmp_path / "first.png").write_bytes(encode(draw(first)))
+    (tmp_path / "fake.png").write_text("no picture")
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr(f"{second.label}/second.png", encode(draw(second)))
+        archive.writestr("unheard of/third.png", encode(draw(third)))
+        archive.writestr("../up.png", encode(draw(third)))
+    names = ("first.png", "fake.png", "two.zip")
+    page.set_input_files("#upload input[type=file]", [tmp_path / name for name in names])
+    page.wait_for_selector("text=2 photos taken in, 3 files left out:")
+    told = page.locator(".refusals li").all_inner_texts()
+    assert [line.split()[0] for line in sorted(told)] == ["../up.png", "fake.png", "third.png"]
+    assert "fits no class" in page.inner_text(".refusals")
+    assert page.locator("#history [data-photo]").count() == 2
+    labels = {one.name: one.label for one in store.studies()}
+    assert set(labels) == {"first.png", "second.png"}
+    assert labels["second.png"] == second.label
+    page.wait_for_function("(document.querySelector('#caption textarea')?.value || '').length > 5")
+
+
+def test_the_address_leads_back_to_photo_and_frame(page: Page, store: Store, models: Models) -> None:
+    stock(models, store, SCENES[:2])
+    one, other = (store.load_study(summary.key) for summary in store.studies())
+    assert one
+    assert other
+    extra = replace(one.counterfactuals[0], key="second", tau=0.25)
+    store.save_study(replace(one, counterfactuals=(*one.counterfactuals, extra)))
+
+    page.reload()
+    page.click(f"[data-photo='{one.photo.key}']")
+    page.wait_for_url(f"**photo={one.photo.key}**")
+    page.wait_for_selector(".frame[data-key=second]")
+    page.click(".frame[data-key=second]")
+    page.wait_for_url("**frame=second")
+    shared = page.url
+    page.click(f"[data-photo='{other.photo.key}']")
+    page.wait_for_url(f"**photo={other.photo.key}**")
+
+    page.go_back()
+    page.wait_for_selector(".frame.selected[data-key=second]")
+    assert page.url == shared
+    page.reload()
+    page.wait_for_selector(".frame.selected[data-key=second]")
+    page.go_forward()
+    page.wait_for_selector(f".frame.selected[data-key='{other.counterfactuals[0].key}']")
+
+    page.goto("about:blank")
+    page.goto(shared)
+    page.wait_for_selector(".frame.selected[data-key=second]")

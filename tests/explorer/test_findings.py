@@ -1,0 +1,65 @@
+"""What the Insights page tells, on a store of the seams' studies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from explorer import charts
+from explorer.components.heat_map import heat_markup
+from explorer.findings import behind, cells_sheet, findings, tau_sheet
+from explorer.sheets import to_csv
+from pipeline.curation import chosen
+from pipeline.editing.axes import TAU
+from pipeline.store import Store
+from pipeline.weakness import ALL
+from tests.stores import study_of
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    kept = Store(tmp_path)
+    for seed in range(3):
+        kept.save_study(study_of(seed))
+    return kept
+
+
+def test_every_cell_opens_exactly_its_edits(store: Store) -> None:
+    name = store.studies()[0].classifier
+    found = findings(store, store.studies(), name)
+    assert len(found.studies) == 3
+    for row in found.rows:
+        pairs, count = behind(store, found.studies, row.label, row.factor)
+        assert count == row.n
+        assert all("photo=" in pair.link and pair.edit.is_file() for pair in pairs)
+    assert behind(store, found.studies, ALL, ALL)[1] == sum(len(chosen(study)) for study in found.studies)
+
+
+def test_a_study_that_comes_later_is_told(store: Store) -> None:
+    name = store.studies()[0].classifier
+    before = findings(store, store.studies(), name)
+    store.save_study(study_of(7))
+    after = findings(store, store.studies(), name)
+    assert len(after.studies) == len(before.studies) + 1
+
+
+def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store) -> None:
+    found = findings(store, store.studies(), store.studies()[0].classifier)
+    strange = tuple(replace(row, label="<b>") if row.label != ALL else row for row in found.rows)
+    shown = heat_markup(strange, "Acc@1", (ALL, ALL), "one & two")
+    assert shown.count('data-do="cell"') == len(found.cells)
+    assert shown.count('aria-pressed="true"') == 1
+    assert '<th scope="row">&lt;b&gt;</th>' in shown
+    assert "?classifier=one+%26+two&amp;label=all&amp;factor=all" in shown
+    assert "pairs of" in shown
+
+
+def test_charts_and_sheets_hold_the_same_figures(store: Store) -> None:
+    found = findings(store, store.studies(), store.studies()[0].classifier)
+    figure = charts.flips_figure(found.by_tau, TAU)
+    assert list(figure.data[0].y) == [row.flips.value for row in found.by_tau if row.n]
+    assert len(to_csv(tau_sheet(found.by_tau)).splitlines()) == 1 + len(found.by_tau)
+    assert len(cells_sheet(found.rows).rows) == len(found.rows)
+    assert {len(row) for row in cells_sheet(found.rows).rows} == {len(cells_sheet(found.rows).columns)}

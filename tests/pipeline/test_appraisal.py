@@ -1,0 +1,64 @@
+"""Appraising a run, against figures that can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL.Image import Image
+
+from pipeline.appraisal import appraise
+from pipeline.curation import chosen
+from pipeline.errors import DataError
+from pipeline.quality import sparsity
+from tests.seams import ColourClassifier
+from tests.stores import study_of
+
+
+def mean_colour(images: Sequence[Image]) -> np.ndarray:
+    """Embeddings that are easy to check."""
+    return np.stack([np.asarray(image, dtype=float).mean(axis=(0, 1)) / 255 for image in images])
+
+
+def test_every_factor_has_its_row_and_all_of_them_one() -> None:
+    studies = [study_of(seed) for seed in range(3)]
+    rows = appraise(studies, mean_colour, ColourClassifier.plain())
+    best = [one for study in studies for one in chosen(study)]
+    assert rows[0].factor == "all"
+    assert (rows[0].n, rows[0].photos) == (len(best), 3)
+    assert sum(row.n for row in rows[1:]) == len(best)
+    left = [sparsity(study.photo.image, one.image) for study in studies for one in chosen(study)]
+    assert rows[0].sparsity.value == pytest.approx(np.mean(left))
+
+
+def test_cout_is_of_flips_alone() -> None:
+    studies = [study_of(seed) for seed in range(2)]
+    flips = sum(
+        one.prediction.top(1)[0][0] != study.control.top(1)[0][0]
+        for study in studies
+        if study.control is not None
+        for one in chosen(study)
+    )
+    row = appraise(studies, mean_colour, ColourClassifier.plain())[0]
+    assert row.cout.n == flips > 0
+    calm = [replace(study, control=None) for study in studies]
+    assert appraise(calm, mean_colour, ColourClassifier.plain())[0].cout.n == 0
+
+
+def test_edits_that_are_their_photos_are_as_real_as_they_and_not_diverse() -> None:
+    studies = []
+    for seed in range(3):
+        study = study_of(seed)
+        same = tuple(replace(one, image=study.photo.image) for one in study.counterfactuals)
+        studies.append(replace(study, counterfactuals=same))
+    row = appraise(studies, mean_colour, ColourClassifier.plain())[0]
+    assert row.sparsity.value == 1.0
+    assert row.diversity.value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_one_photo_has_no_distance_and_no_edit_is_refused() -> None:
+    assert appraise([study_of(0)], mean_colour, ColourClassifier.plain())[0].kid is None
+    with pytest.raises(DataError, match="No edit of this run passed its gates"):
+        appraise([replace(study_of(0), counterfactuals=())], mean_colour, ColourClassifier.plain())

@@ -1,0 +1,78 @@
+"""What a log of decisions means: verdicts of several analysts, conflicts, undo and redo, kappa by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from pipeline.decisions import Agreement, agreements, conflicts, holding, own, redoing, stacks, undoing
+from pipeline.types import Decision
+
+
+def log_of(*entries: tuple[str, str, str]) -> tuple[Decision, ...]:
+    """(analyst, counterfactual, verdict) one after the other, each an act of its own."""
+    return tuple(
+        Decision(id=str(n), act=str(n), number=n, analyst=analyst, counterfactual=key, verdict=verdict)
+        for n, (analyst, key, verdict) in enumerate(entries, start=1)
+    )
+
+
+def said(found: dict[str, Decision]) -> dict[str, str]:
+    return {key: one.verdict for key, one in found.items()}
+
+
+def test_the_latest_verdict_of_one_analyst_holds() -> None:
+    log = log_of(("", "x", "keep"), ("", "x", "reject"), ("", "y", "keep"), ("", "y", ""))
+    assert said(holding(log)) == {"x": "reject"}
+
+
+def test_what_analysts_agree_on_holds_and_the_rest_is_a_conflict_until_it_is_resolved() -> None:
+    log = log_of(("Ada", "x", "keep"), ("Bo", "x", "keep"), ("Ada", "y", "keep"), ("Bo", "y", "reject"))
+    assert said(holding(log)) == {"x": "keep"}
+    assert {key: [one.analyst for one in found] for key, found in conflicts(log).items()} == {"y": ["Ada", "Bo"]}
+    resolved = (*log, replace(log[-1], id="r", act="r", analyst="Cy", kind="resolve", verdict="keep"))
+    assert said(holding(resolved)) == {"x": "keep", "y": "keep"}
+    assert conflicts(resolved) == {}
+    assert said(own(resolved, "Bo")) == {"x": "keep", "y": "keep"}
+    reopened = (*resolved, *log_of(("Bo", "y", "reject")))
+    assert set(conflicts(reopened)) == {"y"}
+
+
+def test_a_verdict_taken_back_leaves_the_other_analysts() -> None:
+    log = log_of(("Ada", "x", "keep"), ("Bo", "x", "reject"), ("Bo", "x", ""))
+    assert said(holding(log)) == {"x": "keep"}
+    assert said(own(log, "Bo")) == {}
+
+
+def test_undo_brings_back_the_verdict_before_and_redo_the_one_undone() -> None:
+    log = log_of(("", "x", "keep"), ("Bo", "x", "reject"), ("", "x", "reject"))
+    (back,) = undoing(log, "", "u1")
+    assert (back.verdict, back.kind, back.of, back.act) == ("keep", "undo", "3", "u1")
+    log += (back,)
+    assert stacks(log, "") == (("1",), ("3",))
+    (forth,) = redoing(log, "", "r1")
+    assert (forth.verdict, forth.of) == ("reject", "3")
+    assert undoing(log, "", "u1") == (back,), "the same request twice is one act"
+    newer = replace(log[0], id="4", act="4", counterfactual="y")
+    assert redoing((*log, newer), "", "r1") == (), "a new decision ends what could be redone"
+
+
+def test_there_is_nothing_to_undo_for_somebody_who_decided_nothing() -> None:
+    assert undoing(log_of(("Ada", "x", "keep")), "Bo", "u") == ()
+    assert stacks((), "") == ((), ())
+
+
+def test_kappa_is_cohens() -> None:
+    # Cohen's kappa by hand: 50 items, 20 both keep, 15 both reject, 5 keep/reject, 10 reject/keep: (0.7 - 0.5) / 0.5.
+    pairs = [("keep", "keep")] * 20 + [("reject", "reject")] * 15 + [("keep", "reject")] * 5 + [("reject", "keep")] * 10
+    entries = [(name, str(n), verdicts[k]) for n, verdicts in enumerate(pairs) for k, name in enumerate(("Ada", "Bo"))]
+    (found,) = agreements(log_of(*entries))
+    assert (found.analysts, found.n, found.agree) == (("Ada", "Bo"), 50, 35)
+    assert found.kappa == pytest.approx(0.4)
+
+
+def test_kappa_of_those_who_always_say_the_same_says_nothing() -> None:
+    (found,) = agreements(log_of(("Ada", "x", "keep"), ("Bo", "x", "keep")))
+    assert isinstance(found, Agreement)
+    assert math.isnan(found.kappa)
+    assert agreements(log_of(("Ada", "x", "keep"), ("Bo", "y", "keep"))) == ()

@@ -1,0 +1,164 @@
+"""Sets on their way out, read again by the programs they are meant for."""
+
+import csv
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from pipeline import workflow
+from pipeline.curation import load_folder
+from pipeline.errors import DataError, SettingsError, StoreError
+from pipeline.exporting import FORMS, archive, cell, export, find_set, pairs, title_of
+from pipeline.images import encode
+from pipeline.store import Store
+from pipeline.types import CounterfactualSet, Decision
+from tests.seams import SETTINGS, SeamModels, folder_of
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Store]:
+    """Three photos, two kept edits each, one of them judged by two analysts."""
+    store = Store(tmp_path / "run")
+    for study in workflow.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS):
+        for one in study.counterfactuals[:2]:
+            store.decide(Decision(id=one.key, counterfactual=one.key, verdict="keep", analyst="ada", reason="=1+1"))
+    store.decide(Decision(id="second", counterfactual=one.key, verdict="keep", analyst="bob"))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def frozen(run: Store) -> CounterfactualSet:
+    return run.freeze("on the beach")
+
+
+def test_datasets_loads_an_export_with_every_column(
+    run: Store, frozen: CounterfactualSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    folder = export(run, frozen, tmp_path / "out")
+    assert folder.name == "on-the-beach-v001"
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))["train"]
+    held = list(pairs(run, frozen))
+    assert loaded.num_rows == len(held) == 6
+    names = {"file_name": "image", "original_file_name": "original"}
+    assert set(loaded.column_names) == {names.get(name, name) for name in held[0].row}
+    rows = {row["key"]: row for row in loaded}
+    for pair in held:
+        row = rows[str(pair.row["key"])]
+        assert encode(row["image"]) == pair.edit
+        assert encode(row["original"]) == pair.original
+        for name in ("label", "caption", "edited_caption", "factor", "tau", "scores", "verdict", "reason", "analysts"):
+            assert row[name] == pair.row[name], name
+        assert row["prediction_after"] == pair.row["prediction_after"]
+    assert [row for row in rows.values() if len(row["analysts"]) == 2]
+
+
+def test_datasets_loads_the_parquet_file_with_pictures(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
+    import datasets
+
+    file = export(run, frozen, tmp_path / "out", "parquet")
+    loaded = datasets.Dataset.from_parquet(str(file), cache_dir=str(tmp_path / "cache"))
+    loaded = loaded.cast_column("image", datasets.Image()).cast_column("original", datasets.Image())
+    held = list(pairs(run, frozen))
+    assert [encode(row["image"]) for row in loaded] == [pair.edit for pair in held]
+    assert [row["tau"] for row in loaded] == [pair.row["tau"] for pair in held]
+
+
+def test_a_webdataset_holds_samples_one_after_the_other(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
+    held = list(pairs(run, frozen))
+    with tarfile.open(export(run, frozen, tmp_path / "out", "webdataset")) as tar:
+        names = tar.getnames()
+        assert [name.partition(".")[2] for name in names] == ["png", "original.png", "json"] * len(held)
+        for number, pair in enumerate(held):
+            edit, original, words = (tar.extractfile(name) for name in names[3 * number : 3 * number + 3])
+            assert edit
+            assert original
+            assert words
+            assert (edit.read(), original.read()) == (pair.edit, pair.original)
+            assert json.load(words) == pair.row
+
+
+def test_a_csv_runs_no_formula(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
+    text = export(run, frozen, tmp_path / "out", "csv").read_text("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert {row["reason"] for row in rows} >= {"'=1+1"}
+    assert [float(row["tau"]) for row in rows] == [pair.row["tau"] for pair in pairs(run, frozen)]
+
+
+@pytest.mark.parametrize("text", ["=1", " \u2003@x", "\u200b-1", "＝1", "\t1", "\r1", "|calc", "+1", "\ufeff=1"])
+def test_cells_that_would_be_run_are_quoted(text: str) -> None:
+    assert cell(text) == f"'{text}"
+
+
+def test_plain_cells_and_numbers_stay() -> None:
+    assert (cell("a sled - red"), cell(-0.5), cell([1]), cell("")) == ("a sled - red", "-0.5", "[1]", "")
+
+
+def test_the_zip_holds_what_the_manifest_says(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
+    file = archive(run, frozen)
+    with zipfile.ZipFile(file) as zipped:
+        zipped.extractall(tmp_path / "zip")
+    folder = tmp_path / "zip" / title_of(frozen)
+    sums = json.loads((folder / "MANIFEST.json").read_text())
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == set(sums) | {"MANIFEST.json"}
+    assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == value for name, value in sums.items())
+    assert len(load_folder(folder)) == len(frozen.items)
+    assert archive(run, frozen) == file
+
+
+def test_a_set_is_found_by_name_and_version(run: Store, frozen: CounterfactualSet) -> None:
+    run.decide(Decision(id="x", counterfactual=frozen.items[0], verdict="reject", analyst="ada"))
+    second = run.freeze("on the beach")
+    assert find_set(run, "on the beach") == second
+    assert find_set(run, "on the beach", 1) == frozen
+    with pytest.raises(DataError, match="on the beach v2, on the beach v1"):
+        find_set(run, "on the beach", 3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_overwritten_and_nothing_half_written_stays(
+    run: Store, frozen: CounterfactualSet, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = export(run, frozen, tmp_path / "out", form)
+    with pytest.raises(DataError, match="exists already"):
+        export(run, frozen, tmp_path / "out", form)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [made.name]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for writer in (Path, "write_bytes"), (tarfile.TarFile, "addfile"), (csv, "writer"):
+        monkeypatch.setattr(*writer, full)
+    monkeypatch.setattr("pandas.DataFrame.to_parquet", full)
+    with pytest.raises(StoreError, match="No space left"):
+        export(run, frozen, tmp_path / "other", form)
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_an_unknown_format_is_told(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="imagefolder, parquet, webdataset, csv"):
+        export(run, frozen, tmp_path, "xlsx")
+
+
+def test_a_class_called_originals_is_no_folder_of_originals(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    store = Store(tmp_path / "run")
+    picture = PIL.Image.new("RGB", (16, 16), (220, 40, 40))
+    study = list(workflow.explore(SeamModels(), picture, "red", SETTINGS))[-1]
+    store.save_study(replace(study, photo=replace(study.photo, label="originals")))
+    store.decide(Decision(id="1", counterfactual=study.counterfactuals[0].key, verdict="keep"))
+    folder = export(store, store.freeze("set"), tmp_path / "out")
+    assert [one.label for one in load_folder(folder)] == ["originals"]
+    assert not list((folder / "originals").rglob(f"{study.counterfactuals[0].key[:32]}.png"))
+    store.close()

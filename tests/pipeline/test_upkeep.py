@@ -1,0 +1,134 @@
+"""The care of a store: every fault is found, a copy is a store, nothing that a row names is ever removed."""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.errors import DataError
+from pipeline.images import encode
+from pipeline.store import Store
+from pipeline.types import Study
+from pipeline.upkeep import backup, check, gc
+from pipeline.upkeep_commands import app
+from tests.seams import picture
+from tests.stores import contents, keep, study_of
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else ""
+    opened = Store(tmp_path / "data", address)
+    yield opened
+    opened.close()
+
+
+def orphan(store: Store, age: float = 7200.0) -> Path:
+    """A picture that no row names."""
+    path = store.media.path(store.media.put(picture("green", 99)))
+    old = path.stat().st_mtime - age
+    os.utime(path, (old, old))
+    return path
+
+
+def test_a_whole_store_is_whole_and_every_fault_is_found(store: Store) -> None:
+    study = study_of()
+    store.save_study(study)
+    assert list(check(store)) == []
+    missing, damaged = (store.file(one.key) for one in study.counterfactuals[:2])
+    missing.unlink()
+    damaged.write_bytes(encode(picture("blue")))
+    loose = orphan(store)
+    found = {one.kind: (one.where, one.is_fault) for one in check(store)}
+    assert found == {
+        "missing": (str(missing), True),
+        "damaged": (str(damaged), True),
+        "orphan": (str(loose), False),
+    }
+
+
+def test_a_copy_is_the_store_of_one_moment_while_others_write(store: Store, tmp_path: Path) -> None:
+    study, stop = study_of(), threading.Event()
+    store.save_study(study)
+    (store.root / "reinforced").mkdir()
+    (store.root / "reinforced" / "card").write_text("a model")
+
+    def write() -> None:
+        for number in range(10_000):
+            if stop.is_set():
+                return
+            keep(store, study.counterfactuals[number % 9].key, number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        pictures = backup(store, tmp_path / "copy")
+    finally:
+        stop.set()
+        writer.join()
+    copy = Store.existing(tmp_path / "copy")
+    assert list(check(copy)) == []
+    assert contents(copy.load_study(study.photo.key)) == contents(study)
+    assert copy.log() == store.log()[: len(copy.log())]
+    assert (pictures, (copy.root / "reinforced" / "card").read_text()) == (11, "a model")
+    assert {path.name for path in copy.root.iterdir()} - {"explorer.db-wal", "explorer.db-shm"} == {
+        "explorer.db",
+        "media",
+        "reinforced",
+    }
+    with pytest.raises(DataError, match="not empty"):
+        backup(store, tmp_path / "copy")
+    copy.close()
+
+
+def test_only_what_nothing_needs_is_removed_and_only_when_told(store: Store) -> None:
+    study = study_of()
+    store.save_study(study)
+    for path in store.root.rglob("*.png"):
+        os.utime(path, (1, 1))
+    loose, fresh = orphan(store), store.media.path(store.media.put(picture("blue", 98)))
+    cached, partial = store.root / "inversions" / "x.safetensors", loose.parent / ".y.part"
+    cached.parent.mkdir()
+    for path in (cached, partial):
+        path.write_bytes(b"x")
+        os.utime(path, (1, 1))
+    expected = {str(loose), str(cached), str(partial)}
+    assert {one.where for one in gc(store)} == expected
+    assert all(Path(path).exists() for path in expected)
+    assert {one.where for one in gc(store, delete=True)} == expected
+    assert not any(Path(path).exists() for path in expected)
+    assert fresh.exists()
+    assert contents(store.load_study(study.photo.key)) == contents(study)
+    assert not any(one.is_fault for one in check(store))
+
+
+def test_a_picture_that_is_wanted_again_is_not_removed(store: Store) -> None:
+    study = study_of()
+    bare = Study(photo=study.photo)
+    path = store.media.path(store.media.put(study.photo.image))
+    os.utime(path, (1, 1))
+    store.save_study(replace(bare, caption="a red wall"))  # finds the picture there
+    assert gc(store, delete=True) == ()
+    loose = orphan(store)
+    store.media.put(picture("green", 99))  # wanted again, its row not yet written
+    assert gc(store, delete=True) == ()
+    assert loose.exists()
+
+
+def test_the_commands_tell_what_they_found(tmp_path: Path) -> None:
+    with_fault = Store(tmp_path / "data")
+    study = study_of()
+    with_fault.save_study(study)
+    run = CliRunner().invoke
+    assert run(app, ["check", "--data", str(with_fault.root)]).exit_code == 0
+    orphan(with_fault)
+    assert "orphan" in run(app, ["gc", "--data", str(with_fault.root), "--json"]).stdout
+    with_fault.file(study.photo.key).unlink()
+    told = run(app, ["check", "--data", str(with_fault.root), "--json"])
+    assert (told.exit_code, "missing" in told.stdout) == (1, True)
+    assert run(app, ["check", "--data", str(tmp_path)]).exit_code == 2
+    with_fault.close()

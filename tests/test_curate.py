@@ -1,0 +1,255 @@
+"""The Curate page as an analyst works with it: keys only, reloads, two windows, several names, thousands of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.store import Store
+from tests.browser import SLOW, Faults
+from tests.crowd import TAUS, fill
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+SHOWN = "#deck article.item:not(.card)"
+
+
+@contextmanager
+def curating(browser: Browser, address: str, query: str = "", name: str = "") -> Iterator[Page]:
+    """The page in a browser of its own; whatever the browser complains about fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(SLOW)
+    if name:
+        context.add_init_script(f"localStorage.setItem('explorer.analyst', JSON.stringify('{name}'))")
+    page, faults = context.new_page(), Faults(address)
+    faults.watch(page)
+    page.goto(f"{address}/curate{query}")
+    page.wait_for_selector("#deck .stage > *")
+    yield page
+    context.close()
+    assert faults.found == []
+
+
+def shown(page: Page) -> str:
+    """Key of the pair that is shown."""
+    return page.locator(SHOWN).get_attribute("data-key") or ""
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def decide(page: Page, key: str) -> None:
+    """A verdict by key, then on to the pair that comes next."""
+    before = shown(page)
+    page.keyboard.press(key)
+    page.wait_for_function(
+        "key => !document.querySelector(`#deck article.item[data-key='${key}']`)"
+        " || document.querySelector('#deck .notice:not([hidden])')",
+        arg=before,
+    )
+
+
+def saved(page: Page) -> None:
+    page.wait_for_selector("#deck .saved:not(.busy):text-is('Saved')")
+
+
+def count(page: Page, state: str, number: int) -> None:
+    """Waits until the tab says so."""
+    page.wait_for_selector(f"#deck [data-state={state}] b:text-is('{number}')")
+
+
+def verdicts(store: Store) -> list[str]:
+    return sorted(one.verdict for one in store.decisions().values())
+
+
+def test_thirty_pairs_with_keys_only_undone_reloaded_resumed_and_frozen(
+    browser: Browser, address: str, store: Store
+) -> None:
+    fill(store, 40)
+    with curating(browser, address) as page:
+        for number in range(15):
+            decide(page, ("a", "r", "s", "2", "a")[number % 5])
+        saved(page)
+        assert verdicts(store) == ["keep"] * 6 + ["reject"] * 6 + ["unsure"] * 3
+        here = shown(page)
+        page.wait_for_url(f"**item={here}**")
+        page.reload()
+        page.wait_for_selector(f"{SHOWN}[data-key='{here}']")
+        for _ in range(15):
+            decide(page, "a")
+        saved(page)
+        count(page, "keep", 21)
+        assert len(store.decisions()) == 30
+
+        press(page, "u", "u", "Control+z", "u", "u")
+        count(page, "keep", 16)
+        page.reload()
+        page.wait_for_selector(SHOWN)
+        press(page, "Control+Shift+z")
+        count(page, "keep", 17)
+        assert {one.reason for one in store.decisions().values()} == {"", "artefact"}
+        assert len(store.log()) == 36
+
+        page.wait_for_selector("#counts .said:has-text('17 pairs now')")
+        for _ in range(60):
+            if page.evaluate("document.activeElement.id") == "freeze":
+                break
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Frozen: counterfactuals v1 with 17 counterfactuals.")
+        assert set(store.sets()[0].items) == {key for key, one in store.decisions().items() if one.verdict == "keep"}
+
+
+def test_two_windows_on_one_set_lose_nothing_and_the_loser_is_told(
+    browser: Browser, address: str, store: Store
+) -> None:
+    fill(store, 6)
+    with curating(browser, address, name="Ada") as one, curating(browser, address, name="Ada") as other:
+        first = shown(one)
+        assert shown(other) == first
+        decide(one, "a")
+        saved(one)
+        other.keyboard.press("r")
+        other.wait_for_selector("#deck .notice:has-text(\"Ada decided 'keep'\")")
+        assert verdicts(store) == ["keep"]
+        other.wait_for_selector(f"{SHOWN}[data-key='{first}'][data-state=keep]")
+        decide(other, "r")
+        saved(other)
+        decide(one, "a")
+        saved(one)
+        assert verdicts(store) == ["keep", "reject"]
+        assert len(store.log()) == 3
+
+
+def test_keys_rest_while_one_types_and_are_the_analysts_own(browser: Browser, address: str, store: Store) -> None:
+    fill(store, 12)
+    with curating(browser, address) as page:
+        press(page, "/")
+        page.keyboard.type("a dark desert")
+        page.wait_for_selector("#deck .empty:has-text('Nothing matches')")
+        press(page, "Escape")
+        page.wait_for_selector(SHOWN)
+        assert page.input_value("#deck [name=text]") == ""
+        assert store.log() == ()
+
+        press(page, "?")
+        page.click("#deck [data-do=remap][data-action=keep]")
+        press(page, "r")
+        page.wait_for_selector("#deck [data-action=keep]:has-text('taken')")
+        page.click("#deck [data-do=remap][data-action=keep]")
+        press(page, "m", "Escape")
+        page.wait_for_function("!location.search.includes('text=')")
+        page.reload()
+        page.wait_for_selector("#deck .verdicts [data-do=keep] kbd:text-is('M')")
+        page.wait_for_selector(SHOWN)
+        press(page, "a")
+        decide(page, "m")
+        saved(page)
+        assert [one.verdict for one in store.log()] == ["keep"]
+
+
+def test_label_tag_and_other_strengths(browser: Browser, address: str, store: Store) -> None:
+    fill(store, 3, taus=TAUS)
+    with curating(browser, address) as page:
+        first = shown(page)
+        press(page, "l")
+        page.keyboard.type("boat")
+        press(page, "Enter")
+        page.wait_for_selector("#deck .opinion:has-text('shows boat')")
+        press(page, "t")
+        page.keyboard.type("night")
+        press(page, "Enter")
+        page.wait_for_selector("#deck .opinion:has-text('#night')")
+        decide(page, "a")
+        saved(page)
+        assert (store.decisions()[first].label, store.decisions()[first].tags) == ("boat", ("night",))
+        here = shown(page)
+        strengths = [f"{here.rsplit('-', 1)[0]}-{tau}" for tau in TAUS]
+        step = -1 if here != strengths[0] else 1
+        press(page, "[" if step < 0 else "]")
+        other = strengths[strengths.index(here) + step]
+        page.wait_for_selector(f"{SHOWN}[data-key='{other}']")
+        decide(page, "a")
+        saved(page)
+        assert store.decisions()[other].verdict == "keep"
+        assert here not in store.decisions()
+
+
+def test_a_bulk_act_in_the_grid_is_one_entry_of_undo(browser: Browser, address: str, store: Store) -> None:
+    fill(store, 40)
+    with curating(browser, address, "?mode=grid&order=newest") as page:
+        cards = page.locator("#deck .card")
+        assert cards.count() == 24
+        cards.nth(1).click()
+        cards.nth(5).click(modifiers=["Shift"])
+        assert page.locator("#deck .card.selected").count() == 5
+        press(page, "r")
+        saved(page)
+        assert verdicts(store) == ["reject"] * 5
+        press(page, "u")
+        count(page, "reject", 0)
+        assert verdicts(store) == []
+        press(page, "Control+Shift+z")
+        count(page, "reject", 5)
+
+        page.click("#deck [data-do=page-on]")
+        page.wait_for_selector("#deck .where:has-text('of 35')")
+        page.click("#deck [data-do=all]")
+        press(page, "a")
+        count(page, "keep", 35)
+        count(page, "waiting", 0)
+        press(page, "u")
+        count(page, "keep", 0)
+        assert verdicts(store) == ["reject"] * 5
+
+
+def test_a_second_review_is_blind_and_a_conflict_is_settled(browser: Browser, address: str, store: Store) -> None:
+    fill(store, 2)
+    with curating(browser, address, name="Ada") as page:
+        decide(page, "a")
+        saved(page)
+    with curating(browser, address, "?state=all", name="Bo") as page:
+        page.check("#deck [name=blind]")
+        page.wait_for_selector('#deck .opinion:has-text("Others\' verdicts show once yours is in.")')
+        assert "Ada" not in page.inner_text("#deck .stage")
+        page.keyboard.press("r")
+        saved(page)
+        page.keyboard.press("k")
+        page.wait_for_selector("#deck .opinion:has-text('Ada: ✓ kept')")
+        page.uncheck("#deck [name=blind]")
+        count(page, "conflict", 1)
+        page.wait_for_selector("#agreement td:has-text('Ada and Bo')")
+        assert store.decisions() == {}
+        page.click("#deck [data-do=state][data-state=conflict]")
+        page.wait_for_selector(f"{SHOWN}[data-state=conflict]")
+        page.keyboard.press("a")
+        count(page, "conflict", 0)
+        assert verdicts(store) == ["keep"]
+
+
+def test_what_stands_in_captions_is_shown_as_text(browser: Browser, address: str, store: Store) -> None:
+    fill(store, 1)
+    with curating(browser, address) as page:
+        press(page, "t")
+        page.keyboard.type("<img src=x onerror=alert(1)>")
+        press(page, "Enter")
+        page.wait_for_selector("#deck .opinion:has-text('<img src=x')")
+        assert page.locator("#deck .opinion img").count() == 0
+
+
+@pytest.mark.parametrize("mode", ["focus", "grid"])
+def test_the_browser_holds_a_window_only(browser: Browser, address: str, store: Store, mode: str) -> None:
+    sizes = []
+    for number in (60, 600):
+        fill(store, number, seed=number)
+        with curating(browser, address, f"?mode={mode}&state=all") as page:
+            count(page, "all", len(Store(store.root).entries()))
+            sizes.append(page.evaluate("document.querySelector('#deck').outerHTML.length"))
+            assert page.locator("#deck .item").count() <= 24
+    assert max(sizes) < 1.3 * min(sizes)

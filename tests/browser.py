@@ -34,32 +34,45 @@ def browser_is_missing() -> str:
 
 @dataclass
 class Faults:
-    """What a browser complains about."""
+    """What a browser complains about.
+
+    A page that is left takes its unanswered requests with it, which is no fault; one that stays has to answer them.
+    """
 
     address: str
     found: list[str] = field(default_factory=list)
+    leaving: bool = False  # from a navigation's request to the new page
+    unanswered: set[Request] = field(default_factory=set)  # of the pages that were left
 
     def watch(self, page: Page) -> None:
+        asked: set[Request] = set()
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.found.append(f"page error: {error}"))
-        page.on("request", self._request)
+        page.on("request", lambda request: self._request(request, asked))
+        page.on("domcontentloaded", lambda _: setattr(self, "leaving", False))
+        page.on("requestfinished", lambda request: asked.discard(request))
         page.on("requestfailed", self._failed)
         page.on("response", lambda r: self.found.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
 
     def _console(self, message: ConsoleMessage) -> None:
-        # What Gradio says of requests that end because their page is left; others are told by `_failed`.
-        left = re.search(r"AbortError|Connection errored out", message.text)
+        left = self.leaving and re.search(r"AbortError|Connection errored out", message.text)
         if message.type == "error" and not left:
             self.found.append(f"console: {message.text}")
 
-    def _request(self, request: Request) -> None:
+    def _request(self, request: Request, asked: set[Request]) -> None:
+        if request.is_navigation_request():
+            self.leaving = True
+            self.unanswered |= asked
+            asked.clear()
+        asked.add(request)
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.found.append(f"request to another host: {request.url}")
 
     def _failed(self, request: Request) -> None:
-        # Events and their streams end when their page is left or their last event has come; that is no fault.
-        stream = re.search(r"/(queue/(data|join)|heartbeat/|upload_progress|component_server)", request.url)
-        if not (stream and request.failure == "net::ERR_ABORTED"):
+        # Streams of events end by being cut, when their last event has come.
+        stream = re.search(r"/(queue/data|heartbeat/)", request.url)
+        left = request in self.unanswered
+        if not ((stream or left) and request.failure == "net::ERR_ABORTED"):
             self.found.append(f"failed: {request.url} {request.failure}")
 
 

@@ -273,7 +273,7 @@ def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models
     page.wait_for_selector("#start")
     page.click("#start")
     page.wait_for_selector("text=/Done: .*Saved as reinforced/")
-    assert page.locator(".facts tbody tr").count() >= 2
+    page.wait_for_selector(".facts tbody tr >> nth=1")
     page.wait_for_selector("#alpha-curve .js-plotly-plot .scatterlayer")
     page.wait_for_selector("#losses .js-plotly-plot .scatterlayer")
     (folder,) = (store.root / "reinforced").iterdir()

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import upkeep_commands
+from pipeline import model_commands, upkeep_commands
 from pipeline.errors import CaptionError, DataError, LabelError, SettingsError
 from pipeline.rows import (
-    adapter_rows,
     appraisal_cells,
     appraisal_row,
     confirmation_row,
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(model_commands.app)
 app.add_typer(upkeep_commands.app, name="store")
 
 
@@ -348,43 +348,6 @@ def reinforce(
 
 
 @app.command()
-def doctor(profile: ProfileName = "tiny", device: Device = "", as_json: AsJson = False) -> None:
-    """Tell what a profile needs, what is here, and what will not work; status 1 when something will not."""
-    from pipeline.doctor import examine
-    from pipeline.profiles import load_profile
-
-    findings = list(examine(load_profile(profile), device))
-    show(({"what": one.what, "state": one.state, "detail": one.detail} for one in findings), as_json)
-    raise typer.Exit(int(any(one.hinders for one in findings)))
-
-
-@app.command()
-def fetch(profile: ProfileName, as_json: AsJson = False) -> None:
-    """Download the models of a profile that are not here; files that arrived whole are not fetched again."""
-    from pipeline.doctor import on_hub
-    from pipeline.hub import located
-    from pipeline.profiles import load_profile
-
-    models = on_hub(load_profile(profile))
-    show(({"role": role, "model": text, "folder": located(role, text)} for role, text in models), as_json)
-
-
-@app.command()
-def promote(
-    folder: Annotated[Path, typer.Argument(help="A folder written by reinforce.")],
-    *,
-    name: Annotated[str, typer.Option(help="What the classifier is to be called.")],
-    data: Annotated[Path, typer.Option(help="The application's data folder.")] = Path("data"),
-    profile: ProfileName = "tiny",
-) -> None:
-    """Make a reinforced classifier selectable in the application, beside the profile's own."""
-    from pipeline.profiles import load_profile
-    from pipeline.promotion import promote as copy
-
-    typer.echo(copy(folder, data, name, load_profile(profile)))
-
-
-@app.command()
 def reproduce(
     *,
     out: Annotated[Path, typer.Option(help="The study's folder; the same command again goes on where it stopped.")],
@@ -420,52 +383,6 @@ def reproduce(
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")
     typer.echo(markdown(results))
-
-
-@app.command()
-def train_perturber(
-    *,
-    base: Annotated[str, typer.Option(help="A LlamaForCausalLM: a folder or a hub id.")],
-    data: Annotated[Path, typer.Option(help="Variations, one JSON object a line, as assets/perturbations.jsonl.")],
-    out: Annotated[Path, typer.Option(help="The adapter's folder; the same again goes on where it stopped.")],
-    rank: Annotated[int, typer.Option(help="Of the two matrices of LoRA.")] = 8,
-    alpha: Annotated[int, typer.Option(help="The adapter's weight is alpha / rank.")] = 16,
-    dropout: Annotated[float, typer.Option(help="Share of inputs left out in training.")] = 0.05,
-    target: Annotated[list[str] | None, typer.Option(help="Layers with an adapter; q_proj and v_proj else.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="The highest, reached after a twentieth of the steps.")] = 3e-4,
-    epochs: Annotated[float, typer.Option(help="Times that all variations are read.")] = 3.0,
-    steps: Annotated[int, typer.Option(help="Optimiser steps instead of epochs.")] = 0,
-    batch: Annotated[int, typer.Option(help="Variations at once.")] = 8,
-    accumulation: Annotated[int, typer.Option(help="Batches per optimiser step.")] = 1,
-    max_tokens: Annotated[int, typer.Option(help="What is longer is cut.")] = 256,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or 4-bit (CUDA, with bitsandbytes).")] = "float32",
-    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Less memory, more time.")] = False,
-    seed: int = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Fine-tune a LoRA adapter that varies captions, on a frozen LLaMA."""
-    from pipeline import adapter, written
-
-    recipe = adapter.Recipe(
-        rank=rank,
-        alpha=alpha,
-        dropout=dropout,
-        targets=tuple(target or ("q_proj", "v_proj")),
-        learning_rate=learning_rate,
-        epochs=epochs,
-        steps=steps,
-        batch=batch,
-        accumulation=accumulation,
-        max_tokens=max_tokens,
-        dtype=dtype,
-        checkpointing=checkpointing,
-        seed=seed,
-    )
-    variations = written.read(data)
-    told = f"Trained on the split 'train' of {data.name}, {len(variations)} variations in all."
-    with progress("training") as step:
-        made = adapter.train(base, variations, out, recipe, told, step)
-    show(adapter_rows(made, out), as_json)
 
 
 if __name__ == "__main__":

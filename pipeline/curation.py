@@ -7,6 +7,7 @@ Knows no model.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -174,15 +175,16 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, object]]]:
             if line.strip():
                 yield number, _object(line, f"Line {number} of {table}")
         return
-    import pandas
-
-    read = pandas.read_csv if table.suffix == ".csv" else pandas.read_parquet
-    options = {"dtype": str, "keep_default_na": False} if table.suffix == ".csv" else {}
     try:
-        frame = read(table, **options)
-    except (ValueError, ImportError, OSError) as error:
+        if table.suffix == ".csv":
+            with table.open(encoding="utf-8-sig", newline="") as stream:
+                yield from enumerate(csv.DictReader(stream, restkey=""), start=2)
+        else:
+            import pandas
+
+            yield from enumerate(pandas.read_parquet(table).to_dict("records"), start=1)
+    except (ValueError, ImportError, OSError, csv.Error) as error:
         raise DataError(f"{table} cannot be read; give one line per picture with file_name and label.") from error
-    yield from enumerate(frame.to_dict("records"), start=2 if table.suffix == ".csv" else 1)
 
 
 def _object(line: str, where: str) -> dict[str, object]:

@@ -7,6 +7,8 @@ what was read is counted as it comes, whatever the archive claims. Pictures are 
 from __future__ import annotations
 
 import stat
+import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,24 @@ from pipeline.images import MAX_BYTES
 from pipeline.testsets import load_csv
 
 MAX_MEMBERS = 5_000
+MAX_LIST = 2_000_000  # bytes of a list of labels, which is read into memory as a whole
 MAX_UNPACKED = 1_000_000_000  # bytes of one archive, all members together
+MAX_NAME = 200  # bytes of a folder's or file's name; file systems take 255
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+SAME_NAME = "Another file of the archive has the same name; rename one."
+# What `zipfile` raises on damaged or hostile bytes.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,63 +103,67 @@ def unpack(path: Path, folder: Path) -> Iterator[Refusal]:
             members = [one for one in archive.infolist() if not one.is_dir() and _is_wanted(one.filename)]
             if len(members) > MAX_MEMBERS:
                 raise DataError(f"{path.name} holds {len(members)} files; give at most {MAX_MEMBERS} at once.")
-            left = MAX_UNPACKED
+            left, seen = MAX_UNPACKED, set[str]()
             for member in members:
-                if reason := _fault(member, folder):
+                reason = SAME_NAME if member.filename in seen else _fault(member, folder)
+                seen.add(member.filename)
+                if reason:
                     yield Refusal(name=_shown(member.filename), reason=reason)
                     continue
                 data = _read(archive, member)
+                left -= MAX_BYTES if isinstance(data, Refusal) else len(data)
+                if left < 0:
+                    raise DataError(f"{path.name} unpacks to more than {MAX_UNPACKED // 10**9} GB; split it.")
                 if isinstance(data, Refusal):
                     yield data
                     continue
-                left -= len(data)
-                if left < 0:
-                    raise DataError(f"{path.name} unpacks to more than {MAX_UNPACKED // 10**9} GB; split it.")
                 target = folder / PurePosixPath(member.filename)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path.name} is damaged or no zip archive; pack the pictures again.") from error
 
 
 def _is_wanted(name: str) -> bool:
     place = PurePosixPath(name.replace("\\", "/"))
     hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in place.parts)
-    return not hidden and (place.suffix.lower() in (*SUFFIXES, ".csv") or place.name in TABLES)
+    return not hidden and (place.suffix.lower() in (*SUFFIXES, *ARCHIVES, ".csv") or place.name in TABLES)
 
 
 def _fault(member: zipfile.ZipInfo, folder: Path) -> str:
     """Why a member is not taken, or ""."""
     name, mode = member.filename, member.external_attr >> 16
     place = PurePosixPath(name)
-    if (
-        place.is_absolute()
-        or ".." in place.parts
-        or "\\" in name
-        or ":" in place.parts[0]
-        or "\0" in member.orig_filename
-    ):
+    if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
         return "It lies outside the archive's own folder; pack it with a plain name."
+    if any(unicodedata.category(char)[0] == "C" for char in member.orig_filename):
+        return "Its name holds characters that cannot be seen; rename it."
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "It is a link or a device; pack the file itself."
     if member.flag_bits & 1:
         return "It is encrypted; pack it without a password."
-    if max(map(len, place.parts)) > 200 or len(place.parts) > 10:
+    if max(len(part.encode()) for part in place.parts) > MAX_NAME or len(place.parts) > 10:
         return "Its name is too long; use a shorter one."
-    return "Another file of the archive has the same name; rename one." if (folder / place).exists() else ""
+    if place.suffix.lower() in ARCHIVES:
+        return "It is an archive in an archive; unpack it first."
+    if place.suffix.lower() == ".parquet":  # a few bytes of it may stand for any number of rows
+        return "A table in Parquet is not taken from an archive; write it as metadata.csv."
+    target = folder / place
+    if target.exists() or any(path.is_file() for path in target.parents if path.is_relative_to(folder)):
+        return SAME_NAME
+    return ""
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | Refusal:
-    """Not more than is taken of one picture, however much the member claims to be or not to be."""
+    """Not more than is taken of one picture or list, however much the member claims to be or not to be."""
+    most = MAX_BYTES if PurePosixPath(member.filename).suffix.lower() in SUFFIXES else MAX_LIST
     try:
         with archive.open(member) as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError):
+            data = stream.read(most + 1)
+    except _DAMAGE:
         return Refusal(name=_shown(member.filename), reason="It is damaged; pack it again.")
-    if len(data) > MAX_BYTES:
-        return Refusal(
-            name=_shown(member.filename), reason=f"It is larger than {MAX_BYTES // 10**6} MB; make it smaller."
-        )
+    if len(data) > most:
+        return Refusal(name=_shown(member.filename), reason=f"It is larger than {most // 10**6} MB; make it smaller.")
     return data
 
 

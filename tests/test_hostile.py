@@ -1,4 +1,4 @@
-"""Everything in tests/hostile.py against the launched application and the command line.
+"""Everything in tests/hostile.py and tests/hostile_archives.py against the launched application and the command line.
 
 One server for all, in a process of its own, on the shipped models. After every input the server still lives and no
 answer shows a trace or a path; at the end the store holds what was accepted, and the memory is back.
@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import socket
-import subprocess
-import sys
-import time
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -29,112 +20,18 @@ from pipeline.__main__ import app
 from pipeline.store import Store
 from tests import hostile
 from tests.hostile import Hostile
+from tests.hostile_archives import PICTURE, SPRUNG, archives
+from tests.served import PATIENCE, ROOT, VISITOR, Server, served
 
-ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 180  # seconds, on a busy machine
 GROWTH = 600_000_000  # bytes that a server may have grown: allocators keep what the largest picture took
 LEAK = 100_000_000  # and bytes more when the heaviest pictures come once more
-OWN = "|".join(re.escape(str(path)) for path in (ROOT, Path.home(), Path(sys.prefix)))
-SHOWS = re.compile(rf"Traceback|site-packages|File \"|{OWN}|/opt/|/home/|/usr/|/proc/|\.py\b")
 GOOD = hostile.saved(hostile.picture(96, 96, seed=7))
-VISITOR = {"username": "ada", "password": "lovelace"}
-Answer = tuple[bool, str]  # whether it was accepted, and what was said
-
-
-@dataclass
-class Server:
-    """The application, and what a program can ask of it."""
-
-    process: psutil.Process
-    client: httpx.Client
-    data: Path
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    keys: set[str] = field(default_factory=set)  # photos that were accepted
-
-    def upload(self, content: bytes, name: str) -> Answer:
-        """(True, path on the server) or (False, what was said)."""
-        told = self.client.post("/gradio_api/upload", files={"files": (name, content)})
-        return told.status_code == 200, told.json()[0] if told.status_code == 200 else told.text
-
-    def call(self, name: str, *values: object) -> Answer:
-        """A named endpoint."""
-        return self.raw(name, json.dumps({"data": values}).encode())
-
-    def raw(self, name: str, body: bytes, **headers: str) -> Answer:
-        """The same with any body."""
-        sent = {"content-type": "application/json", **headers}
-        told = self.client.post(f"/gradio_api/call/{name}", content=body, headers=sent)
-        if told.status_code != 200:
-            return False, told.text
-        stream = self.client.get(f"/gradio_api/call/{name}/{told.json()['event_id']}").text
-        kind, _, rest = stream.removeprefix("event: ").rpartition("event: ")[2].partition("\ndata: ")
-        return kind == "complete", rest.strip()
-
-    def page(self, function: int, data: list[object], event: object = None) -> Answer:
-        """A function of the page, as the page calls it."""
-        session = f"s{time.monotonic_ns()}"
-        asked = {"data": data, "event_data": event, "fn_index": function, "trigger_id": None, "session_hash": session}
-        body, headers = json.dumps(asked).encode(), {"content-type": "application/json"}
-        told = self.client.post("/gradio_api/queue/join", content=body, headers=headers)
-        if told.status_code != 200:
-            return False, told.text
-        with self.client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
-            for line in stream.iter_lines():
-                if '"process_completed"' in line:
-                    return bool(json.loads(line.removeprefix("data: "))["success"]), line
-        return False, "the stream ended"
-
-    def classify(self, content: bytes, name: str) -> Answer:
-        """Upload and classify."""
-        there, said = self.upload(content, name)
-        if not there:
-            return False, said
-        accepted, told = self.call("classify", {"path": said, "meta": {"_type": "gradio.FileData"}}, "")
-        if accepted:
-            self.keys.add(json.loads(told)[0][0].partition("@")[0])
-        return accepted, told
-
-    def note(self, kind: str, name: str, answer: Answer, expected: bool | None = False) -> None:
-        """Counts the input, after it did no harm."""
-        accepted, said = answer
-        assert self.process.is_running(), name
-        assert expected in (None, accepted), f"{kind}: {name}: {said[:300]}"
-        assert accepted or not SHOWS.search(said), f"{kind}: {name}: {said[:300]}"
-        self.counts[kind, "answered" if accepted else "refused"] += 1
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("served")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--data", str(folder / "data"), "--port", str(port), "--device", "cpu"]
-    command += ["--auth", ":".join(VISITOR.values())]
-    with (folder / "log").open("w") as log:
-        limits = httpx.Limits(max_keepalive_connections=0)
-        environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads")}
-        started = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=limits) as client:
-            made = Server(psutil.Process(started.pid), client, folder / "data")
-            _wait(made, folder / "log")
-            assert client.post("/login", data=VISITOR).status_code == 200
-            yield made
-        started.terminate()
-        started.wait()
-    lines = sorted(f"{kind}: {count} {what}" for (kind, what), count in made.counts.items())
-    sys.stdout.write(f"{sum(made.counts.values())} hostile inputs\n" + "\n".join(lines) + "\n")
-
-
-def _wait(server: Server, log: Path) -> None:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and server.process.is_running():
-        try:
-            server.client.get("/config")
-            return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(log.read_text())
+    with served(tmp_path_factory.mktemp("served")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +60,22 @@ def test_pictures(kind: str, server: Server, before: int) -> None:
             answer = server.classify(one.content, one.file)
             server.note(kind, one.name, answer, one.accepted)
             assert answer[0] or "error" not in answer[1] or json.loads(answer[1])["error"], one.name
+    ordinary(server)
+
+
+def test_archives(server: Server, before: int) -> None:
+    """Each through the page's upload; what is taken of them is the one good picture, and nothing lies elsewhere."""
+    assert server.classify(PICTURE, "a.png")[0]
+    around = set(server.data.parent.iterdir())
+    for one in archives(str(server.data.parent)):
+        answer = server.receive(one.content, one.file)
+        server.note(one.kind, one.name, answer, one.accepted)
+        assert "unexpectedly" not in answer[1], one.name
+    assert set(server.data.parent.iterdir()) == around
+    assert not [path for path in (server.data.parent / "tmp").iterdir() if path.name.startswith("explorer-")]
+    for place in (server.data.parent.parent, ROOT, Path("/tmp"), Path("/")):
+        assert not (place / SPRUNG).exists()
+    assert not list(server.data.parent.rglob(SPRUNG))
     ordinary(server)
 
 
@@ -206,13 +119,8 @@ def test_files_that_nobody_uploaded(server: Server) -> None:
         text = json.dumps(value).replace("{here}", here).replace("{uploads}", str(server.data.parent / "uploads"))
         file = json.loads(text)
         server.note("foreign file", text[:60], server.call("classify", file, ""))
-        server.note("foreign file on the page", text[:60], server.page(_function(server, "receive"), [[file]]))
+        server.note("foreign file on the page", text[:60], server.page(server.function("receive"), [[file]]))
     ordinary(server)
-
-
-def _function(server: Server, name: str) -> int:
-    found = server.client.get("/config").json()["dependencies"]
-    return next(one["id"] for one in found if one["api_name"] == name)
 
 
 def test_functions_of_the_page(server: Server) -> None:
@@ -220,7 +128,7 @@ def test_functions_of_the_page(server: Server) -> None:
     wrong: tuple[object, ...] = (None, 7, "x", ["x"], {"example": "99"}, {"example": "-99"}, {"photo": "../x"}, {})
     for name in ("open_example", "open_known"):
         for event in wrong:
-            server.note("event", f"{name} {event}", server.page(_function(server, name), [], event))
+            server.note("event", f"{name} {event}", server.page(server.function(name), [], event))
     many: tuple[tuple[str, list[object]], ...] = (
         ("rewrite", [place, "\ud83d"]),
         ("rewrite", [["x"], {}]),
@@ -235,7 +143,7 @@ def test_functions_of_the_page(server: Server) -> None:
         ("start", ["Everything kept", "resnet", -1, []]),
     )
     for name, data in many:
-        server.note("function of the page", f"{name} {data}"[:60], server.page(_function(server, name), data), None)
+        server.note("function of the page", f"{name} {data}"[:60], server.page(server.function(name), data), None)
     server.note("function of the page", "one that is not there", server.page(9999, []))
     ordinary(server)
 
@@ -336,6 +244,17 @@ def test_the_command_line_refuses_in_one_line(kind: str, tmp_path: Path) -> None
             file = tmp_path / f"{number}.png"
             file.write_bytes(one.content)
             _refused(one, "classify", str(file))
+
+
+def test_the_command_line_takes_no_archive(tmp_path: Path) -> None:
+    for number, one in enumerate(archives(str(tmp_path))):
+        file = tmp_path / f"{number}.zip"
+        file.write_bytes(one.content)
+        if not one.content.startswith(PICTURE):  # a picture is opened, whatever it is called
+            _refused(one, "classify", str(file))
+        _refused(one, "stress", str(file), "--out", str(tmp_path / "run"))
+        file.unlink()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", hostile.TEXTS)

@@ -12,6 +12,7 @@ from pipeline.curation import LabelledImage, load_folder
 from pipeline.errors import DataError
 from pipeline.images import encode
 from pipeline.importing import Refusal, arrivals, unpack
+from tests.hostile_archives import overlapping
 from tests.seams import folder_of, picture
 
 PNG = encode(picture("red"))
@@ -94,13 +95,34 @@ def test_a_bad_file_hides_no_other_and_no_folder_is_told(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/x.png", "../x.png", "a/../../x.png", "a\\..\\x.png", "C:/x.png", "n" * 250 + ".png"]
-)
+    "name",
+    [
+        "/etc/x.png", "../x.png", "a/../../x.png", "a\\..\\x.png", "C:/x.png", "n" * 250 + ".png",
+        "\u96ea" * 100 + ".png", "red/\u202egnp.png", "red/a\nb.png", "inner.zip", "metadata.parquet",
+    ],
+)  # fmt: skip
 def test_members_with_odd_names_are_left_out(tmp_path: Path, name: str) -> None:
     labels, reasons = arrived(tmp_path, zipped(tmp_path / "a.zip", {name: PNG, "red/1.png": PNG}))
     assert labels == {"1.png": "red"}
     assert len(reasons) == 1
     assert [path.name for path in tmp_path.rglob("*.png")] == ["1.png"]
+
+
+def test_bytes_that_are_listed_many_times_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "MAX_UNPACKED", 2 * importing.MAX_BYTES - 1)
+    bomb = bytes(importing.MAX_BYTES + 1)
+    (tmp_path / "a.zip").write_bytes(overlapping(zipped(tmp_path / "one.zip", {"x.png": bomb}).read_bytes(), 9))
+    refusals = [one.reason for one in unpack(tmp_path / "a.zip", tmp_path / "a")]
+    assert refusals == ["It is larger than 20 MB; make it smaller."] + [importing.SAME_NAME] * 8
+    two = zipped(tmp_path / "two.zip", {"x.png": bomb, "y.png": bomb})
+    with pytest.raises(DataError, match="unpacks to more"):
+        list(unpack(two, tmp_path / "b"))
+
+
+def test_a_list_is_small(tmp_path: Path) -> None:
+    members = {"red/1.png": PNG, "labels.csv": b"path,label\n" + b"red/1.png,blue\n" * 200_000}
+    labels, reasons = arrived(tmp_path, zipped(tmp_path / "a.zip", members))
+    assert (labels, reasons) == ({"1.png": "red"}, {"labels.csv": "It is larger than 2 MB; make it smaller."})
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])

@@ -9,6 +9,7 @@ import gc
 import importlib.util
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,10 @@ from pipeline.errors import InputError
 LARGE = ("captioner", "perturber", "diffusion")  # those that run in the device's precision; the others are small
 QUANTIZED = ("captioner", "perturber")  # in fewer bits a diffusion model loses what inversion needs
 ROOM = 1.25  # times its weights that a model needs while it works
+ZERO_GPU = (
+    "This Space is on ZeroGPU, which lends a GPU to one call at a time, in a process of its own that the models, their "
+    "progress and a cancel do not reach; choose CPU basic for the tiny profile, T4 small for light, an A100 for paper."
+)
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "8-bit": 1, "4-bit": 0.5}
 
 
@@ -41,8 +46,11 @@ class Place:
 def place(wanted: str, dtype: str, quantization: str = "") -> Place:
     """The wanted device, or CUDA where there is one, otherwise the CPU; the rest is what the profile asks for.
 
-    Raises `InputError` for a device that is not here.
+    Raises `InputError` for a device that is not here, and on ZeroGPU unless a device is named: what looks like CUDA
+    there computes in decorated calls only.
     """
+    if not wanted and os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
+        raise InputError(ZERO_GPU)
     found = _place(wanted, dtype)
     return replace(found, quantization=quantization, obstacle=_obstacle(found.device, quantization))
 

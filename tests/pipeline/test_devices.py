@@ -44,6 +44,15 @@ def test_few_bits_need_cuda_and_bitsandbytes(monkeypatch: pytest.MonkeyPatch) ->
         assert bool(told) == bool(reason)
 
 
+def test_zero_gpu_is_refused_with_what_to_choose_unless_a_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")  # as `spaces` reads it
+    with pytest.raises(InputError, match="choose CPU basic for the tiny profile"):
+        load(TINY)
+    assert load(TINY, "cpu").device == "cpu"
+    monkeypatch.setenv("SPACES_ZERO_GPU", "false")
+    assert load(TINY).device in ("cpu", "cuda")
+
+
 def test_what_is_quantised_takes_less_memory() -> None:
     where = Place(device="cuda", dtype="float16", reason="", quantization="4-bit")
     assert [where.precision(role) for role in ("captioner", "perturber", "diffusion", "clip")] == [

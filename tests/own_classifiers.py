@@ -47,6 +47,23 @@ def hub_folder(folder: Path) -> str:
     return f"hf-hub:me/mine@{'d' * 40}"
 
 
+def cached(folder: Path, name: str) -> None:
+    """A model that timm lists, where the hub's cache would have it."""
+    timm_folder(folder.parent / f"models--timm--{name}" / "snapshots" / ("e" * 40))
+    (folder.parent / f"models--timm--{name}" / "refs").mkdir()
+    (folder.parent / f"models--timm--{name}" / "refs" / "main").write_text("e" * 40)
+
+
+def timm_name(folder: Path) -> str:
+    cached(folder, "resnet10t.c3_in1k")
+    return "resnet10t.c3_in1k"
+
+
+def torchvision_name(folder: Path) -> str:
+    cached(folder, "resnet18.tv_in1k")
+    return "torchvision:resnet18"
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "timm folder": timm_folder,
     "transformers": transformers_folder,
@@ -58,4 +75,6 @@ MAKERS: dict[str, Callable[[Path], str]] = {
         folder, "mobilenetv3_small_050", timm.create_model("mobilenetv3_small_050", num_classes=len(LABELS))
     ),
     "hub": hub_folder,
+    "timm name": timm_name,
+    "torchvision name": torchvision_name,
 }  # fmt: skip

@@ -24,7 +24,7 @@ from pipeline.store import Store
 from pipeline.tiny.world import LABELS, Scene, draw
 from pipeline.weakness import weakness
 from pipeline.workflow import stress
-from tests.own_classifiers import MAKERS, timm_folder, transformers_folder
+from tests.own_classifiers import MAKERS, cached, transformers_folder
 from tests.seams import SeamModels
 
 
@@ -104,10 +104,7 @@ def test_names_come_from_timm_in_safetensors_only(
     """torchvision's own weights too, as timm publishes them; by itself timm would take a pickle where there is one."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     for name in ("resnet18.tv_in1k", "resnet10t.c3_in1k"):
-        cached = tmp_path / f"models--timm--{name}"
-        timm_folder(cached / "snapshots" / ("e" * 40))
-        (cached / "refs").mkdir()
-        (cached / "refs" / "main").write_text("e" * 40)
+        cached(tmp_path / "own", name)
     for text in ("torchvision:resnet18", "resnet10t.c3_in1k", "resnet10t"):
         assert tiny.classifier(text).labels == LABELS
     for text, words in (

@@ -287,11 +287,12 @@ def quality(
     device: Device = "",
     as_json: AsJson = False,
 ) -> None:
-    """Measure the chosen edits of a run as pictures: sparsity, diversity, COUT, and realism on the profile's own CLIP.
+    """Measure the chosen edits of a run as pictures: sparsity, diversity, COUT, SSIM, PSNR, KID on the profile's CLIP.
 
-    LPIPS, FID and DINO distances rest on networks that no profile brings, and are not measured.
+    LPIPS and DINO structure distances where the profile names their weights under [measures]; else the reason is told.
     """
     from pipeline.appraisal import appraise
+    from pipeline.perceptual import open_distances
     from pipeline.store import Store
 
     store = Store.existing(run)
@@ -300,8 +301,11 @@ def quality(
     models = models_of(profile, device)
     judge = models.classifier(classifier or (studies[0].photo.classifier if studies else ""))
     clip = f"CLIP {'/'.join(Path(models.profile.clip).parts[-2:])}"
-    found = appraise(studies, models.scorer.embed, judge)
+    distances, absent = open_distances(models.profile.measures, models.device)
+    found = appraise(studies, models.scorer.embed, judge, distances)
     show(((appraisal_row if as_json else appraisal_cells)(one, clip) for one in found), as_json)
+    for name, reason in absent.items():
+        typer.echo(f"{name} was not measured: {reason}.", err=True)
 
 
 @app.command()

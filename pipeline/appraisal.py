@@ -6,7 +6,8 @@ figure. COUT is measured on edits that flip the prediction, from the control's l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from PIL.Image import Image
 from pipeline.classification import is_prediction_flip
 from pipeline.curation import chosen
 from pipeline.errors import DataError
+from pipeline.images import fit
 from pipeline.intervals import Mean, bootstrap_mean
-from pipeline.quality import Confidence, cout, diversity, kid, sparsity
+from pipeline.perceptual import Distance
+from pipeline.quality import FID_LEAST, Confidence, cout, diversity, frechet, kid, psnr, sparsity, ssim
 from pipeline.types import Classifier, Counterfactual, Study
 from pipeline.weakness import ALL
 
@@ -35,6 +38,10 @@ class Appraisal:
     sparsity: Mean  # share of the picture that was left as it was, 0..1
     diversity: Mean  # mean cosine distance of a photo's edits on CLIP, over photos with two or more
     cout: Mean  # -1..1, of the edits that flip
+    ssim: Mean  # of edit and photo, -1..1
+    psnr: Mean  # of edit and photo in dB, over edits that changed something
+    distances: Mapping[str, Mean]  # of edit and photo, on networks that the profile names
+    fid: float | None  # CLIP Fréchet distance of edits and their photos; None with fewer than `FID_LEAST` of either
     kid: float | None  # CLIP kernel distance of edits and their photos; None with fewer than two photos
 
 
@@ -45,9 +52,14 @@ class _Edit:
     image: NDArray[np.floating]  # its embedding
     sparsity: float
     cout: float | None  # None: it does not flip
+    ssim: float
+    psnr: float
+    distances: Mapping[str, float]
 
 
-def appraise(studies: Iterable[Study], embed: Embed, judge: Classifier) -> tuple[Appraisal, ...]:
+def appraise(
+    studies: Iterable[Study], embed: Embed, judge: Classifier, distances: Mapping[str, Distance] | None = None
+) -> tuple[Appraisal, ...]:
     """One row for all chosen edits, then one per factor. Raises `DataError` when nothing was chosen."""
     known = [(study, chosen(study)) for study in studies]
     known = [(study, best) for study, best in known if best]
@@ -55,20 +67,27 @@ def appraise(studies: Iterable[Study], embed: Embed, judge: Classifier) -> tuple
         raise DataError("No edit of this run passed its gates; edit more photos first.")
     photos = [study.photo for study, _ in known]
     originals = dict(zip((one.key for one in photos), embed([one.image for one in photos]), strict=True))
-    edits = [edit for study, best in known for edit in _edits(study, best, embed, judge)]
+    edits = [edit for study, best in known for edit in _edits(study, best, embed, judge, distances or {})]
     factors = (ALL, *sorted({edit.factor for edit in edits}))
     return tuple(_row(name, [one for one in edits if name in (ALL, one.factor)], originals) for name in factors)
 
 
-def _edits(study: Study, best: Sequence[Counterfactual], embed: Embed, judge: Classifier) -> Iterable[_Edit]:
-    source = study.photo.image
+def _edits(
+    study: Study, best: Sequence[Counterfactual], embed: Embed, judge: Classifier, distances: Mapping[str, Distance]
+) -> Iterable[_Edit]:
     for one, embedded in zip(best, embed([one.image for one in best]), strict=True):
+        source = study.photo.image
+        if source.size != one.image.size:  # as the editor saw it
+            source = fit(source, one.image.width)
         yield _Edit(
             photo=study.photo.key,
             factor=one.perturbation.factor,
             image=embedded,
             sparsity=sparsity(source, one.image),
             cout=_cout(study, one, judge),
+            ssim=ssim(source, one.image),
+            psnr=psnr(source, one.image),
+            distances={name: distance(source, one.image) for name, distance in distances.items()},
         )
 
 
@@ -92,9 +111,8 @@ def _row(factor: str, edits: Sequence[_Edit], originals: dict[str, NDArray[np.fl
     groups = {key: np.stack([edit.image for edit in edits if edit.photo == key]) for key in dict.fromkeys(photos)}
     several = {key: diversity(group) for key, group in groups.items() if len(group) > 1}
     flips = [(edit.cout, edit.photo) for edit in edits if edit.cout is not None]
-    distance = None
-    if len(groups) > 1:
-        distance = kid(np.stack([originals[key] for key in groups]), np.stack([edit.image for edit in edits]))
+    changes = [(edit.psnr, edit.photo) for edit in edits if math.isfinite(edit.psnr)]
+    both = np.stack([originals[key] for key in groups]), np.stack([edit.image for edit in edits])
     return Appraisal(
         factor=factor,
         n=len(edits),
@@ -102,5 +120,11 @@ def _row(factor: str, edits: Sequence[_Edit], originals: dict[str, NDArray[np.fl
         sparsity=bootstrap_mean([edit.sparsity for edit in edits], photos),
         diversity=bootstrap_mean(list(several.values()), list(several)),
         cout=bootstrap_mean([value for value, _ in flips], [photo for _, photo in flips]),
-        kid=distance,
+        ssim=bootstrap_mean([edit.ssim for edit in edits], photos),
+        psnr=bootstrap_mean([value for value, _ in changes], [photo for _, photo in changes]),
+        distances={
+            name: bootstrap_mean([edit.distances[name] for edit in edits], photos) for name in edits[0].distances
+        },
+        fid=frechet(*both) if min(map(len, both)) >= FID_LEAST else None,
+        kid=kid(*both) if min(map(len, both)) > 1 else None,
     )

@@ -38,7 +38,8 @@ def models_of(profile: Profile) -> tuple[tuple[str, str, str], ...]:
     roles = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip")
     single = [(role, role, str(getattr(profile, role))) for role in roles]
     judges = [("classifier", f"classifier {name}", text) for name, text in profile.classifiers.items()]
-    return tuple(entry for entry in (*single, *judges) if entry[2])
+    measures = [(role, f"measure {role}", text) for role, text in profile.measures.items()]
+    return tuple(entry for entry in (*single, *judges, *measures) if entry[2])
 
 
 def known_profiles() -> tuple[str, ...]:
@@ -73,12 +74,12 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
     for key in PATHS:
         if key in values:
             values[key] = resolved(str(values[key]), path.parent)
-    for key in ("classifiers", "evaluation"):
+    for key in ("classifiers", "evaluation", "measures"):
         if key in values:
             entries = cast("dict[str, str]", values[key])
             values[key] = {name: resolved(value, path.parent) for name, value in entries.items()}
     if base:
-        for key in ("classifiers", "evaluation", "families", "sizes", "parameters"):
+        for key in ("classifiers", "evaluation", "measures", "families", "sizes", "parameters"):
             own = cast("dict[str, object]", values.get(key, {}))
             values[key] = own | {name: one for name, one in getattr(base, key).items() if name not in own}
     profile = replace(base, **values) if base else Profile(**values)  # type: ignore[arg-type]

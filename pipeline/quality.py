@@ -1,14 +1,16 @@
 """How good counterfactual pictures are by themselves: proximity, sparsity, diversity, COUT, realism.
 
 Pure arithmetic on pixels and on embeddings that somebody else computed; a figure on embeddings is to be named after
-their model. LPIPS, FID and DINO distances rest on networks that are not shipped and are therefore not measured here.
-COUT follows Khorram & Fuxin (CVPR 2022), KID Binkowski et al. (ICLR 2018).
+their model. SSIM, PSNR and the Fréchet distance are torchmetrics'; its KID wants as many of one as of the other, so
+the one for unequal numbers is here. COUT follows Khorram & Fuxin (CVPR 2022), KID Binkowski et al. (ICLR 2018).
+Distances on networks of others are in `pipeline/perceptual.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -17,7 +19,11 @@ from PIL.Image import Image
 
 from pipeline.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
+
 COUT_STEPS = 50
+FID_LEAST = 2_000  # pictures of each kind, below which the Fréchet distance is biased and KID is to be used
 CHANGED = 0.1  # of the full range, the greatest channel difference from which on a pixel counts as changed
 
 Mask = NDArray[np.bool_]  # (h, w), True where the edit may change things
@@ -38,9 +44,25 @@ def sparsity(source: Image, edited: Image) -> float:
 def distance_outside(source: Image, edited: Image, mask: Mask) -> float:
     """Mean absolute difference outside the mask, 0..1. Raises `InputError` when the mask leaves nothing or fits not."""
     difference = np.abs(_pixels(edited) - _pixels(source))
-    if mask.shape != difference.shape[:2] or mask.all():
-        raise InputError(f"A mask of {mask.shape} leaves nothing of a picture of {difference.shape[:2]} to compare.")
-    return float(difference[~mask].mean())
+    return float(difference[_outside(difference.shape[:2], mask)].mean())
+
+
+def ssim(source: Image, edited: Image, mask: Mask | None = None) -> float:
+    """Structural similarity (Wang et al., 2004) outside the mask, -1..1; 1 is the same picture."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    pair = _tensor(edited), _tensor(source)
+    _, each = structural_similarity_index_measure(*pair, data_range=1.0, return_full_image=True)
+    return float(each[0].mean(dim=0)[_outside(each.shape[2:], mask)].mean())
+
+
+def psnr(source: Image, edited: Image, mask: Mask | None = None) -> float:
+    """Peak signal-to-noise ratio outside the mask, in dB; infinite where nothing changed."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    one, other = _tensor(edited)[0], _tensor(source)[0]
+    kept = _outside(one.shape[1:], mask)
+    return float(peak_signal_noise_ratio(one[:, kept], other[:, kept], data_range=1.0))
 
 
 def diversity(embeddings: NDArray[np.floating]) -> float:
@@ -81,6 +103,40 @@ def kid(real: NDArray[np.floating], made: NDArray[np.floating]) -> float:
         return float((values.sum() - np.trace(values)) / (len(one) * (len(one) - 1)))
 
     return within(real) + within(made) - 2 * float(kernel(real, made).mean())
+
+
+def frechet(real: NDArray[np.floating], made: NDArray[np.floating]) -> float:
+    """Fréchet distance of two sets of embeddings (n, width), each taken as a Gaussian; FID on other features.
+
+    Raises `InputError` for fewer than two of either.
+    """
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    if min(len(real), len(made)) < 2:
+        raise InputError(f"A distance of {len(real)} and {len(made)} pictures says nothing; give two or more of each.")
+    given = torch.nn.Identity()  # they are features already
+    given.num_features = real.shape[1]
+    metric = FrechetInceptionDistance(given).set_dtype(torch.float64)
+    metric.update(torch.from_numpy(np.asarray(real, np.float64)), real=True)
+    metric.update(torch.from_numpy(np.asarray(made, np.float64)), real=False)
+    return float(metric.compute())
+
+
+def _outside(shape: Sequence[int], mask: Mask | None) -> Mask:
+    """Where to compare. Raises `InputError` when the mask leaves nothing or does not fit."""
+    if mask is None:
+        return np.ones(tuple(shape), bool)
+    if mask.shape != tuple(shape) or mask.all():
+        raise InputError(f"A mask of {mask.shape} leaves nothing of a picture of {tuple(shape)} to compare.")
+    return ~mask
+
+
+def _tensor(image: Image) -> torch.Tensor:
+    """(1, 3, h, w), 0..1."""
+    import torch
+
+    return torch.from_numpy(_pixels(image)).permute(2, 0, 1).unsqueeze(0)
 
 
 def _area(curve: NDArray[np.floating]) -> float:

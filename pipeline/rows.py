@@ -131,8 +131,12 @@ def appraisal_row(one: Appraisal, clip: str) -> Row:
 def appraisal_cells(one: Appraisal, clip: str) -> Row:
     """What of it fits a table."""
     found: Row = {"factor": one.factor, "n": one.n, "photos": one.photos}
-    for name, mean in (("sparsity", one.sparsity), (f"diversity ({clip})", one.diversity), ("COUT", one.cout)):
+    means = {"sparsity": one.sparsity, f"diversity ({clip})": one.diversity, "COUT": one.cout, "SSIM": one.ssim,
+             "PSNR, dB": one.psnr, **one.distances}  # fmt: skip
+    for name, mean in means.items():
         found[name] = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f}), n {mean.n}" if mean.n else "none"
+    if one.fid is not None:
+        found[f"Fréchet ({clip})"] = f"{one.fid:.3f}"
     return {**found, f"KID ({clip})": "too few photos" if one.kid is None else f"{one.kid:.4f}"}
 
 

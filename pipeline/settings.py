@@ -141,6 +141,7 @@ class Profile:
     seconds: str = ""  # how long one photo takes, in words
     examples: str = ""  # ImageFolder with pictures to click first
     evaluation: dict[str, str] = field(default_factory=dict)  # split name ("original", "ood") -> ImageFolder
+    measures: dict[str, str] = field(default_factory=dict)  # lpips, dino -> folder with safetensors, or a hub id
     min_round_trip: float = 0.0  # dB: below it a picture lies outside what the autoencoder knows; 0 switches it off
     outside_hint: str = ""  # what to tell the analyst then
     families: dict[str, str] = field(default_factory=dict)  # role -> entry of its dict in models.py; absent: the first

@@ -33,6 +33,15 @@ def test_every_factor_has_its_row_and_all_of_them_one() -> None:
     assert rows[0].sparsity.value == pytest.approx(np.mean(left))
 
 
+def test_other_distances_are_measured_as_they_are_named() -> None:
+    studies = [study_of(seed) for seed in range(2)]
+    row = appraise(studies, mean_colour, ColourClassifier.plain(), {"width": lambda one, other: float(one.width)})[0]
+    best = [one for study in studies for one in chosen(study)]
+    assert row.distances["width"].value == best[0].image.width
+    large = [replace(one, photo=replace(one.photo, image=one.photo.image.resize((201, 150)))) for one in studies]
+    assert appraise(large, mean_colour, ColourClassifier.plain())[0].n == row.n  # seen as the editor saw it
+
+
 def test_cout_is_of_flips_alone() -> None:
     studies = [study_of(seed) for seed in range(2)]
     flips = sum(
@@ -55,6 +64,8 @@ def test_edits_that_are_their_photos_are_as_real_as_they_and_not_diverse() -> No
         studies.append(replace(study, counterfactuals=same))
     row = appraise(studies, mean_colour, ColourClassifier.plain())[0]
     assert row.sparsity.value == 1.0
+    assert row.ssim.value == pytest.approx(1.0)
+    assert row.psnr.n == 0  # infinite
     assert row.diversity.value == pytest.approx(0.0, abs=1e-9)
 
 

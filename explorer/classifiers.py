@@ -19,6 +19,7 @@ from explorer.components.status import said
 from explorer.jobs import Desk
 from explorer.wiring import works
 from pipeline.errors import InputError, PipelineError
+from pipeline.networks import pieces
 from pipeline.promotion import add, forget
 
 FORMS = (
@@ -86,7 +87,7 @@ def keep(desk: Desk, text: str, name: str) -> int:
     """Adds the classifier and opens it; how many labels it has. One that does not open is not kept."""
     if not text:
         raise InputError("No classifier was named; say where it is, such as a folder on the server.")
-    if any(Path(piece.strip()).is_relative_to(get_upload_folder()) for piece in text.split(" + ")):
+    if any(Path(piece).is_relative_to(get_upload_folder()) for piece in pieces(text)):
         raise InputError("Uploaded files are no classifiers; put its folder on the server and name it.")
     root = desk.store.root
     add(text, root, name, desk.models.profile)
@@ -101,5 +102,5 @@ def keep(desk: Desk, text: str, name: str) -> int:
 
 def _suggested(text: str) -> str:
     """A name from the last part of what was given."""
-    last = text.partition(" + ")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    last = pieces(text)[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]
     return re.sub(r"[^\w.-]+", "-", last).strip("-.")[:60]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 from pipeline.attribution import grad_cam
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.hub import located
-from pipeline.networks import bare, fill, refuse_pickles
+from pipeline.networks import bare, fill, refuse_pickles, timm_name
 from pipeline.types import Prediction
 
 if TYPE_CHECKING:
@@ -286,8 +286,7 @@ def _source(path: str) -> str:
         raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
     from timm.models import get_pretrained_cfg
 
-    # timm publishes torchvision's weights in safetensors; torchvision's own files are pickles.
-    name = f"{path.removeprefix('torchvision:')}.tv_in1k" if path.startswith("torchvision:") else path
+    name = timm_name(path)
     try:
         config = get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.devices import BYTES, ROOM, Place, free_memory, place, weight_bytes
 from pipeline.errors import InputError
 from pipeline.hub import SPARE, cache_folder, cached, free_bytes, hub_model
+from pipeline.networks import pieces
 from pipeline.profiles import models_of
 from pipeline.settings import Profile
 
@@ -67,10 +68,10 @@ def _model(profile: Profile, role: str, key: str, text: str, where: Place) -> Ex
     dtype = where.precision(role)
     told, memory = profile.sizes.get(key, 0.0), profile.parameters.get(key, 0.0) * BYTES[dtype]
     model = hub_model(role, text)
-    pieces = text.split(" + ")  # architecture, weights and labels of a classifier
-    if gone := [piece for piece in pieces[1:] if not Path(piece).is_file()]:
+    parts = pieces(text)
+    if gone := [part for part in parts[1:] if not Path(part).is_file()]:
         return Examined(finding=Finding(what=key, state="missing", detail=f"there is no file {gone[0]}"), memory=0.0)
-    folder = cached(model) if model else Path(pieces[1] if len(pieces) > 1 else text)
+    folder = cached(model) if model else Path(parts[1] if len(parts) > 1 else text)
     if folder is not None and folder.exists():
         memory = weight_bytes(str(folder), dtype) / GB
         finding = Finding(what=key, state="here", detail=f"{text}, {memory:.2f} GB in {dtype}")

@@ -21,7 +21,7 @@ from pipeline.devices import ROOM, Place, free_memory, place, release, weight_by
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
 from pipeline.hub import located
-from pipeline.networks import family_of
+from pipeline.networks import family_of, is_form
 from pipeline.profiles import models_of
 from pipeline.promotion import with_promoted
 from pipeline.settings import Profile
@@ -133,7 +133,7 @@ class LoadedModels:
             path = name.removeprefix("local-dir:")
             if Path(path).is_dir():
                 path = str(Path(path).resolve())
-            elif not (" + " in path or path.startswith(("hf-hub:", "torchvision:")) or _timm_lists(path)):
+            elif not (is_form(path) or _timm_lists(path)):
                 known = ", ".join(self._profile.classifiers)
                 raise InputError(
                     f"There is no classifier '{name}'; choose one of {known}, the folder of a classifier, "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
 MOST_LABELS = 100_000
+TORCHVISION = "torchvision:"  # before an architecture or a name
 
 
 class Bare(NamedTuple):
@@ -28,13 +29,23 @@ class Bare(NamedTuple):
     labels: tuple[str, ...]
 
 
+def pieces(text: str) -> tuple[str, ...]:
+    """The parts of 'architecture + weights.safetensors + labels.txt'; a folder or a name is one part."""
+    return tuple(piece.strip() for piece in text.split(" + "))
+
+
+def is_form(text: str) -> bool:
+    """True when the text says by its form that it names a classifier, whether that is there or not."""
+    return len(pieces(text)) > 1 or text.startswith(("hf-hub:", TORCHVISION))
+
+
 def family_of(text: str) -> str:
     """The entry of `models.CLASSIFIERS` for a folder, a name or bare weights.
 
     Raises `ModelError` with the reason when it is refused.
     """
-    if " + " in text:
-        return "torchvision" if text.startswith("torchvision:") else "timm"
+    if len(pieces(text)) > 1:
+        return "torchvision" if text.startswith(TORCHVISION) else "timm"
     refuse_pickles(text)
     if not Path(text).is_dir():
         return "timm"
@@ -68,19 +79,24 @@ def bare(text: str) -> Bare | None:
 
     Raises `ModelError` when a part is missing or is not what it should be.
     """
-    if " + " not in text:
+    parts = pieces(text)
+    if len(parts) == 1:
         return None
-    pieces = [piece.strip() for piece in text.split(" + ")]
-    if len(pieces) != 3:
+    if len(parts) != 3:
         raise ModelError(
-            f"The classifier '{text}' has {len(pieces)} parts; write 'architecture + weights.safetensors + labels.txt'."
+            f"The classifier '{text}' has {len(parts)} parts; write 'architecture + weights.safetensors + labels.txt'."
         )
-    for file in pieces[1:]:
+    for file in parts[1:]:
         if not Path(file).is_file():
             raise ModelError(f"The classifier '{text}' names the file '{file}', which is not there; correct its path.")
-    if not pieces[1].endswith(".safetensors"):
-        raise ModelError(_pickle(pieces[1]))
-    return Bare(pieces[0].removeprefix("torchvision:"), Path(pieces[1]), _read_labels(Path(pieces[2])))
+    if not parts[1].endswith(".safetensors"):
+        raise ModelError(_pickle(parts[1]))
+    return Bare(parts[0].removeprefix(TORCHVISION), Path(parts[1]), _read_labels(Path(parts[2])))
+
+
+def timm_name(text: str) -> str:
+    """The name under which timm has it: timm publishes torchvision's weights in safetensors, torchvision pickles."""
+    return f"{text.removeprefix(TORCHVISION)}.tv_in1k" if text.startswith(TORCHVISION) else text
 
 
 def fill(network: torch.nn.Module, architecture: str, weights: Path, labels: Sequence[str]) -> None:

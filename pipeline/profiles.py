@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.errors import ProfileError, SettingsError
+from pipeline.networks import pieces
 from pipeline.settings import Profile, Settings
 
 PROFILES = Path(__file__).resolve().parent.parent / "assets" / "profiles"
@@ -145,8 +146,8 @@ def _is_required(entry: Field[object]) -> bool:
 
 def resolved(value: str, folder: Path) -> str:
     """What a profile says with its paths made absolute; "architecture + weights + labels" piece by piece."""
-    if " + " in value:
-        return " + ".join(resolved(piece.strip(), folder) for piece in value.split(" + "))
+    if len(parts := pieces(value)) > 1:
+        return " + ".join(resolved(part, folder) for part in parts)
     value = value.removeprefix("local-dir:")
     if value.startswith(("./", "../")):
         return str((folder / value).resolve())

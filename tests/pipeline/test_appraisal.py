@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from pipeline.appraisal import appraise
 from pipeline.curation import chosen
 from pipeline.errors import DataError
 from pipeline.quality import sparsity
+from pipeline.rows import appraisal_cells, appraisal_row
 from tests.seams import ColourClassifier
 from tests.stores import study_of
 
@@ -40,6 +42,27 @@ def test_other_distances_are_measured_as_they_are_named() -> None:
     assert row.distances["width"].value == best[0].image.width
     large = [replace(one, photo=replace(one.photo, image=one.photo.image.resize((201, 150)))) for one in studies]
     assert appraise(large, mean_colour, ColourClassifier.plain())[0].n == row.n  # seen as the editor saw it
+
+
+def test_every_measure_is_printed_under_its_name() -> None:
+    row = appraise(
+        [study_of(seed) for seed in range(2)], mean_colour, ColourClassifier.plain(), {"LPIPS": lambda *_: 0.5}
+    )[0]
+    cells = appraisal_cells(row, "CLIP mine")
+    assert list(cells)[3:] == [
+        "sparsity",
+        "diversity (CLIP mine)",
+        "COUT",
+        "SSIM",
+        "PSNR, dB",
+        "LPIPS",
+        "KID (CLIP mine)",
+    ]
+    assert str(cells["LPIPS"]).startswith("0.500 (0.500 to 0.500)")
+    large = replace(row, fid=12.3456)
+    assert appraisal_cells(large, "CLIP mine")["Fréchet (CLIP mine)"] == "12.346"
+    told = json.loads(json.dumps(appraisal_row(large, "CLIP mine")))
+    assert (told["distances"]["LPIPS"]["value"], told["fid"], told["embeddings"]) == (0.5, 12.3456, "CLIP mine")
 
 
 def test_cout_is_of_flips_alone() -> None:

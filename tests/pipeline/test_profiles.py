@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ProfileError, SettingsError
-from pipeline.profiles import PROFILES, known_profiles, load_profile
+from pipeline.profiles import PROFILES, known_profiles, load_profile, models_of
 from pipeline.settings import Settings
 
 COMPLETE = """
@@ -135,6 +135,10 @@ def test_a_profile_may_build_on_another_and_its_own_classifiers_come_first(tmp_p
     assert mine.classifiers["mine"] == str(tmp_path / "mine")
     assert mine.classifiers["own"] == f"resnet18 + {tmp_path / 'w.safetensors'} + labels.txt"
     assert (mine.settings.taus, mine.settings.guidance_scale) == ((0.5,), tiny.settings.guidance_scale)
+    measures = '[measures]\nlpips = "./lpips"\ndino = "timm/vit_base_patch8_224.dino"\n'
+    named = models_of(load_profile(written(tmp_path, f'base = "tiny"\n{measures}')))[-2:]
+    assert [role for role, _, _ in named] == ["lpips", "dino"]
+    assert [text for _, _, text in named] == [str(tmp_path / "lpips"), "timm/vit_base_patch8_224.dino"]
     with pytest.raises(ProfileError, match="its own base"):
         load_profile(written(tmp_path, 'base = "./mine.toml"\n'))
     with pytest.raises(ProfileError, match="no profile 'nowhere'"):

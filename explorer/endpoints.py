@@ -134,4 +134,5 @@ def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: f
     """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done."""
     rate = desk.models.profile.settings.learning_rate
     name = classifiers.need(desk, classifier)
-    return reinforce.begin(desk, set_name, name, Recipe(alpha=alpha, learning_rate=rate)).name
+    task = reinforce.task_for(desk, set_name, name, Recipe(alpha=alpha, learning_rate=rate))
+    return task.run_name(desk.runner.add(task), *task.recipes)

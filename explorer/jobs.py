@@ -2,7 +2,8 @@
 
 A Gradio event that is cancelled or whose tab is closed only stops at its next yield, and `concurrency_limit=1` lets the
 next one in meanwhile. So one thread does all the work with the models, each piece to its true end before the next, and
-looks for a cancel at every step. Knows no page and no model family.
+looks for a cancel at every step. What takes longer than a preview is a job, recorded in the store (`pipeline/jobs.py`).
+Knows no page and no model family.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from typing import Generic, TypeVar
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Cancelled, PipelineError
 from pipeline.inversions import Inversions
+from pipeline.jobs import CANCELLED, DONE, FAILED, WAITING, Hold, Interrupted, Job
 from pipeline.store import Store
-from pipeline.types import Models, Reinforcement, Step
+from pipeline.tasks import Task, job_of, task_of
+from pipeline.types import Models, Step
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 TICK = 0.25  # seconds between two looks at a silent worker
+BEAT = 1.0  # seconds between two heartbeats of a job, and between two looks for one
+PATIENCE = 10.0  # seconds for which a server that ends waits for its job's next step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,28 +56,6 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class _End:
     error: BaseException | None = None
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Job:
-    """A piece of work that outlives the page that started it."""
-
-    name: str
-    title: str
-    started: float = field(default_factory=time.monotonic)
-    progress: Progress = field(default_factory=Progress)
-    note: str = ""
-    losses: list[float] = field(default_factory=list)
-    state: str = "running"  # then "done", "failed" or "cancelled"
-    error: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)
-    result: Reinforcement | None = None
-
-    def step(self, done: int, total: int) -> None:
-        """Notes the progress; raises `Cancelled` once somebody asked to stop."""
-        if self.stop.is_set():
-            raise Cancelled(f"{self.title} was cancelled; nothing was changed.")
-        self.progress = Progress(done=done, total=total, seconds=time.monotonic() - self.started)
 
 
 class Worker:
@@ -106,6 +89,112 @@ class Worker:
             self._pieces.get()()
 
 
+class Runner:
+    """Carries out the recorded jobs, the oldest first and one at a time, with this process's models.
+
+    A job that a killed server left behind goes on by itself: its work can be cut off anywhere, and nobody sits by at
+    night. Only one that was cut off again and again waits for a person (`pipeline.jobs.ATTEMPTS`). After everything
+    that a job finishes, other work that waits for the models has its turn.
+    """
+
+    def __init__(self, models: Models, store: Store, worker: Worker, inversions: Inversions) -> None:
+        self._models, self._store, self._worker, self._inversions = models, store, worker, inversions
+        self._hold: Hold | None = None
+        self._thread: threading.Thread | None = None
+        self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), threading.Event()
+
+    def open(self) -> None:
+        """Takes up what waits, from now on."""
+        with self._lock:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Takes up nothing more, and gives the job under way back at its next step."""
+        self._closed.set()
+        if (hold := self._hold) is not None:
+            hold.halt(Interrupted())
+        self._wake.set()
+        end = time.monotonic() + PATIENCE
+        while self._hold is not None and time.monotonic() < end:
+            time.sleep(0.01)
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+
+    def add(self, task: Task, analyst: str = "") -> Job:
+        """Records the task as a job and has it done in its turn; the job that is there when it is the same one."""
+        job = self._store.jobs.add(*job_of(task, self._models.profile, analyst))
+        self.open()
+        return job
+
+    def cancel(self, job: str, revision: int | None = None) -> Job:
+        """Stops a job at its next step, here at once; under another server's models at that one's next heartbeat."""
+        known = self._store.jobs.cancel(job, revision)
+        if (hold := self._hold) is not None and hold.job.id == job:
+            hold.halt()
+        return known
+
+    def retry(self, job: str, revision: int | None = None) -> Job:
+        """Has a job that ended go on, from what it has finished."""
+        known = self._store.jobs.retry(job, revision)
+        self.open()
+        return known
+
+    def _run(self) -> None:
+        while not self._closed.is_set() and not self._store.database.closed:
+            try:
+                self._tick()
+            except PipelineError as error:
+                log.warning("a job could not be looked after: %s", error)
+            self._wake.wait(BEAT)
+            self._wake.clear()
+
+    def _tick(self) -> None:
+        if (hold := self._hold) is not None:
+            hold.beat()
+        elif (hold := self._store.jobs.take(self._models.profile.name)) is not None:
+            self._hold = hold
+            self._worker.submit(lambda: self._begin(hold))
+
+    def _begin(self, hold: Hold) -> None:
+        try:
+            task = task_of(hold.job.kind, self._store.jobs.parameters(hold.job.id))
+        except PipelineError as error:
+            self._end(hold, FAILED, str(error))
+        else:
+            self._advance(hold, task.run(hold, self._models, self._store, self._inversions))
+
+    def _advance(self, hold: Hold, pieces: Iterator[None]) -> None:
+        """Does the next piece and queues for the one after; notes how the work ended, with its sentence."""
+        try:
+            hold.look()
+            next(pieces)
+            self._worker.submit(lambda: self._advance(hold, pieces))
+        except StopIteration:
+            self._end(hold, DONE)
+        except Cancelled as stopped:
+            self._end(hold, CANCELLED, str(stopped))
+        except Interrupted:
+            hold.tell(attempts=0)
+            self._end(hold, WAITING)
+        except PipelineError as error:
+            self._end(hold, FAILED, str(error))
+        except Exception:
+            log.exception("%s ended unexpectedly", hold.job.title)
+            self._end(hold, FAILED, "It ended unexpectedly; the server's log says why.")
+
+    def _end(self, hold: Hold, state: str, error: str = "") -> None:
+        try:
+            hold.end(state, error)
+        except PipelineError as fault:
+            log.warning("the end of '%s' was not saved: %s", hold.job.title, fault)
+        finally:
+            self._hold = None
+            self._wake.set()
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Desk:
     """What every handler works with: the models and their worker, the store, and the work under way."""
@@ -114,14 +203,15 @@ class Desk:
     store: Store
     worker: Worker = field(default_factory=Worker)
     running: dict[str, threading.Event] = field(default_factory=dict)  # photo key -> its cancel
-    jobs: dict[str, Job] = field(default_factory=dict)
     inversions: Inversions = field(init=False)
     catalogue: Catalogue = field(init=False)
+    runner: Runner = field(init=False)
 
     def __post_init__(self) -> None:
         """Inversions lie beside the store's records."""
         self.catalogue = Catalogue(self.store)
         self.inversions = Inversions(self.store.root / "inversions")
+        self.runner = Runner(self.models, self.store, self.worker, self.inversions)
 
     def ask(self, work: Callable[[Models], Answer]) -> Answer:
         """What a short piece of work answers; waits for its turn. Not to be called from within other work."""
@@ -150,29 +240,9 @@ class Desk:
             stop.set()
         return stop is not None
 
-    def start(self, job: Job, work: Callable[[Models, Job], None]) -> None:
-        """Has `work` done as a job in its turn; a running job of the same name stays as it is."""
-        known = self.jobs.get(job.name)
-        if known is None or known.state != "running":
-            self.jobs[job.name] = job
-            self.worker.submit(lambda: _run(job, lambda: work(self.models, job)))
-
-
-def _run(job: Job, work: Callable[[], None]) -> None:
-    """Does the work and notes how it ended, with its sentence; the log has the whole story of an unforeseen fault."""
-    state, job.started = "failed", time.monotonic()
-    try:
-        job.step(0, 0)
-        work()
-        state = "done"
-    except Cancelled as error:
-        state, job.error = "cancelled", str(error)
-    except PipelineError as error:
-        job.error = str(error)
-    except Exception:
-        log.exception("%s ended unexpectedly", job.title)
-        job.error = "It ended unexpectedly; the server's log says why."
-    job.state = state
+    def close(self) -> None:
+        """Lets go of the job under way, so that the next server goes on with it at once."""
+        self.runner.close()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -26,9 +26,9 @@ from pipeline.errors import DataError
 from pipeline.promotion import promote
 from pipeline.reinforcement import HELD_OUT, KINDS, Answer, at_alpha, changes, save
 from pipeline.runs import read_run, runs
+from pipeline.training_task import FOLDER
 from pipeline.types import CounterfactualSet, Reinforcement
 
-FOLDER = "reinforced"
 SHOWN = 24  # pictures of one kind
 KIND = {
     "newly broken": "No picture that was right became wrong.",

@@ -7,29 +7,23 @@ al., 2022).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import replace
 
 import gradio as gr
-from PIL.Image import Image
 
 from explorer import charts, classifiers, outcomes
 from explorer.components.markup import Html
 from explorer.components.masthead import masthead, section
 from explorer.components.outcome import comparison_markup, outcome_markup, recipe_markup
-from explorer.components.status import progress_markup, said
-from explorer.jobs import Desk, Job
+from explorer.components.status import job_line, said
+from explorer.jobs import Desk
 from explorer.wiring import reads, works
-from pipeline.curation import load_folder, selection, source_of
+from pipeline.curation import selection, source_of
 from pipeline.errors import DataError
-from pipeline.features import Features, features_file
-from pipeline.images import fit, open_image
-from pipeline.reinforcement import Epoch, Item, Recipe, checkpoint_file, save
-from pipeline.reinforcement import reinforce as train
-from pipeline.types import Models
+from pipeline.jobs import DONE, FAILED, Job
+from pipeline.reinforcement import Recipe
+from pipeline.training_task import FOLDER, Course, TrainingTask, course_of
 
 ALL = "Everything kept"
 OPTIONS = {
@@ -44,24 +38,6 @@ RECIPES = {
     "afr": "AFR",
     "dfr": "DFR",
 }
-
-
-class Order(NamedTuple):
-    """What is to be learnt, by whom and how: one run per recipe."""
-
-    classifier: str
-    items: tuple[Item, ...]
-    recipes: tuple[Recipe, ...]
-    source: str
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Course(Job):
-    """A job that trains, with what its live curves show."""
-
-    epochs: list[Epoch] = field(default_factory=list)  # of the recipe under way
-    method: str = ""
-    runs: list[str] = field(default_factory=list)  # made so far
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
@@ -144,11 +120,16 @@ def _plain(value: Html | None = None) -> gr.HTML:
     return gr.HTML(value=value or Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
 
 
-def restore(desk: Desk) -> tuple[object, ...]:
-    """The latest job when it runs, the latest run, what can be learnt from, and who can learn."""
+def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
+    """The latest job, the run that `?run=` names or the latest, what can be learnt from, and who can learn."""
     sources = [ALL, *dict.fromkeys(one.name for one in desk.store.sets())]
-    name = next(reversed(desk.jobs), "")
-    return *poll(desk, name), gr.update(choices=sources), classifiers.choices(desk)
+    latest = next(iter(desk.store.jobs.all(TrainingTask.kind)), None)
+    found, asked = outcomes.names(desk), str(request.query_params.get("run", ""))
+    shown = list(poll(desk, latest.id if latest else ""))
+    shown[4] = gr.update(
+        choices=found, value=asked if asked in found else found[0] if found else None, visible=bool(found)
+    )
+    return *shown, gr.update(choices=sources), classifiers.choices(desk)
 
 
 def start(
@@ -159,6 +140,7 @@ def start(
     seeds: float,
     epochs: float,
     options: Sequence[str],
+    request: gr.Request,
 ) -> tuple[object, ...]:
     """Starts the job and shows it."""
     if not methods:
@@ -170,83 +152,36 @@ def start(
         alpha=None if "automatic" in options else Recipe().alpha,
     )
     recipes = [replace(standard, method=method, seed=seed) for seed in range(int(seeds)) for method in methods]
-    return poll(desk, begin(desk, "" if source == ALL else source, classifier, *recipes).name)
+    task = task_for(desk, "" if source == ALL else source, classifier, *recipes)
+    return poll(desk, desk.runner.add(task, request.username or "").id)
 
 
-def begin(desk: Desk, set_name: str, classifier: str, *recipes: Recipe) -> Job:
-    """Starts a job; one at a time. Raises `DataError` when there is nothing to learn from."""
-    running = next((job for job in desk.jobs.values() if job.state == "running"), None)
-    if running is not None:
-        return running
+def task_for(desk: Desk, set_name: str, classifier: str, *recipes: Recipe) -> TrainingTask:
+    """What the job does. Raises `DataError` when there is nothing to learn from."""
     pairs = selection(desk.store, set_name)
     if not pairs:
         raise DataError("There is nothing to learn from yet; keep some counterfactuals on the Explore page first.")
-    name = classifier or next(iter(desk.models.profile.classifiers))
-    items = _items(desk, set_name, any(recipe.method == "reconstruction" for recipe in recipes))
-    what = f" by {len(recipes)} recipes" if len(recipes) > 1 else ""
-    title = f"Reinforcing {name} with {len(items)} pairs{what}"
-    job = Course(name=f"{Path(name).name}-{time.strftime('%Y%m%d-%H%M%S')}", title=title)
-    order = Order(name, items, recipes, source_of(desk.store, set_name))
-    desk.start(job, lambda models, _: _train(desk, models, job, order))
-    return job
-
-
-def _items(desk: Desk, set_name: str, controls: bool) -> tuple[Item, ...]:
-    """What is learnt from; with the reconstructions only where a recipe takes them, for they are read one by one."""
-    items = []
-    for photo, one in selection(desk.store, set_name):
-        study = desk.store.load_study(photo.key, photo.classifier) if controls else None
-        control = study.reconstruction if study else None
-        items.append(
-            Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control, key=one.key)
-        )
-    return tuple(items)
-
-
-def _train(desk: Desk, models: Models, job: Course, order: Order) -> None:
-    """The job's work: features once, then a training, its evaluation and a folder per recipe."""
-    classifier = models.classifier(order.classifier)
-    features = Features(classifier, features_file(desk.store.root, order.classifier))
-    splits = evaluation(models)
-    for number, recipe in enumerate(order.recipes):
-        job.epochs, job.method, before = [], recipe.method, number * recipe.max_epochs
-
-        def progress(epoch: Epoch, before: int = before) -> None:
-            job.epochs.append(epoch)
-            job.losses.append(epoch.loss)
-            job.step(before + epoch.number, len(order.recipes) * epoch.of)
-
-        unfinished = checkpoint_file(desk.store.root, order.classifier, recipe)
-        made = train(classifier, order.items, splits, recipe, progress, features, unfinished)
-        single = len(order.recipes) == 1
-        folder = desk.store.root / outcomes.FOLDER / (job.name + ("" if single else f"-{recipe.method}-{recipe.seed}"))
-        save(replace(made, source=order.source), classifier, folder)
-        job.runs.append(folder.name)
-        job.note, job.result = f"{outcomes.FOLDER}/{folder.name}", made
-        if made.stopped:
-            return
-
-
-def evaluation(models: Models) -> dict[str, list[tuple[Image, str]]]:
-    """The profile's own test pictures by split."""
-    profile = models.profile
-    return {
-        split: [(fit(open_image(one.path), profile.image_size), one.label) for one in load_folder(Path(folder))]
-        for split, folder in profile.evaluation.items()
-    }
+    return TrainingTask(
+        classifier=classifier or next(iter(desk.models.profile.classifiers)),
+        items=tuple((one.key, photo.label) for photo, one in pairs),
+        recipes=recipes,
+        source=source_of(desk.store, set_name),
+    )
 
 
 def poll(desk: Desk, name: str) -> tuple[object, ...]:
     """A job as it is now: (current, timer, status, live curves, run, runs to compare)."""
-    job = desk.jobs.get(name)
-    timer = gr.Timer(active=job is not None and job.state == "running")
-    live = job.epochs if isinstance(job, Course) else []
-    drawn = gr.update(value=charts.training_figure(live), visible=True) if live else gr.update(visible=False)
-    if job is not None and job.state == "running":
+    job = desk.store.jobs.get(name) if name else None
+    running = job is not None and job.active
+    course = course_of(job) if job else Course()
+    timer, drawn = gr.Timer(active=running), gr.update(visible=False)
+    if course.epochs:
+        drawn = gr.update(value=charts.training_figure(course.epochs), visible=True)
+    if running:
         return name, timer, status_markup(job), drawn, gr.skip(), gr.skip()
     found = outcomes.names(desk)
     run = gr.update(choices=found, value=found[0] if found else None, visible=bool(found))
-    together = job.runs if isinstance(job, Course) and len(job.runs) > 1 else []
+    together = [one for one in course.runs if one in found] if len(course.runs) > 1 else []
     return name, timer, status_markup(job), drawn, run, gr.update(choices=found, value=together)
 
 
@@ -254,25 +189,19 @@ def status_markup(job: Job | None) -> Html:
     """One line on the job."""
     if job is None:
         return Html()
-    if job.state == "running":
-        which = f", {job.method}" if isinstance(job, Course) and job.method else ""
-        loss = f"{which} (validation loss {job.losses[-1]:.3f})" if job.losses else ""
-        progress = replace(job.progress, stopping=job.stop.is_set())
-        return progress_markup(f"{job.title}{loss}", progress, unit="epoch")
-    if job.state == "done":
-        stopped = (
-            "; stopped with the best head until then, press Reinforce to go on from there"
-            if job.result and job.result.stopped
-            else ""
-        )
-        return said(f"Done: {job.title}{stopped}. Saved as {job.note} in the data folder.")
-    return said(job.error, "failed" if job.state == "failed" else "")
+    if job.active:
+        epochs = course_of(job).epochs
+        loss = f" (validation loss {epochs[-1].loss:.3f})" if epochs else ""
+        return job_line(job, f"{job.title}{loss}", "epoch")
+    if job.state == DONE:
+        return said(f"Done: {job.title}. Saved as {FOLDER}/{job.result} in the data folder.")
+    return said(f"{job.title}: {job.error}", "failed" if job.state == FAILED else "")
 
 
 def cancel(desk: Desk, name: str) -> object:
     """Stops the job at its next epoch, keeping the best head until then; the poll says so."""
-    job = desk.jobs.get(name)
-    if job is None or job.state != "running":
+    job = desk.store.jobs.get(name) if name else None
+    if job is None or not job.active:
         return said("Nothing is running.")
-    job.stop.set()
+    desk.runner.cancel(name)
     return gr.skip()

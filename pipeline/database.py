@@ -21,7 +21,7 @@ from pipeline import tables
 from pipeline.errors import DataError, StoreError
 
 FILE = "explorer.db"
-SCHEMA = 4
+SCHEMA = 5
 BUSY_SECONDS = 30
 LOCK = 0x1A4CE  # the advisory lock that writers take on PostgreSQL
 # Version -> what leads to the next one; tables that are new are made in any case. PostgreSQL began with version 4.
@@ -34,6 +34,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE decisions ADD COLUMN label VARCHAR NOT NULL DEFAULT ''",
         "ALTER TABLE decisions ADD COLUMN tags JSON NOT NULL DEFAULT '[]'",
     ),
+    4: (),
 }
 _versions = sql.Table("version", sql.MetaData(), sql.Column("number", sql.Integer, nullable=False))
 

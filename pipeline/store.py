@@ -19,6 +19,7 @@ from pipeline import tables
 from pipeline.database import FILE, Database, saving
 from pipeline.decisions import holding, redoing, undoing
 from pipeline.errors import ConflictError, DataError
+from pipeline.jobs import Jobs
 from pipeline.media import Media
 from pipeline.triage import Entry
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Rewording, Scores, Study
@@ -63,6 +64,7 @@ class Store:
         with saving(f"The data folder {self.root} cannot be opened"):
             self.media = Media(self.root / "media")
         self.database = Database(self.root, database)
+        self.jobs = Jobs(self.database)
         self._entries: tuple[tuple[int, float], tuple[Entry, ...]] = (0, 0.0), ()
 
     @classmethod
@@ -76,11 +78,11 @@ class Store:
         """Closes all connections; the store must not be used afterwards."""
         self.database.close()
 
-    def save_study(self, study: Study) -> None:
+    def save_study(self, study: Study, *, proposals: bool = True) -> None:
         """Saves what is new in the study, all or nothing; saving the same study again changes nothing.
 
-        The study's list of perturbations replaces the stored one; counterfactuals are added to those of earlier
-        saves. Raises `StoreError`.
+        The study's list of perturbations replaces the stored one, unless `proposals` is False: then what an analyst
+        ticked meanwhile stays. Counterfactuals are added to those of earlier saves. Raises `StoreError`.
         """
         with saving(f"The study of '{study.photo.name or study.photo.key[:8]}' could not be saved"):
             known = self._known([counterfactual.key for counterfactual in study.counterfactuals])
@@ -90,7 +92,8 @@ class Store:
             reconstruction = self.media.put(study.reconstruction) if study.reconstruction is not None else None
             with self.database.write() as connection:
                 key = tables.save_head(connection, study, picture, reconstruction)
-                tables.save_proposals(connection, key, study.perturbations)
+                if proposals:
+                    tables.save_proposals(connection, key, study.perturbations)
                 tables.save_counterfactuals(connection, key, study, pictures)
 
     def load_study(self, photo_key: str, classifier: str = "") -> Study | None:
@@ -265,10 +268,13 @@ class Store:
             row = tables.insert(connection, tables.failures).values(job=job, name=name, message=message)
             connection.execute(row.on_conflict_do_update(index_elements=["job", "name"], set_={"message": message}))
 
-    def failures(self) -> tuple[Failure, ...]:
-        """Files that could not be studied, over all runs in this folder, by name."""
+    def failures(self, job: str = "") -> tuple[Failure, ...]:
+        """Files that could not be studied, of one run or over all runs in this folder, by name."""
+        query = sql.select(tables.failures).order_by(tables.failures.c.name)
+        if job:
+            query = query.where(tables.failures.c.job == job)
         with self.database.read() as connection:
-            rows = connection.execute(sql.select(tables.failures).order_by(tables.failures.c.name)).all()
+            rows = connection.execute(query).all()
         return tuple(Failure(name=name, message=message) for name, message in {r.name: r.message for r in rows}.items())
 
     def _known(self, keys: Sequence[str]) -> frozenset[str]:

@@ -130,6 +130,33 @@ failures = sql.Table(
     sql.Column("name", sql.String, primary_key=True),
     sql.Column("message", sql.String, nullable=False),
 )
+# What is to be done, is being done and was done, in the order in which it was asked for.
+jobs = sql.Table(
+    "jobs",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("id", sql.String, nullable=False, unique=True),  # hash of everything that determines the result
+    sql.Column("kind", sql.String, nullable=False),
+    sql.Column("title", sql.String, nullable=False),
+    sql.Column("profile", sql.String, nullable=False),
+    sql.Column("parameters", sql.String, nullable=False),
+    sql.Column("analyst", sql.String, nullable=False),
+    sql.Column("result", sql.String, nullable=False),
+    sql.Column("state", sql.String, nullable=False),
+    sql.Column("stop", sql.Boolean, nullable=False),
+    sql.Column("done", sql.Integer, nullable=False),
+    sql.Column("total", sql.Integer, nullable=False),
+    sql.Column("remaining", sql.Float, nullable=False),
+    sql.Column("note", sql.String, nullable=False),
+    sql.Column("live", sql.String, nullable=False),
+    sql.Column("error", sql.String, nullable=False),
+    sql.Column("attempts", sql.Integer, nullable=False),
+    sql.Column("revision", sql.Integer, nullable=False),
+    sql.Column("created", sql.Float, nullable=False),
+    sql.Column("started", sql.Float, nullable=False),
+    sql.Column("heartbeat", sql.Float, nullable=False),
+    sql.Column("ended", sql.Float, nullable=False),
+)
 
 
 def insert(connection: sql.Connection, table: sql.Table) -> sqlite.Insert | postgresql.Insert:

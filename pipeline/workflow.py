@@ -35,10 +35,12 @@ __all__ = [
     "edit_key",
     "explore",
     "judged_by",
+    "model_name",
     "open_photo",
     "outside",
     "proposals",
     "propose",
+    "run_key",
     "stress",
     "tidy",
 ]
@@ -187,7 +189,7 @@ def stress(
     be written and a `Cancelled` end the run.
     """
     _ = models.captioner, models.perturber, models.editor, models.scorer  # opened now, not blamed on a picture later
-    job = _job(models, settings, models.classifier(classifier))
+    job = run_key(models, settings, classifier)
     finished = set(store.finished(job))
     for entry in load_folder(folder):
         name = entry.path.relative_to(folder).as_posix()
@@ -310,21 +312,21 @@ def edit_key(models: Models, study: Study, perturbation: Perturbation, tau: floa
         settings.cross_attention,
         settings.word_weight,
         (settings.local_blend, settings.local_blend_start),
-        _model(models.profile.diffusion),
+        model_name(models.profile.diffusion),
         study.photo.classifier,
     )
 
 
-def _job(models: Models, settings: Settings, judge: Classifier) -> str:
+def run_key(models: Models, settings: Settings, classifier: str = "") -> str:
     """Hash of everything that determines what a run makes of a picture."""
     profile = models.profile
     used = (profile.captioner, profile.perturber, profile.perturber_adapter, profile.sentences, profile.diffusion)
     instructions = [FACTORS[name].instruction for name in settings.factors if name in FACTORS]
-    models_used = [_model(path) for path in (*used, profile.clip)]
-    return _digest(models_used, profile.image_size, judge.name, settings, instructions)
+    models_used = [model_name(path) for path in (*used, profile.clip)]
+    return _digest(models_used, profile.image_size, models.classifier(classifier).name, settings, instructions)
 
 
-def _model(path: str) -> str:
+def model_name(path: str) -> str:
     """A hub id, or the last two parts of a folder's path, so that a run can be moved with its models."""
     return "/".join(Path(path).parts[-2:])
 

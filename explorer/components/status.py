@@ -5,6 +5,7 @@ from __future__ import annotations
 from explorer.components.markup import Html, tag, without_folders
 from explorer.jobs import Progress
 from explorer.views import duration
+from pipeline.jobs import WAITING, Job
 
 
 def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:
@@ -17,6 +18,18 @@ def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:
         return _line(f"{what}…", None)
     left = f", about {duration(progress.remaining)} left" if progress.done else ""
     return _line(f"{what}: {unit} {progress.done} of {progress.total}{left}", progress.done / progress.total)
+
+
+def job_line(job: Job, what: str, unit: str) -> Html:
+    """The same for a job that waits or runs."""
+    if job.stop:
+        return _line(f"{what}: stopping at the next {unit}…", None)
+    if job.state == WAITING:
+        return _line(f"{what}: waiting for the jobs before it…", None)
+    if not job.total:
+        return _line(f"{what}: {job.note or 'beginning'}…", None)
+    left = f", about {duration(job.remaining)} left" if job.remaining else ""
+    return _line(f"{what}: {unit} {job.done} of {job.total}{left}", job.done / job.total)
 
 
 def _line(text: str, share: float | None) -> Html:

@@ -1,4 +1,4 @@
-"""Work with the models: one thread, one piece at a time to its true end, a cancel that stops, jobs without a page."""
+"""Work with the models: one thread, one piece at a time to its true end, a cancel that stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.jobs import Desk, Job, Progress
+from explorer.jobs import Desk, Progress
 from pipeline.errors import Cancelled, EditingError
 from pipeline.store import Store
 from pipeline.types import Models, Step
@@ -143,54 +143,6 @@ def test_a_fault_of_the_work_reaches_the_page_and_frees_the_models(desk: Desk) -
     assert is_free(desk)
 
 
-def test_a_job_runs_to_its_end(desk: Desk) -> None:
-    def work(models: Models, job: Job) -> None:
-        for epoch in range(3):
-            job.step(epoch + 1, 3)
-            job.losses.append(1.0 / (epoch + 1))
-
-    job = Job(name="j", title="Training")
-    desk.start(job, work)
-    until(lambda: job.state != "running")
-    assert (job.state, job.progress.done, len(job.losses), job.error) == ("done", 3, 3, "")
-
-
-def test_a_job_that_is_cancelled_says_so(desk: Desk) -> None:
-    def work(models: Models, job: Job) -> None:
-        while True:
-            job.step(1, 2)
-            time.sleep(0.01)
-
-    job = Job(name="j", title="Training")
-    desk.start(job, work)
-    until(lambda: job.progress.done == 1)
-    job.stop.set()
-    until(lambda: job.state != "running")
-    assert job.state == "cancelled"
-    assert "Training was cancelled" in job.error
-    assert is_free(desk)
-
-
-def test_a_failed_job_keeps_its_sentence(desk: Desk) -> None:
-    def work(models: Models, job: Job) -> None:
-        raise EditingError("The classifier gave values that are not numbers.")
-
-    job = Job(name="j", title="Training")
-    desk.start(job, work)
-    until(lambda: job.state != "running")
-    assert (job.state, job.error) == ("failed", "The classifier gave values that are not numbers.")
-
-
-def test_a_running_job_is_not_started_twice(desk: Desk) -> None:
-    go = threading.Event()
-    first, second = Job(name="j", title="one"), Job(name="j", title="two")
-    desk.start(first, lambda models, job: go.wait(PATIENCE) and None)
-    desk.start(second, lambda models, job: None)
-    assert desk.jobs["j"] is first
-    go.set()
-    until(lambda: first.state == "done")
-
-
 def test_the_time_left_follows_the_pace() -> None:
     assert Progress(done=10, total=40, seconds=5.0).remaining == pytest.approx(15.0)
     assert Progress(total=40).remaining == 0.0
@@ -203,9 +155,6 @@ def test_all_work_with_the_models_is_done_by_the_same_thread(desk: Desk) -> None
         yield threading.get_ident()
 
     seen.update(one for one in desk.stream("photo", work) if isinstance(one, int))
-    job = Job(name="j", title="Training")
-    desk.start(job, lambda models, job: seen.add(threading.get_ident()))
-    until(lambda: job.state == "done")
     seen.add(desk.ask(lambda models: threading.get_ident()))
     assert len(seen) == 1
     assert threading.get_ident() not in seen
@@ -218,17 +167,6 @@ def test_a_fault_of_a_short_piece_reaches_whoever_asked(desk: Desk) -> None:
     with pytest.raises(EditingError, match="The inversion failed"):
         desk.ask(work)
     assert desk.ask(lambda models: "next") == "next"
-
-
-def test_an_unforeseen_fault_ends_the_job_and_is_logged(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    def work(models: Models, job: Job) -> None:
-        raise ZeroDivisionError("nobody thought of it")
-
-    job = Job(name="j", title="Training")
-    desk.start(job, work)
-    until(lambda: job.state != "running")
-    assert (job.state, job.error) == ("failed", "It ended unexpectedly; the server's log says why.")
-    assert "nobody thought of it" in caplog.text
 
 
 def test_work_that_was_cancelled_says_that_it_stops(desk: Desk) -> None:

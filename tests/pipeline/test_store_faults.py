@@ -36,14 +36,15 @@ def test_every_picture_is_synced_before_it_gets_its_name(store: Store, monkeypat
     assert calls == ["sync", "sync", "name", "sync"]  # folder, file, its name, folder again
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_folder_of_an_earlier_version_is_brought_up_to_date(store: Store, version: int) -> None:
     study = study_of()
     store.save_study(study)
     decided = keep(store, study.counterfactuals[0].key, 0)
     store.close()
     with sqlite3.connect(store.root / FILE) as connection:
-        for name in ("label", "tags", *(("act", "kind", "of") if version < 3 else ())):
+        connection.execute("DROP TABLE jobs")
+        for name in (*(("label", "tags") if version < 4 else ()), *(("act", "kind", "of") if version < 3 else ())):
             connection.execute(f'ALTER TABLE decisions DROP COLUMN "{name}"')
         if version == 1:
             connection.execute("ALTER TABLE perturbations DROP COLUMN checks")
@@ -56,6 +57,7 @@ def test_a_folder_of_an_earlier_version_is_brought_up_to_date(store: Store, vers
     assert loaded.perturbations == study.perturbations
     assert newer.rewordings("photo") == ()
     assert newer.log() == (decided,)
+    assert newer.jobs.all() == ()
 
 
 def test_a_folder_of_another_version_is_refused(store: Store) -> None:

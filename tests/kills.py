@@ -1,0 +1,260 @@
+"""kill -9 at random moments while decisions are saved and a job runs; another process looks at what is left.
+
+`python -m tests.kills --rounds 200` prints one line of figures and ends with status 1 when anything was lost. Every
+round copies a data folder, lets a victim decide and do a job of one of the real kinds with the tiny profile's models,
+kills it, and has a process of its own look at the folder: is every acknowledged decision there, once, and every act
+whole; are the records and all pictures whole; does the job go on and end as one that nobody disturbed? All processes
+are forked from one that has opened the models and computed nothing. The lease is shortened for the one that looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+import torch
+
+from explorer.jobs import Desk
+from pipeline import jobs, upkeep, workflow
+from pipeline.heads import Recipe
+from pipeline.jobs import DONE
+from pipeline.models import load
+from pipeline.profiles import load_profile
+from pipeline.runs import read_run
+from pipeline.store import Store
+from pipeline.tasks import PhotosTask, StudyTask, Task, task_of
+from pipeline.tiny.data import HELD_OUT_SEED
+from pipeline.tiny.world import draw, sample
+from pipeline.training_task import FOLDER, TrainingTask
+from pipeline.types import Decision, Models
+from tests.browser import stock
+
+KINDS = ("study", "reinforcement", "photos")
+BATCH = 3  # decisions of one act
+PATIENCE = 120.0  # seconds
+
+
+def fork(work: Callable[[int], None]) -> tuple[int, int]:
+    """A child that does the work with a pipe to write to; its id and the pipe's other end."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    try:
+        os.close(reading)
+        work(writing)
+        os._exit(0)
+    except BaseException as error:
+        os.write(writing, f"\n{json.dumps({'fault': f'{type(error).__name__}: {error}'})}\n".encode())
+        os._exit(1)
+
+
+def answer(work: Callable[[], object]) -> dict[str, object]:
+    """What a child of its own answers, by way of JSON."""
+    child, reading = fork(lambda pipe: os.write(pipe, json.dumps(work()).encode()) and None)
+    with os.fdopen(reading) as pipe:
+        told = json.loads(pipe.read().strip().splitlines()[-1])
+    os.waitpid(child, 0)
+    if isinstance(told, dict) and "fault" in told:
+        raise AssertionError(told["fault"])
+    return dict(told)
+
+
+def prepare(models: Models, root: Path) -> dict[str, object]:
+    """Fills a data folder: photos to be studied, and counterfactuals to be decided upon and learnt from."""
+    store = Store(root)
+    settings = replace(
+        models.profile.settings, factors=("background", "subject"), proposals=1, taus=(0.5,), num_inference_steps=3
+    )
+    stock(models, store, sample(10, HELD_OUT_SEED + 61))
+    items = tuple((one.key, one.label) for one in store.entries())
+    fresh = []
+    for number, scene in enumerate(sample(3, HELD_OUT_SEED + 62)):
+        study = workflow.open_photo(models, draw(scene), scene.label, name=f"{number}.png")
+        store.save_study(workflow.describe(models, study, settings, scene.caption()))
+        fresh.append((study.photo.key, study.photo.classifier))
+    (photo, judge), *rest = fresh
+    few = replace(settings, factors=("background",), taus=(0.5,))
+    tasks: dict[str, Task] = {
+        "study": StudyTask(photo=photo, classifier=judge, caption="", name="", settings=settings),
+        "photos": PhotosTask(photos=tuple(rest), settings=few),
+        "reinforcement": TrainingTask(
+            classifier=judge, items=items, recipes=(Recipe(max_epochs=40, patience=40),), source=""
+        ),
+    }
+    store.close()
+    return {kind: json.dumps(asdict(task)) for kind, task in tasks.items()}  # type: ignore[call-overload]
+
+
+def victim(models: Models, root: Path, kind: str, parameters: str, pipe: int) -> None:
+    """Starts the job and decides as fast as it can; tells every act once the store has acknowledged it."""
+    jobs_of, store = task_of(kind, parameters), Store(root)
+    desk, draw_ = Desk(models=models, store=store), random.Random(os.getpid())
+    keys = [one.key for one in store.entries()]
+
+    def decide() -> None:
+        while True:
+            act, made = f"{draw_.getrandbits(128):032x}", draw_.choice(("keep", "reject", "unsure", ""))
+            chosen = draw_.sample(keys, BATCH)
+            acts = [
+                Decision(id=f"{act}-{n}", counterfactual=key, verdict=made, act=act) for n, key in enumerate(chosen)
+            ]
+            told = [(one.id, one.counterfactual, one.verdict) for one in store.decide_all(acts)]
+            os.write(pipe, (json.dumps(told) + "\n").encode())
+            time.sleep(0.02)
+
+    os.write(pipe, b'"ready"\n')
+    job = desk.runner.add(jobs_of)
+    os.write(pipe, (json.dumps(job.id) + "\n").encode())
+    threading.Thread(target=decide, daemon=True).start()
+    time.sleep(PATIENCE)
+
+
+def finish(models: Models, root: Path, kind: str, parameters: str) -> dict[str, object]:
+    """Has the job done to its end by this process, and tells what came of it and how long it took."""
+    jobs.LEASE = 0.0
+    store = Store(root)
+    desk, begun = Desk(models=models, store=store), time.monotonic()
+    task = task_of(kind, parameters)
+    job = desk.runner.add(task)
+    while (known := store.jobs.get(job.id)) is not None and known.active:
+        assert time.monotonic() < begun + PATIENCE, f"the job does not end: {known}"
+        time.sleep(0.01)
+    seconds = time.monotonic() - begun
+    assert known is not None
+    assert (known.state, known.error) == (DONE, ""), f"{known.state}: {known.error}"
+    desk.close()
+    return {"seconds": seconds, "result": list(result(store, task, known.result))}
+
+
+def result(store: Store, task: Task, name: str) -> Iterator[object]:
+    """All that the job makes, to be compared."""
+    if isinstance(task, TrainingTask):
+        made = read_run(store.root / FOLDER / name)
+        yield [list(made.losses), [one.double().sum().item() for one in made.theta_1], made.alpha, str(made.curve)]
+        return
+    photos = task.photos if isinstance(task, PhotosTask) else ((task.photo, task.classifier),)  # type: ignore[attr-defined]
+    for key, classifier in sorted(photos):
+        study = store.load_study(key, classifier)
+        assert study is not None
+        yield [one.edited_caption for one in study.perturbations]
+        yield sorted([one.key, list(one.prediction.probabilities)] for one in study.counterfactuals)
+
+
+def alike(one: object, other: object) -> bool:
+    """Equal, numbers to the third place: how many pictures go through a network at once decides on the fifth."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) < 1e-3
+    return one == other
+
+
+def look(models: Models, root: Path, kind: str, parameters: str, told: list[object]) -> dict[str, object]:
+    """What is left after the kill, and what becomes of the job; raises `AssertionError` for what must not be."""
+    store = Store(root)
+    acts = [act for act in told if isinstance(act, list)]
+    ids = [one for one in told if isinstance(one, str) and one != "ready"]
+    log = store.log()
+    there = {one.id: (one.counterfactual, one.verdict) for one in log}
+    lost = [one for act in acts for one in act if there.get(one[0]) != (one[1], one[2])]
+    sizes = Counter(
+        one.act for one in log if one.id.endswith(tuple(f"-{n}" for n in range(BATCH))) and len(one.act) == 32
+    )
+    faults = [f"{one.kind} {one.where} {one.detail}" for one in upkeep.check(store) if one.is_fault]
+    known = [store.jobs.get(id_) for id_ in ids]
+    report = {
+        "acknowledged": sum(map(len, acts)),
+        "lost": len(lost),
+        "twice": len(log) - len(there),
+        "half": sum(size != BATCH for size in sizes.values()),
+        "faults": faults,
+        "jobs_lost": sum(job is None for job in known),
+        "state": known[0].state if known and known[0] else "none",
+    }
+    store.close()
+    report |= finish(models, root, kind, parameters)
+    after = Store(root)
+    report["faults_after"] = [one.where for one in upkeep.check(after) if one.is_fault]
+    after.close()
+    return report
+
+
+def one_round(models: Models, base: Path, root: Path, kind: str, parameters: str, delay: float) -> dict[str, object]:
+    """Copies, begins, kills, looks."""
+    shutil.copytree(base, root)
+    child, reading = fork(lambda pipe: victim(models, root, kind, parameters, pipe))
+    with os.fdopen(reading) as pipe:
+        ready = pipe.readline()
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+        lines = [ready, *pipe]
+    os.waitpid(child, 0)
+    told = [json.loads(line) for line in lines if line.endswith("\n")]
+    if any(isinstance(one, dict) for one in told):
+        raise AssertionError(str(told[-1]))
+    report = answer(lambda: look(models, root, kind, parameters, told))
+    shutil.rmtree(root)
+    return report
+
+
+def main() -> int:
+    """0 when nothing was lost."""
+    parser = argparse.ArgumentParser(description="Kills the explorer at random moments and looks at what is left.")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    models = load(replace(load_profile("tiny"), evaluation={}), "cpu")
+    _ = models.captioner, models.perturber, models.editor, models.scorer, models.classifier()
+    rng, begun = random.Random(options.seed), time.monotonic()
+    total: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        base = Path(folder) / "base"
+        parameters = answer(lambda: prepare(models, base))
+        whole = {}
+        for kind in KINDS[: options.rounds]:
+            shutil.copytree(base, Path(folder) / kind)
+            whole[kind] = answer(lambda kind=kind: finish(models, Path(folder) / kind, kind, str(parameters[kind])))
+        for number in range(options.rounds):
+            kind = KINDS[number % len(KINDS)]
+            delay = rng.uniform(0.0, 1.2 * float(str(whole[kind]["seconds"])))
+            report = one_round(models, base, Path(folder) / f"{number}", kind, str(parameters[kind]), delay)
+            same = alike(report["result"], whole[kind]["result"])
+            states[str(report["state"])] += 1
+            total += Counter(
+                {name: int(str(report[name])) for name in ("acknowledged", "lost", "twice", "half", "jobs_lost")},
+                same=int(same),
+                faults=len(list(report["faults"])) + len(list(report["faults_after"])),  # type: ignore[call-overload]
+            )  # fmt: skip
+            if not same:
+                sys.stderr.write(f"round {number}, {kind}, killed after {delay:.2f} s: another result\n")
+    bad = total["lost"] + total["twice"] + total["half"] + total["jobs_lost"] + total["faults"]
+    at = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    sys.stdout.write(
+        f"{options.rounds} kills in {time.monotonic() - begun:.0f} s: {total['acknowledged']} decisions acknowledged, "
+        f"{total['lost']} lost, {total['twice']} twice, {total['half']} acts half applied, {total['jobs_lost']} jobs lost, "
+        f"{total['faults']} faults in records or pictures; jobs were {at} when killed; "
+        f"{total['same']} went on to the same result as undisturbed\n"
+    )
+    return 1 if bad or total["same"] != options.rounds else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -44,7 +44,11 @@ def serve(options: argparse.Namespace) -> None:
     opened = desk.worker.submit(models.warm)
     app = build_app(desk)
     wait([opened], PATIENCE)
-    app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving(options.host))
+    desk.runner.open()
+    try:
+        app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving(options.host))
+    finally:
+        desk.close()
 
 
 def main() -> int:

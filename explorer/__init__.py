@@ -1,4 +1,4 @@
-"""The browser application: four pages around one desk. The only place that knows Gradio.
+"""The browser application: five pages around one desk. The only place that knows Gradio.
 
 `build_app` makes the pages; `serving` says how to launch them: all local, nothing sent anywhere, no traces shown.
 """
@@ -15,7 +15,7 @@ from typing import TypedDict
 import gradio as gr
 from starlette.middleware import Middleware
 
-from explorer import curate, endpoints, explore, insights, reinforce
+from explorer import curate, endpoints, explore, insights, jobs_page, reinforce
 from explorer.door import Door, is_local
 from explorer.jobs import Desk
 
@@ -47,7 +47,8 @@ def build_app(desk: Desk) -> gr.Blocks:
     with demo:
         endpoints.build(desk)  # first, because whoever comes first has the name
         explore.build(demo, desk)
-    for name, page in (("Curate", curate), ("Insights", insights), ("Reinforce", reinforce)):
+    pages = (("Curate", curate), ("Insights", insights), ("Reinforce", reinforce), ("Jobs", jobs_page))
+    for name, page in pages:
         with demo.route(name, f"/{name.lower()}"):
             page.build(demo, desk)
     demo.queue(max_size=64)

@@ -137,13 +137,7 @@ def pick(desk: Desk, key: str, event: gr.EventData) -> tuple[object, ...]:
 
 def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int) -> Iterator[tuple[object, ...]]:
     """Edits all ticked variations; answers (status, strip, frame, inspector, history) again and again."""
-    study = need(desk, key)
-    settings = replace(
-        desk.models.profile.settings,
-        inversion=inversion,
-        taus=tuple(sorted(float(t) for t in taus)),
-        num_inference_steps=int(steps),
-    )
+    study, settings = need(desk, key), settings_of(desk, inversion, taus, steps)
     wanted = _wanted(study, settings)
     order = Order(study, wanted, settings)
     quiet = tuple(gr.skip() for _ in range(2 + len(Inspection._fields)))
@@ -166,6 +160,16 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
     shown = strip(desk, study, chosen)
     said_now = said(ended + _summary(study))
     yield said_now, shown, chosen, *inspect(desk, study, found), history(desk, study, chosen)
+
+
+def settings_of(desk: Desk, inversion: str, taus: Sequence[float], steps: int) -> Settings:
+    """The profile's settings with what the page asks for."""
+    return replace(
+        desk.models.profile.settings,
+        inversion=inversion,
+        taus=tuple(sorted(float(t) for t in taus)),
+        num_inference_steps=int(steps),
+    )
 
 
 def _wanted(study: Study, settings: Settings) -> tuple[Perturbation, ...]:

@@ -1,7 +1,7 @@
 """Page: one photo, from its caption over variations to edits across tau and what the classifier makes of them.
 
 Only layout and wiring; the handlers stand in `photo.py`, `captions.py`, `proposals.py` (up to
-the run) and `edits.py` (from the run on).
+the run), `edits.py` (from the run on) and `jobs_page.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from explorer import captions, classifiers, edits, photo, proposals, uploads
+from explorer import captions, classifiers, edits, jobs_page, photo, proposals, uploads
 from explorer.components.caption_card import caption_card
 from explorer.components.compare import compare_viewer
 from explorer.components.looks import looks_card
@@ -45,6 +45,8 @@ class Rail(NamedTuple):
     classifier: gr.Dropdown
     own: classifiers.Adding
     history: gr.HTML
+    every: gr.Button
+    every_status: gr.HTML
 
 
 class Words(NamedTuple):
@@ -70,6 +72,7 @@ class Making(NamedTuple):
     steps: gr.Slider
     run: gr.Button
     cancel: gr.Button
+    job: gr.Button
     status: gr.HTML
     strip: gr.HTML
 
@@ -156,7 +159,9 @@ def _rail(desk: Desk) -> Rail:
     with gr.Column(elem_classes="box", min_width=150):
         section("", "History")
         history = shelf("history", tag("p", "…", class_="empty"))
-    return Rail(examples, upload, arrived, label, classifier, own, history)
+        every = gr.Button("Study all photos", elem_id="every-photo")
+        every_status = _plain()
+    return Rail(examples, upload, arrived, label, classifier, own, history, every, every_status)
 
 
 def _words(settings: Settings) -> Words:
@@ -206,7 +211,8 @@ def _making(settings: Settings, axis: Axis) -> Making:
     with gr.Row(elem_classes="actions"):
         run = gr.Button("Make the edits", variant="primary", elem_id="run", scale=0, min_width=170)
         cancel = gr.Button("Cancel", elem_id="cancel", scale=0, min_width=100)
-    return Making(inversion, taus, steps, run, cancel, _plain(), tau_strip())
+        job = gr.Button("All factors, as a job", elem_id="study-job", scale=0, min_width=170)
+    return Making(inversion, taus, steps, run, cancel, job, _plain(), tau_strip())
 
 
 def _inspector() -> Inspector:
@@ -269,6 +275,8 @@ def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, ke
     frame = (keys.frame, *inspector, rail.history)
     settings = (making.inversion, making.taus, making.steps)
     works(making.run.click, desk, edits.run, (keys.place, *settings), (making.status, making.strip, *frame))
+    reads(making.job.click, desk, jobs_page.study, (keys.place, *settings), (making.status,))
+    reads(rail.every.click, desk, jobs_page.photos, (), (rail.every_status,))
     reads(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
     reads(making.strip.act, desk, edits.pick, (keys.place,), frame)
     works(inspector.looks.act, desk, edits.look, keys, (inspector.looks,))

@@ -94,7 +94,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def address(models: Models, store: Store) -> Iterator[str]:
     """The application on a free port."""
-    app = build_app(Desk(models=models, store=store))
+    desk = Desk(models=models, store=store)
+    app = build_app(desk)
     # Gradio's own search for a port leaves a socket behind for every port that is taken.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -102,6 +103,7 @@ def address(models: Models, store: Store) -> Iterator[str]:
     _, url, _ = app.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **serving())
     yield url.rstrip("/")
     app.close()
+    desk.close()
 
 
 @pytest.fixture

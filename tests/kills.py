@@ -249,8 +249,8 @@ def main() -> int:
     at = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     sys.stdout.write(
         f"{options.rounds} kills in {time.monotonic() - begun:.0f} s: {total['acknowledged']} decisions acknowledged, "
-        f"{total['lost']} lost, {total['twice']} twice, {total['half']} acts half applied, {total['jobs_lost']} jobs lost, "
-        f"{total['faults']} faults in records or pictures; jobs were {at} when killed; "
+        f"{total['lost']} lost, {total['twice']} twice, {total['half']} acts half applied, "
+        f"{total['jobs_lost']} jobs lost, {total['faults']} faults in records or pictures; jobs were {at} when killed; "
         f"{total['same']} went on to the same result as undisturbed\n"
     )
     return 1 if bad or total["same"] != options.rounds else 0

@@ -153,6 +153,35 @@ def test_gates_are_told_and_what_passes_is_ticked_at_once(page: Page, store: Sto
     assert written.caption == "a photo of a blue robot in a forest"
 
 
+def test_a_job_goes_on_without_its_page_is_cancelled_and_resumed(page: Page, store: Store) -> None:
+    open_example(page)
+    page.click("text=Inversion, tau and steps")
+    page.fill("#steps input[type=number]", "40")
+    page.keyboard.press("Tab")
+    page.click("#study-job")
+    page.click(".status:has-text('It goes on when this page is closed') a")
+    page.wait_for_selector("#jobs li[data-state=running]")
+    page.reload()
+    page.wait_for_selector("#jobs li[data-state=running] .said:has-text('editing')")
+    button = page.locator("#jobs [data-do=cancel]")
+    button.focus()
+    page.wait_for_selector("#jobs li [role=progressbar]:not([aria-valuenow='0'])")
+    assert page.evaluate("document.activeElement.dataset.do") == "cancel"  # though the list was drawn anew
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#jobs li[data-state=cancelled] .reason:has-text('what was finished is kept')")
+    page.wait_for_selector("#jobs-news[role=status] p:has-text('cancelled')", state="attached")
+    (job,) = store.jobs.all()
+    assert job.state == "cancelled"
+
+    page.click("#jobs [data-do=retry]:has-text('Resume')")
+    page.wait_for_selector("#jobs li[data-state=running]")
+    page.click("#jobs [data-do=cancel]")
+    page.wait_for_selector("#jobs li[data-state=cancelled]")
+    page.click("#jobs a:has-text('Open the photo')")
+    page.wait_for_selector("#variations .proposal")
+    assert len(store.jobs.all()) == 1
+
+
 def test_a_caption_is_chosen_among_several_and_weak_ones_are_told(page: Page, store: Store) -> None:
     open_example(page, 3)
     first = page.input_value("#caption textarea")
@@ -344,6 +373,7 @@ def test_nothing_sticks_out_of_the_page(browser: Browser, address: str, size: tu
         ("/curate", "#deck .empty"),
         ("/insights", ".empty"),
         ("/reinforce", "#start"),
+        ("/jobs", "#jobs .empty"),
     ):
         page.goto(address + path)
         page.wait_for_selector(part)

@@ -6,7 +6,13 @@ import gradio as gr
 
 from explorer.components.markup import Html, tag
 
-PAGES = (("Explore", "./"), ("Curate", "./curate"), ("Insights", "./insights"), ("Reinforce", "./reinforce"))
+PAGES = (
+    ("Explore", "./"),
+    ("Curate", "./curate"),
+    ("Insights", "./insights"),
+    ("Reinforce", "./reinforce"),
+    ("Jobs", "./jobs"),
+)
 QUESTION = "What would have to be different for the classifier to change its mind?"
 
 

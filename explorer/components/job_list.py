@@ -1,0 +1,142 @@
+"""The list of jobs: state, bar, time left, what went wrong, and the buttons that stop one or have it go on.
+
+Reports `act` with `do` = "cancel" or "retry", the job's id as `job`, and the revision that the analyst saw.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import gradio as gr
+
+from explorer.components.markup import REPORT_CLICKS, Html, tag, without_folders
+from explorer.components.pairs import explore_link
+from explorer.views import duration
+from pipeline.jobs import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Job
+
+NOTHING = (
+    "No job yet. Whatever takes longer than a preview is done here, and goes on when the page is closed: all photos "
+    "or a folder, started above; one photo under all factors, started on the Explore page; a classifier, on Reinforce."
+)
+AGAIN = {FAILED: "Retry", CANCELLED: "Resume", INTERRUPTED: "Resume", DONE: "Retry"}
+LINKS = {"photos": "Judge its edits", "folder": "Judge its edits"}
+
+# The list is drawn anew every time it is asked for: the focus goes back to the button it was on.
+KEEP_FOCUS = """
+let last = null;
+element.addEventListener('focusin', (event) => { last = {...event.target.dataset}; });
+element.addEventListener('focusout', (event) => { if (event.relatedTarget) last = null; });
+watch('value', () => {
+  if (!last || !last.job || document.activeElement !== document.body) return;
+  const same = [...element.querySelectorAll('[data-job]')].filter((one) => one.dataset.job === last.job);
+  (same.find((one) => one.dataset.do === last.do) || same[0])?.focus({preventScroll: true});
+});
+"""
+ANNOUNCE = "element.setAttribute('role', 'status');"
+
+
+def job_list() -> gr.HTML:
+    """An empty list; `jobs_markup` gives its values. Listen with `.act(...)`."""
+    return gr.HTML(
+        js_on_load=REPORT_CLICKS + KEEP_FOCUS, apply_default_css=False, elem_id="jobs", elem_classes="component"
+    )
+
+
+def announcer() -> gr.HTML:
+    """Read aloud when its value changes, and not seen; `news` gives its values."""
+    return gr.HTML(js_on_load=ANNOUNCE, apply_default_css=False, elem_id="jobs-news", elem_classes="component")
+
+
+def jobs_markup(jobs: Sequence[Job]) -> Html:
+    """All jobs, the newest first; what to do while there is none."""
+    if not jobs:
+        return tag("p", NOTHING, class_="empty tall")
+    return tag("ol", *map(_job, jobs), class_="jobs")
+
+
+def news(jobs: Sequence[Job]) -> Html:
+    """The latest change of any job's state, in words."""
+    if not jobs:
+        return Html()
+    latest = max(jobs, key=lambda one: one.ended or one.started or one.created)
+    return tag("p", f"{latest.title}: {latest.state}", class_="live")
+
+
+def _job(job: Job) -> Html:
+    chip = tag("span", _state(job), class_=f"chip state {job.state}")
+    head = tag("div", tag("b", job.title), chip, class_="head")
+    error = tag("p", without_folders(job.error), class_="reason") if job.error else None
+    buttons = [one for one in (_button(job), _link(job)) if one is not None]
+    parts = [head, _bar(job), tag("p", _told(job), class_="said"), error]
+    body = tag("div", *(one for one in parts if one is not None))
+    return tag("li", body, tag("div", *buttons, class_="buttons"), data_state=job.state)
+
+
+def _state(job: Job) -> str:
+    return "stopping" if job.active and job.stop else job.state
+
+
+def _bar(job: Job) -> Html | None:
+    """How far it is, or was when it ended before its end."""
+    if job.state in (WAITING, DONE) or (job.state != RUNNING and not job.total):
+        return None
+    if not job.total:
+        return tag("div", tag("span", class_="sweep"), class_="bar")
+    share = f"{100 * job.done / job.total:.0f}"
+    inner = tag("span", style=f"width:{share}%")
+    return tag(
+        "div",
+        inner,
+        class_="bar",
+        role="progressbar",
+        aria_label=job.title,
+        aria_valuenow=share,
+        aria_valuemin=0,
+        aria_valuemax=100,
+    )
+
+
+def _told(job: Job) -> str:
+    """What it is at and how long still, or when and for how long it was at work; and who started it."""
+    who = f", started by {job.analyst}" if job.analyst else ""
+    if job.state == WAITING:
+        return f"Waits for the jobs before it{who}."
+    if job.state == RUNNING:
+        counted = f"{job.done} of {job.total}" if job.total else ""
+        left = f"about {duration(job.remaining)} left" if job.remaining else ""
+        return (", ".join(one for one in (job.note, counted, left) if one) or "beginning") + who
+    counted = f"{job.done} of {job.total}, " if job.total and job.done < job.total else ""
+    when = time.strftime("%d %b, %H:%M", time.localtime(job.ended))
+    took = f", {duration(job.ended - job.started)} of work" if job.started else ""
+    return f"{counted}{when}{took}{who}"
+
+
+def _button(job: Job) -> Html | None:
+    """What can be done about it; nothing about one that ended well."""
+    if job.active:
+        what, do = ("Stopping…" if job.stop else "Cancel"), "cancel"
+    elif job.state != DONE or job.error:
+        what, do = AGAIN[job.state], "retry"
+    else:
+        return None
+    return tag(
+        "button",
+        what,
+        type="button",
+        disabled=job.active and job.stop,
+        aria_label=f"{what}: {job.title}",
+        data_do=do,
+        data_job=job.id,
+        data_revision=job.revision,
+    )
+
+
+def _link(job: Job) -> Html | None:
+    """Where what came of it is found."""
+    if job.kind == "study" and job.started:
+        photo, _, classifier = job.result.partition("@")
+        return tag("a", "Open the photo", href=explore_link(photo, classifier))
+    if job.kind == "reinforcement" and job.result:
+        return tag("a", "Before and after", href=f"./reinforce?run={job.result}")
+    return tag("a", LINKS[job.kind], href="./curate") if job.kind in LINKS and job.started else None

@@ -56,6 +56,7 @@ def fork(work: Callable[[int], None]) -> tuple[int, int]:
         os.close(writing)
         return child, reading
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.close(reading)
         work(writing)
         os._exit(0)
@@ -103,14 +104,14 @@ def prepare(models: Models, root: Path) -> dict[str, object]:
 
 def victim(models: Models, root: Path, kind: str, parameters: str, pipe: int) -> None:
     """Starts the job and decides as fast as it can; tells every act once the store has acknowledged it."""
-    jobs_of, store = task_of(kind, parameters), Store(root)
-    desk, draw_ = Desk(models=models, store=store), random.Random(os.getpid())
+    task, store = task_of(kind, parameters), Store(root)
+    desk, rng = Desk(models=models, store=store), random.Random(os.getpid())
     keys = [one.key for one in store.entries()]
 
     def decide() -> None:
         while True:
-            act, made = f"{draw_.getrandbits(128):032x}", draw_.choice(("keep", "reject", "unsure", ""))
-            chosen = draw_.sample(keys, BATCH)
+            act, made = f"{rng.getrandbits(128):032x}", rng.choice(("keep", "reject", "unsure", ""))
+            chosen = rng.sample(keys, BATCH)
             acts = [
                 Decision(id=f"{act}-{n}", counterfactual=key, verdict=made, act=act) for n, key in enumerate(chosen)
             ]
@@ -119,7 +120,7 @@ def victim(models: Models, root: Path, kind: str, parameters: str, pipe: int) ->
             time.sleep(0.02)
 
     os.write(pipe, b'"ready"\n')
-    job = desk.runner.add(jobs_of)
+    job = desk.runner.add(task)
     os.write(pipe, (json.dumps(job.id) + "\n").encode())
     threading.Thread(target=decide, daemon=True).start()
     time.sleep(PATIENCE)
@@ -165,17 +166,15 @@ def alike(one: object, other: object) -> bool:
     return one == other
 
 
-def look(models: Models, root: Path, kind: str, parameters: str, told: list[object]) -> dict[str, object]:
+def look(models: Models, root: Path, kind: str, parameters: str, said: list[object]) -> dict[str, object]:
     """What is left after the kill, and what becomes of the job; raises `AssertionError` for what must not be."""
     store = Store(root)
-    acts = [act for act in told if isinstance(act, list)]
-    ids = [one for one in told if isinstance(one, str) and one != "ready"]
+    acts = [act for act in said if isinstance(act, list)]
+    ids = [one for one in said if isinstance(one, str) and one != "ready"]
     log = store.log()
     there = {one.id: (one.counterfactual, one.verdict) for one in log}
     lost = [one for act in acts for one in act if there.get(one[0]) != (one[1], one[2])]
-    sizes = Counter(
-        one.act for one in log if one.id.endswith(tuple(f"-{n}" for n in range(BATCH))) and len(one.act) == 32
-    )
+    sizes = Counter(one.act for one in log if one.act != one.id)  # what was kept beforehand are acts of one
     faults = [f"{one.kind} {one.where} {one.detail}" for one in upkeep.check(store) if one.is_fault]
     known = [store.jobs.get(id_) for id_ in ids]
     report = {
@@ -205,16 +204,37 @@ def one_round(models: Models, base: Path, root: Path, kind: str, parameters: str
         os.kill(child, signal.SIGKILL)
         lines = [ready, *pipe]
     os.waitpid(child, 0)
-    told = [json.loads(line) for line in lines if line.endswith("\n")]
-    if any(isinstance(one, dict) for one in told):
-        raise AssertionError(str(told[-1]))
-    report = answer(lambda: look(models, root, kind, parameters, told))
+    said = [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+    if any(isinstance(one, dict) for one in said):
+        raise AssertionError(str(said[-1]))
+    report = answer(lambda: look(models, root, kind, parameters, said))
     shutil.rmtree(root)
     return report
 
 
+def figures(report: dict[str, object], reference: object) -> Counter[str]:
+    """What is counted of one round."""
+    counted = ("acknowledged", "lost", "twice", "half", "jobs_lost")
+    found = Counter({name: int(str(report[name])) for name in counted})
+    found["faults"] = sum(len(report[name]) for name in ("faults", "faults_after"))  # type: ignore[arg-type]
+    found["same"] = int(alike(report["result"], reference))
+    found[f"state {report['state']}"] = 1
+    return found
+
+
+def told(total: Counter[str], rounds: int, seconds: float) -> str:
+    """The line of figures."""
+    states = ", ".join(f"{count} {name[6:]}" for name, count in sorted(total.items()) if name.startswith("state "))
+    return (
+        f"{rounds} kills in {seconds:.0f} s: {total['acknowledged']} decisions acknowledged, {total['lost']} lost, "
+        f"{total['twice']} twice, {total['half']} acts half applied, {total['jobs_lost']} jobs lost, "
+        f"{total['faults']} faults in records or pictures; jobs were {states} when killed; "
+        f"{total['same']} went on to the same result as undisturbed\n"
+    )
+
+
 def main() -> int:
-    """0 when nothing was lost."""
+    """0 when nothing was lost; an interrupt from the keyboard ends early, with the figures until then."""
     parser = argparse.ArgumentParser(description="Kills the explorer at random moments and looks at what is left.")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -222,38 +242,27 @@ def main() -> int:
     torch.set_num_threads(1)
     models = load(replace(load_profile("tiny"), evaluation={}), "cpu")
     _ = models.captioner, models.perturber, models.editor, models.scorer, models.classifier()
-    rng, begun = random.Random(options.seed), time.monotonic()
+    rng, begun, rounds = random.Random(options.seed), time.monotonic(), 0
     total: Counter[str] = Counter()
-    states: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         base = Path(folder) / "base"
-        parameters = answer(lambda: prepare(models, base))
+        parameters = {kind: str(text) for kind, text in answer(lambda: prepare(models, base)).items()}
         whole = {}
         for kind in KINDS[: options.rounds]:
             shutil.copytree(base, Path(folder) / kind)
-            whole[kind] = answer(lambda kind=kind: finish(models, Path(folder) / kind, kind, str(parameters[kind])))
-        for number in range(options.rounds):
-            kind = KINDS[number % len(KINDS)]
-            delay = rng.uniform(0.0, 1.2 * float(str(whole[kind]["seconds"])))
-            report = one_round(models, base, Path(folder) / f"{number}", kind, str(parameters[kind]), delay)
-            same = alike(report["result"], whole[kind]["result"])
-            states[str(report["state"])] += 1
-            total += Counter(
-                {name: int(str(report[name])) for name in ("acknowledged", "lost", "twice", "half", "jobs_lost")},
-                same=int(same),
-                faults=len(list(report["faults"])) + len(list(report["faults_after"])),  # type: ignore[call-overload]
-            )  # fmt: skip
-            if not same:
-                sys.stderr.write(f"round {number}, {kind}, killed after {delay:.2f} s: another result\n")
-    bad = total["lost"] + total["twice"] + total["half"] + total["jobs_lost"] + total["faults"]
-    at = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    sys.stdout.write(
-        f"{options.rounds} kills in {time.monotonic() - begun:.0f} s: {total['acknowledged']} decisions acknowledged, "
-        f"{total['lost']} lost, {total['twice']} twice, {total['half']} acts half applied, "
-        f"{total['jobs_lost']} jobs lost, {total['faults']} faults in records or pictures; jobs were {at} when killed; "
-        f"{total['same']} went on to the same result as undisturbed\n"
-    )
-    return 1 if bad or total["same"] != options.rounds else 0
+            whole[kind] = answer(lambda kind=kind: finish(models, Path(folder) / kind, kind, parameters[kind]))
+        try:
+            while rounds < options.rounds:
+                kind = KINDS[rounds % len(KINDS)]
+                delay = rng.uniform(0.0, 1.2 * float(str(whole[kind]["seconds"])))
+                report = one_round(models, base, Path(folder) / f"{rounds}", kind, parameters[kind], delay)
+                total += figures(report, whole[kind]["result"])
+                rounds += 1
+        except KeyboardInterrupt:
+            sys.stderr.write("stopped\n")
+    sys.stdout.write(told(total, rounds, time.monotonic() - begun))
+    bad = ("lost", "twice", "half", "jobs_lost", "faults")
+    return 1 if any(total[name] for name in bad) or total["same"] != rounds else 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pipeline.store import Store
 from pipeline.types import Models, Step
 from tests.seams import SeamModels
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # seconds, on a busy machine
 
 
 @pytest.fixture

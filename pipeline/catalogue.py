@@ -68,26 +68,31 @@ class Catalogue:
     def refresh(self) -> None:
         """Reads what was saved since the last time. Raises `StoreError`."""
         with self._lock:
-            self._read_entries()
-            self._read_log()
+            renewed = self._read_entries()
+            fresh = self._read_log(renewed)
+            if renewed or any(one.counterfactual not in self._known.picked for one in fresh):
+                self._choose()
 
-    def _read_entries(self) -> None:
+    def _read_entries(self) -> bool:
+        """True when there are others than before."""
         known, entries = self._known, self.store.entries()
         if entries is known.read:
-            return
+            return False
         known.read, known.entries, known.variations = entries, {one.key: one for one in entries}, {}
         for one in entries:
             known.variations.setdefault((one.study, one.edited_caption), []).append(one.key)
-        self._choose()
+        return True
 
-    def _read_log(self) -> None:
+    def _read_log(self, anew: bool) -> tuple[Decision, ...]:
+        """What came since; with `anew` everything, for what was put away or brought back takes its decisions along."""
         known = self._known
-        fresh = self.store.log(known.log[-1].number if known.log else 0)
+        log, views = ([], {}) if anew else (known.log, known.views)
+        fresh = self.store.log(log[-1].number if log else 0)
         for one in fresh:
-            known.log.append(one)
-            decisions.add(known.views, one)
-        if any(one.counterfactual not in known.picked for one in fresh):
-            self._choose()
+            log.append(one)
+            decisions.add(views, one)
+        known.log, known.views = log, views
+        return fresh
 
     def _choose(self) -> None:
         known = self._known

@@ -34,7 +34,10 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE decisions ADD COLUMN label VARCHAR NOT NULL DEFAULT ''",
         "ALTER TABLE decisions ADD COLUMN tags JSON NOT NULL DEFAULT '[]'",
     ),
-    4: (),
+    4: (
+        "ALTER TABLE counterfactuals ADD COLUMN seed INTEGER",
+        "ALTER TABLE counterfactuals ADD COLUMN models JSON NOT NULL DEFAULT '{}'",
+    ),
 }
 _versions = sql.Table("version", sql.MetaData(), sql.Column("number", sql.Integer, nullable=False))
 

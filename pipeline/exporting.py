@@ -223,6 +223,8 @@ def _measured(photo: Photo, one: Counterfactual) -> Row:
         "tau": one.tau,
         "scores": asdict(one.scores),
         "missed": list(one.missed),
+        "seed": one.seed,
+        "models": [{"role": role, "model": name} for role, name in one.models.items()],
         "classifier": photo.classifier,
         "prediction_before": _top(photo.prediction),
         "prediction_after": _top(one.prediction),
@@ -258,7 +260,7 @@ tags:
 photo shows.
 
 {METADATA} holds a line per pair: `file_name` the edit, `original_file_name` the photo, captions, factor, tau, scores,
-predictions before and after, and the analysts' verdicts; {MANIFEST} the sha256 of every file. To open it:
+predictions before and after, seed, models, and the analysts' verdicts; {MANIFEST} the sha256 of every file. To open it:
 
     datasets.load_dataset("imagefolder", data_dir="THIS FOLDER")
 

@@ -9,7 +9,7 @@ is derived. Knows no model and no page.
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Store:
             self.media = Media(self.root / "media")
         self.database = Database(self.root, database)
         self.jobs = Jobs(self.database)
-        self._entries: tuple[tuple[int, float], tuple[Entry, ...]] = (0, 0.0), ()
+        self._entries: tuple[tuple[int, float, int], tuple[Entry, ...]] = (0, 0.0, 0), ()
 
     @classmethod
     def existing(cls, root: Path) -> Store:
@@ -91,6 +91,7 @@ class Store:
             picture = study.photo.key if self.media.touch(study.photo.key) else self.media.put(study.photo.image)
             reconstruction = self.media.put(study.reconstruction) if study.reconstruction is not None else None
             with self.database.write() as connection:
+                tables.bring_back(connection, [study.photo.key])
                 key = tables.save_head(connection, study, picture, reconstruction)
                 if proposals:
                     tables.save_proposals(connection, key, study.perturbations)
@@ -116,6 +117,7 @@ class Store:
         proposed = tables.count_for_study(tables.proposals.c.study, "proposed")
         made = tables.count_for_study(tables.counterfactuals.c.study, "made")
         query = sql.select(tables.studies, tables.vocabularies.c.classifier, proposed, made).join(tables.vocabularies)
+        query = query.where(tables.studies.c.photo.not_in(tables.hidden()))
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(*_NEWEST_LAST)).all()
         newest = {row.photo: row for row in rows}
@@ -174,6 +176,7 @@ class Store:
     def log(self, after: int = 0) -> tuple[Decision, ...]:
         """Every decision ever sent, oldest first; only those that came after the one of this number."""
         query = sql.select(tables.decisions).where(tables.decisions.c.number > after)
+        query = query.where(tables.decisions.c.counterfactual.not_in(tables.hidden_counterfactuals()))
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(tables.decisions.c.number)).all()
         return tuple(tables.decision_of(row) for row in rows)
@@ -238,10 +241,29 @@ class Store:
                 return tables.next_version(connection, name, items)
 
     def sets(self) -> tuple[CounterfactualSet, ...]:
-        """All frozen sets, newest first."""
+        """All frozen sets, newest first, without those of which every photo was put away."""
         with self.database.read() as connection:
             rows = connection.execute(sql.select(tables.sets).order_by(tables.sets.c.number.desc())).all()
-        return tuple(tables.set_of(row) for row in rows)
+            hidden = set(connection.execute(tables.hidden_counterfactuals()).scalars())
+        return tuple(tables.set_of(row) for row in rows if not hidden.issuperset(row.items))
+
+    def put_away(self, photo_keys: Collection[str]) -> None:
+        """Leaves these photos out of every list, with all that was made and decided of them; nothing is deleted.
+
+        A photo that is worked on again is back by itself.
+        """
+        with saving("The photos could not be put away"), self.database.write() as connection:
+            tables.put_away(connection, photo_keys)
+
+    def put_away_photos(self) -> frozenset[str]:
+        """Keys of the photos that were put away."""
+        with self.database.read() as connection:
+            return frozenset(connection.execute(tables.hidden()).scalars())
+
+    def bring_back(self, photo_keys: Collection[str]) -> None:
+        """Takes back `put_away`."""
+        with saving("The photos could not be brought back"), self.database.write() as connection:
+            tables.bring_back(connection, photo_keys)
 
     def items(self, chosen: CounterfactualSet) -> tuple[tuple[Photo, Counterfactual], ...]:
         """What a set holds, in its order."""
@@ -319,6 +341,8 @@ class Store:
             scores=Scores(**row.scores),
             prediction=tables.unpack(row.prediction, labels),
             missed=tuple(row.missed),
+            seed=row.seed,
+            models=row.models,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -80,6 +80,8 @@ counterfactuals = sql.Table(
     sql.Column("scores", sql.JSON, nullable=False),
     sql.Column("prediction", sql.LargeBinary, nullable=False),
     sql.Column("missed", sql.JSON, nullable=False),
+    sql.Column("seed", sql.Integer),
+    sql.Column("models", sql.JSON, nullable=False, server_default="{}"),
 )
 decisions = sql.Table(
     "decisions",
@@ -116,6 +118,8 @@ rewordings = sql.Table(
     sql.Column("analyst", sql.String, nullable=False),
     sql.Column("time", sql.Float, nullable=False),
 )
+# Photos that are left out of every list.
+away = sql.Table("away", schema, sql.Column("photo", sql.String, primary_key=True))
 # Photos that a run has finished under one job (a hash of everything that determines the result).
 finished = sql.Table(
     "finished",
@@ -268,7 +272,31 @@ def entry_rows() -> sql.Select[Any]:
         studies.c.control, studies.c.prediction.label("original"), studies.c.vocabulary,
         studies.c.name, perturbations.c.caption,
     )  # fmt: skip
-    return whole.join(perturbations).join(studies).order_by(counterfactuals.c.number)
+    joined = whole.join(perturbations).join(studies).where(studies.c.photo.not_in(hidden()))
+    return joined.order_by(counterfactuals.c.number)
+
+
+def hidden() -> sql.Select[Any]:
+    """Keys of the photos that were put away."""
+    return sql.select(away.c.photo)
+
+
+def hidden_counterfactuals() -> sql.Select[Any]:
+    """Keys of what was made of them."""
+    return sql.select(counterfactuals.c.key).join(studies).join(away, away.c.photo == studies.c.photo)
+
+
+def put_away(connection: sql.Connection, photo_keys: Collection[str]) -> None:
+    """Notes photos as put away, those that are already, too."""
+    rows = [{"photo": key} for key in sorted(photo_keys)]
+    if rows:
+        connection.execute(insert(connection, away).on_conflict_do_nothing(), rows)
+
+
+def bring_back(connection: sql.Connection, photo_keys: Collection[str]) -> None:
+    """Takes that back."""
+    for key in photo_keys:
+        connection.execute(sql.delete(away).where(away.c.photo == key))
 
 
 class Vocabulary(NamedTuple):
@@ -323,12 +351,13 @@ def words(connection: sql.Connection) -> dict[str, Vocabulary]:
     return found
 
 
-def stamp(connection: sql.Connection) -> tuple[int, float]:
-    """Changes whenever a counterfactual is added or a study is saved."""
+def stamp(connection: sql.Connection) -> tuple[int, float, int]:
+    """Changes whenever a counterfactual is added, a study is saved, or photos are put away or brought back."""
     number = sql.select(sql.func.max(counterfactuals.c.number)).scalar_subquery()
     updated = sql.select(sql.func.max(studies.c.updated)).scalar_subquery()
-    row = connection.execute(sql.select(number, updated)).one()
-    return row[0] or 0, row[1] or 0.0
+    number_away = sql.select(sql.func.count()).select_from(away).scalar_subquery()
+    row = connection.execute(sql.select(number, updated, number_away)).one()
+    return row[0] or 0, row[1] or 0.0, row[2]
 
 
 def latest(connection: sql.Connection, counterfactual: str, analyst: str) -> Decision | None:
@@ -405,6 +434,8 @@ def save_counterfactuals(connection: sql.Connection, study: str, made: Study, pi
             scores=asdict(one.scores),
             prediction=pack(one.prediction),
             missed=list(one.missed),
+            seed=one.seed,
+            models=one.models,
         )
         connection.execute(line.on_conflict_do_nothing(index_elements=["key"]))
 

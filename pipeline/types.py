@@ -179,6 +179,8 @@ class Counterfactual:
     scores: Scores
     prediction: Prediction
     missed: tuple[str, ...]  # one sentence per score gate that was missed, with its figure
+    seed: int | None = None  # of everything drawn at random on the way; None where that was not noted
+    models: dict[str, str] = field(default_factory=dict)  # role -> what made it, hub ids with their revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -22,6 +22,7 @@ from pipeline.errors import Cancelled, CaptionError, PerturbationError, Pipeline
 from pipeline.factors import FACTORS
 from pipeline.images import fit, key_of, open_image
 from pipeline.inversions import Inversions
+from pipeline.profiles import models_of
 from pipeline.scoring import missed_gates
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -220,7 +221,8 @@ def judged_by(study: Study, judge: Classifier) -> Study:
         photo=replace(study.photo, prediction=prediction, classifier=judge.name),
         control=judge.predict([study.reconstruction])[0] if study.reconstruction is not None else None,
         counterfactuals=tuple(
-            replace(one, prediction=found) for one, found in zip(study.counterfactuals, made, strict=True)
+            replace(one, prediction=found, models=one.models | {"classifier": judge.name})
+            for one, found in zip(study.counterfactuals, made, strict=True)
         ),
     )
 
@@ -293,6 +295,8 @@ def _measure(
             scores=score,
             prediction=prediction,
             missed=missed_gates(score, settings),
+            seed=settings.seed,
+            models=_used(models, judge),
         )
 
 
@@ -324,6 +328,13 @@ def run_key(models: Models, settings: Settings, classifier: str = "") -> str:
     instructions = [FACTORS[name].instruction for name in settings.factors if name in FACTORS]
     models_used = [model_name(path) for path in (*used, profile.clip)]
     return _digest(models_used, profile.image_size, models.classifier(classifier).name, settings, instructions)
+
+
+def _used(models: Models, judge: Classifier) -> dict[str, str]:
+    """Role -> model, of everything that has a part in a counterfactual; of the classifiers only the one that judged."""
+    profile = models.profile
+    named = {role: model_name(path) for role, _, path in models_of(profile) if role != "classifier"}
+    return {**named, "classifier": model_name(profile.classifiers.get(judge.name, judge.name))}
 
 
 def model_name(path: str) -> str:

@@ -23,7 +23,10 @@ def contents(study: Study | None) -> object:
         (photo.key, encode(photo.image), photo.label, photo.prediction, photo.name, photo.classifier),
         (study.caption, study.reconstruction and encode(study.reconstruction), study.control, study.perturbations),
         [
-            (one.key, one.perturbation, one.tau, encode(one.image), one.scores, one.prediction, one.missed)
+            (
+                *(one.key, one.perturbation, one.tau, encode(one.image), one.scores, one.prediction, one.missed),
+                *(one.seed, one.models),
+            )
             for one in study.counterfactuals
         ],
     )

@@ -19,7 +19,7 @@ from pipeline.exporting import FORMS, archive, cell, export, find_set, pairs, ti
 from pipeline.images import encode
 from pipeline.store import Store
 from pipeline.types import CounterfactualSet, Decision
-from tests.seams import SETTINGS, SeamModels, folder_of
+from tests.seams import PROFILE, SETTINGS, SeamModels, folder_of
 
 
 @pytest.fixture
@@ -59,6 +59,8 @@ def test_datasets_loads_an_export_with_every_column(
         for name in ("label", "caption", "edited_caption", "factor", "tau", "scores", "verdict", "reason", "analysts"):
             assert row[name] == pair.row[name], name
         assert row["prediction_after"] == pair.row["prediction_after"]
+        assert (row["seed"], row["models"]) == (SETTINGS.seed, pair.row["models"])
+        assert {"role": "diffusion", "model": PROFILE.diffusion} in row["models"]
     assert [row for row in rows.values() if len(row["analysts"]) == 2]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import workflow
+from pipeline.catalogue import Catalogue
 from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode
 from pipeline.store import Store
@@ -111,6 +112,36 @@ def test_labels_are_stored_once(store: Store) -> None:
         store.save_study(study_of(seed))
     with store.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM vocabularies").scalar() == 1
+
+
+def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store) -> None:
+    first, second = study_of(0), study_of(1)
+    for number, study in enumerate((first, second)):
+        store.save_study(study)
+        keep(store, study.counterfactuals[0].key, number)
+    mixed = store.freeze("both")
+    own = store.freeze("one", {first.counterfactuals[0].key})
+    catalogue, whole = Catalogue(store), (store.entries(), store.log(), store.kept(), store.sets())
+    catalogue.refresh()
+    store.put_away([first.photo.key])
+    store.put_away([first.photo.key])
+    catalogue.refresh()
+    assert [one.key for one in store.studies()] == [second.photo.key]
+    assert {one.photo for one in store.entries()} == {one.photo for one in catalogue.shown()} == {second.photo.key}
+    assert [one.counterfactual for one in store.log()] == [second.counterfactuals[0].key]
+    assert [one.counterfactual for one in catalogue.log] == [second.counterfactuals[0].key]
+    assert [photo.key for photo, _ in store.kept()] == [second.photo.key]
+    assert store.sets() == (mixed,)
+    assert len(store.items(own)) == 1  # what leads there directly still does
+    assert contents(store.load_study(first.photo.key)) == contents(first)
+    store.bring_back([first.photo.key])
+    catalogue.refresh()
+    assert (store.entries(), store.log(), len(store.kept()), store.sets()) == (*whole[:2], len(whole[2]), whole[3])
+    assert tuple(catalogue.log) == whole[1]
+    store.put_away([first.photo.key])
+    store.save_study(first)  # somebody works on it
+    assert store.put_away_photos() == frozenset()
+    assert store.log() == whole[1]
 
 
 def test_hostile_words_come_back_word_for_word(store: Store) -> None:

@@ -46,9 +46,12 @@ def test_a_folder_of_an_earlier_version_is_brought_up_to_date(store: Store, vers
         connection.execute("DROP TABLE jobs")
         for name in (*(("label", "tags") if version < 4 else ()), *(("act", "kind", "of") if version < 3 else ())):
             connection.execute(f'ALTER TABLE decisions DROP COLUMN "{name}"')
+        for name in ("seed", "models"):
+            connection.execute(f"ALTER TABLE counterfactuals DROP COLUMN {name}")
         if version == 1:
             connection.execute("ALTER TABLE perturbations DROP COLUMN checks")
             connection.execute("DROP TABLE rewordings")
+        connection.execute("DROP TABLE away")
         connection.execute(f"PRAGMA user_version={version}")
     connection.close()
     newer = Store(store.root)
@@ -58,6 +61,7 @@ def test_a_folder_of_an_earlier_version_is_brought_up_to_date(store: Store, vers
     assert newer.rewordings("photo") == ()
     assert newer.log() == (decided,)
     assert newer.jobs.all() == ()
+    assert {(one.seed, *one.models) for one in loaded.counterfactuals} == {(None,)}
 
 
 def test_a_folder_of_another_version_is_refused(store: Store) -> None:

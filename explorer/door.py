@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -27,6 +28,15 @@ HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-
 def is_local(host: str) -> bool:
     """True for an address that only this computer reaches."""
     return host in LOCAL
+
+
+def offered(file: Path) -> dict[str, object]:
+    """A file of the data folder as an answer that browsers and programs may download.
+
+    Gradio serves what lies in its own folder only, so that a copy is made there, wherever the data folder may be.
+    """
+    copy = save_file_to_cache(file, get_upload_folder())
+    return {"path": copy, "orig_name": file.name, "meta": {"_type": "gradio.FileData"}}
 
 
 class Door:

@@ -15,9 +15,10 @@ import gradio as gr
 
 from explorer import classifiers, place, reinforce
 from explorer.alerts import shown
-from explorer.door import uploaded
+from explorer.door import offered, uploaded
 from explorer.jobs import Desk
 from pipeline import workflow
+from pipeline.exporting import archive, find_set
 from pipeline.images import open_image
 from pipeline.reinforcement import Recipe
 from pipeline.types import Decision, Models, Perturbation, Study
@@ -34,6 +35,14 @@ class Edited(TypedDict):
     missed: list[str]
 
 
+class Exported(TypedDict):
+    """A set on its way out as the API tells it."""
+
+    folder: str  # from the data folder on
+    pairs: int
+    archive: dict[str, object]  # the same as one zip; `gradio_client` downloads it and puts its path here
+
+
 class Variation(TypedDict):
     """One proposed variation as the API tells it."""
 
@@ -47,7 +56,7 @@ def build(desk: Desk) -> None:
     model: tuple[Callable[..., object], ...] = (classify, caption, perturb, edit)
     for handler in model:
         gr.api(_bound(desk, handler), api_name=handler.__name__, concurrency_id="models", concurrency_limit=1)
-    for handler in (decide, freeze, reinforce_set):
+    for handler in (decide, freeze, export, reinforce_set):
         name = "reinforce" if handler is reinforce_set else handler.__name__
         gr.api(_bound(desk, handler), api_name=name, concurrency_limit=None)
 
@@ -88,11 +97,15 @@ def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list
     ]
 
 
-def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float]) -> list[Edited]:
-    """Edits an opened photo towards other words at these tau; answers one entry per tau."""
+def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: int = 0) -> list[Edited]:
+    """Edits an opened photo towards other words at these tau, in so many denoising steps (0: as the profile says).
+
+    Answers one entry per tau.
+    """
     known = place.need(desk, photo)
     settings = desk.models.profile.settings
     settings = replace(settings, taus=tuple(taus)) if taus else settings
+    settings = replace(settings, num_inference_steps=steps) if steps else settings
 
     def work(models: Models) -> tuple[Perturbation, Study]:
         one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.label, settings)
@@ -128,6 +141,13 @@ def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
     """Freezes all kept counterfactuals; answers name, version and size of the set."""
     made = desk.store.freeze(name)
     return made.name, made.version, len(made.items)
+
+
+def export(desk: Desk, name: str, version: int = 0) -> Exported:
+    """Exports a frozen set as an ImageFolder of pairs, its latest version for 0; answers the folder and a zip of it."""
+    chosen = find_set(desk.store, name, version)
+    file = archive(desk.store, chosen)
+    return Exported(folder=f"sets/{file.stem}", pairs=len(chosen.items), archive=offered(file))
 
 
 def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float = 0.3) -> str:

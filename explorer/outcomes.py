@@ -20,6 +20,7 @@ from explorer.components.markup import Html, join, tag
 from explorer.components.outcome import comparison_markup, outcome_markup
 from explorer.components.pairs import Pair, explore_link, pairs_markup
 from explorer.components.status import said
+from explorer.door import offered
 from explorer.jobs import Desk
 from pipeline.curation import load_folder
 from pipeline.errors import DataError
@@ -146,7 +147,7 @@ def export(desk: Desk, name: str) -> tuple[object, ...]:
     link = tag("a", "the model card alone", href=address, download=f"{name}.md")
     told = f"{archive.name} holds the weights, config.json, the model card and all figures; or take "
     text = tag("div", tag("p", told, link, ".", role="status"), class_="status")
-    return text, gr.update(value=str(archive), label=f"Download {archive.name}", visible=True)
+    return text, gr.update(value=offered(archive)["path"], label=f"Download {archive.name}", visible=True)
 
 
 def promote_run(desk: Desk, name: str, wished: str) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ desk first; binding makes methods of them, because Gradio reads the type hints o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Protocol
@@ -17,6 +18,12 @@ from gradio.events import Dependency
 from explorer.alerts import shown
 from explorer.jobs import Desk
 
+# Gradio's <base> is the first page, so the path has to be said.
+ADDRESS = """(name, nothing, now) => {
+  const query = new URLSearchParams(location.search);
+  now && now !== nothing ? query.set(name, now) : query.delete(name);
+  history.replaceState(history.state, '', location.pathname + (query.size ? '?' + query : ''));
+}"""
 Parts = Sequence[Component | gr.Column]
 
 
@@ -29,6 +36,12 @@ class Listen(Protocol):
 def bind(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
     """The handler with its desk, and with pipeline errors shown on the page."""
     return MethodType(shown(handler), desk)
+
+
+def addressed(choice: Component, name: str, nothing: str = "") -> Dependency:
+    """Keeps what is chosen in the page's address under this name; `nothing` is the choice that needs no mention."""
+    told = f"(now) => ({ADDRESS})({json.dumps(name)}, {json.dumps(nothing)}, now)"
+    return choice.change(None, [choice], None, js=told, api_visibility="private", show_progress="hidden")
 
 
 def works(event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts) -> Dependency:

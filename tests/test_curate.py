@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.store import Store
+from pipeline.types import Decision
 from tests.browser import SLOW, Faults
 from tests.crowd import TAUS, fill
 
@@ -68,42 +71,112 @@ def verdicts(store: Store) -> list[str]:
     return sorted(one.verdict for one in store.decisions().values())
 
 
-def test_thirty_pairs_with_keys_only_undone_reloaded_resumed_and_frozen(
-    browser: Browser, address: str, store: Store
-) -> None:
+def tab_to(page: Page, part: str) -> None:
+    """Goes on with the Tab key to the first part that this selector fits."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("part => document.activeElement.matches(part)", part):
+            return
+    raise AssertionError(f"the Tab key does not lead to {part}")
+
+
+def test_from_a_picture_to_a_loaded_export_with_the_keyboard_only(page: Page, store: Store, tmp_path: Path) -> None:
+    import datasets
+
     fill(store, 40)
+    open_pick_run_and_keep(page)
+    (first,) = store.decisions()
+    tab_to(page, ".masthead nav a[href$=curate]")
+    press(page, "Enter")
+
+    page.wait_for_selector(SHOWN)
+    for number in range(15):
+        decide(page, ("a", "r", "s", "2", "a")[number % 5])
+    saved(page)
+    assert verdicts(store) == ["keep"] * 7 + ["reject"] * 6 + ["unsure"] * 3
+    here = shown(page)
+    page.wait_for_url(f"**item={here}**")
+    page.reload()
+    page.wait_for_selector(f"{SHOWN}[data-key='{here}']")
+    for _ in range(15):
+        decide(page, "a")
+    saved(page)
+    count(page, "keep", 22)
+    assert len(store.decisions()) == 31
+
+    press(page, "u", "u", "Control+z", "u", "u")
+    count(page, "keep", 17)
+    page.reload()
+    page.wait_for_selector(SHOWN)
+    press(page, "Control+Shift+z")
+    count(page, "keep", 18)
+    assert {one.reason for one in store.decisions().values()} == {"", "artefact"}
+    assert len(store.log()) == 37
+
+    page.wait_for_selector("#counts .said:has-text('18 pairs now')")
+    tab_to(page, "#freeze")
+    press(page, "Enter")
+    page.wait_for_selector("text=Frozen: counterfactuals v1 with 18 counterfactuals.")
+    kept = {key for key, one in store.decisions().items() if one.verdict == "keep"}
+    assert set(store.sets()[0].items) == kept
+    assert first in kept
+    page.wait_for_function("new URLSearchParams(location.search).get('set') === 'counterfactuals v1'")
+    tab_to(page, "#export")
+    press(page, "Enter")
+    page.wait_for_selector("text=Exported to sets/counterfactuals-v001")
+    folder = str(store.root / "sets" / "counterfactuals-v001")
+    loaded = datasets.load_dataset("imagefolder", data_dir=folder, cache_dir=str(tmp_path / "cache"))["train"]
+    assert set(loaded["key"]) == kept
+
+
+def open_pick_run_and_keep(page: Page) -> None:
+    """One edit of an example, in the words that are typed, kept."""
+    tab_to(page, "#examples .thumb")
+    press(page, "Enter")
+    page.wait_for_function("(document.querySelector('#caption textarea')?.value || '').length > 5")
+    caption = page.input_value("#caption textarea")
+    tab_to(page, "#own textarea")
+    page.keyboard.type(re.sub(r" (in|on) an? [\w ]+$", "", caption) + " in a desert")
+    press(page, "Enter")
+    page.wait_for_selector(".proposal")
+    if page.locator(".tick[aria-checked=true]").count() == 0:
+        page.keyboard.press("Shift+Tab")
+        tab_to(page, ".tick")
+        press(page, "Space")
+        page.wait_for_selector(".tick[aria-checked=true]")
+    tab_to(page, "#run")
+    press(page, "Enter")
+    page.wait_for_selector("#keep")
+    tab_to(page, "#keep")
+    press(page, "Enter")
+    page.wait_for_selector(".verdict.keep")
+
+
+def test_the_address_names_the_set(browser: Browser, address: str, store: Store) -> None:
+    fill(store, 4)
+    keys = [entry.key for entry in store.entries()]
+    for number, key in enumerate(keys[:2]):
+        store.decide(Decision(id=f"{number}", counterfactual=key, verdict="keep"))
+        store.freeze("first")
+    store.freeze("second")
     with curating(browser, address) as page:
-        for number in range(15):
-            decide(page, ("a", "r", "s", "2", "a")[number % 5])
-        saved(page)
-        assert verdicts(store) == ["keep"] * 6 + ["reject"] * 6 + ["unsure"] * 3
-        here = shown(page)
-        page.wait_for_url(f"**item={here}**")
+        named = "name => new URLSearchParams(location.search).get('set') === name"
+        page.wait_for_function(named, arg="second v1")
+        page.click("#export-set input")
+        page.click("ul[role=listbox] li:has-text('first v1')")
+        page.wait_for_function(named, arg="first v1")
         page.reload()
-        page.wait_for_selector(f"{SHOWN}[data-key='{here}']")
-        for _ in range(15):
-            decide(page, "a")
-        saved(page)
-        count(page, "keep", 21)
-        assert len(store.decisions()) == 30
-
-        press(page, "u", "u", "Control+z", "u", "u")
-        count(page, "keep", 16)
-        page.reload()
-        page.wait_for_selector(SHOWN)
-        press(page, "Control+Shift+z")
-        count(page, "keep", 17)
-        assert {one.reason for one in store.decisions().values()} == {"", "artefact"}
-        assert len(store.log()) == 36
-
-        page.wait_for_selector("#counts .said:has-text('17 pairs now')")
-        for _ in range(60):
-            if page.evaluate("document.activeElement.id") == "freeze":
-                break
-            page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("text=Frozen: counterfactuals v1 with 17 counterfactuals.")
-        assert set(store.sets()[0].items) == {key for key, one in store.decisions().items() if one.verdict == "keep"}
+        page.wait_for_function("document.querySelector('#export-set input')?.value === 'first v1'")
+        page.goto(f"{address}/reinforce?set=first")
+        page.wait_for_function("document.querySelector('#source input')?.value === 'first'")
+        page.click("#source input")
+        page.click("ul[role=listbox] li:has-text('second')")
+        page.wait_for_function(named, arg="second")
+        page.goto(f"{address}/insights")
+        page.go_back()
+        page.wait_for_function("document.querySelector('#source input')?.value === 'second'")
+        page.go_back()
+        page.wait_for_function("document.querySelector('#export-set input')?.value === 'first v1'")
 
 
 def test_two_windows_on_one_set_lose_nothing_and_the_loser_is_told(

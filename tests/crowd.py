@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from PIL import Image, ImageDraw
 
@@ -21,11 +22,20 @@ TAUS = (0.2, 0.5, 0.8)
 SIDE = 64
 
 
-def fill(store: Store, variations: int, *, per_photo: int = 10, taus: Sequence[float] = (0.5,), seed: int = 0) -> None:
+def fill(
+    store: Store,
+    variations: int,
+    *,
+    per_photo: int = 10,
+    taus: Sequence[float] = (0.5,),
+    seed: int = 0,
+    classifier: str = "crowd",
+) -> None:
     """Saves studies until there are so many variations, each with an edit per tau."""
     rng = random.Random(seed)
     for first in range(0, variations, per_photo):
-        store.save_study(_study(rng, first, min(per_photo, variations - first), taus))
+        study = _study(rng, first, min(per_photo, variations - first), taus)
+        store.save_study(replace(study, photo=replace(study.photo, classifier=classifier)))
 
 
 def _study(rng: random.Random, first: int, count: int, taus: Sequence[float]) -> Study:

@@ -24,24 +24,30 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=host, help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--device", default="", help="such as cpu or cuda (default: the best there is)")
+    empty = os.environ.get("EXPLORER_EMPTY", "") not in ("", "0")
+    parser.add_argument("--empty", action="store_true", default=empty, help="start a new data folder without the demo")
     parser.add_argument("--auth", default=auth, metavar="USER:PASSWORD", help="ask visitors for this name and password")
     return parser
 
 
 def serve(options: argparse.Namespace) -> None:
     """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
-    from explorer import build_app, serving
+    from explorer import build_app, serving, starting
     from explorer.jobs import Desk
+    from pipeline.demo import is_new
     from pipeline.models import load
     from pipeline.profiles import load_profile
     from pipeline.store import Store
 
     (models := load(load_profile(options.profile), options.device)).check()
     auth = tuple(options.auth.split(":", 1)) if options.auth else None
+    new = is_new(Path(options.data))
     store = Store(Path(options.data), options.database)
     models.adopt(store.root)
     desk = Desk(models=models, store=store)
     opened = desk.worker.submit(models.warm)
+    if new and not options.empty:
+        opened = starting.begin(desk)
     app = build_app(desk)
     wait([opened], PATIENCE)
     desk.runner.open()

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
+from explorer import starting
 from explorer.components.deck import deck
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.status import said
+from explorer.door import offered
 from explorer.jobs import Desk
 from explorer.triage import Triage
-from explorer.wiring import reads
+from explorer.wiring import addressed, reads
 from pipeline import decisions
 from pipeline.errors import DataError
 from pipeline.exporting import archive
@@ -25,6 +27,7 @@ from pipeline.types import CounterfactualSet
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Curate", desk.models.profile.name)
+    starting.notice(demo, desk)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="work", min_width=300):
             cards = deck(Triage(desk).functions())
@@ -48,15 +51,18 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     reads(demo.load, desk, show, rule, (labels, factors, counts, agreement, sets, version))
     for event in (labels.input, factors.input, quota.input, name.change, cards.decided):
         reads(event, desk, preview, rule, (counts, agreement))
+    addressed(version, "set")
     reads(freeze_button.click, desk, freeze, rule, (status, sets, version))
     reads(export_button.click, desk, export, (version,), (status, download))
 
 
-def show(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[object, ...]:
-    """What a rule can choose from, what it takes, and the sets there are."""
+def show(
+    desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str, request: gr.Request
+) -> tuple[object, ...]:
+    """What a rule can choose from, what it takes, and the sets there are; that of the address is chosen."""
     taken = preview(desk, labels, factors, quota, name)
     choices = (gr.update(choices=list(of)) for of in (desk.catalogue.classes(), desk.catalogue.factors()))
-    return *choices, *taken, *_sets(desk)
+    return *choices, *taken, *_sets(desk, str(request.query_params.get("set", "")))
 
 
 def preview(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[Html, Html]:
@@ -128,11 +134,12 @@ def _title(one: CounterfactualSet) -> str:
     return f"{one.name} v{one.version}"
 
 
-def _sets(desk: Desk) -> tuple[object, object]:
-    """The list of sets, and the same as choices for the export."""
+def _sets(desk: Desk, wanted: str = "") -> tuple[object, object]:
+    """The list of sets, and the same as choices for the export: the wanted one, or the newest."""
     found = desk.store.sets()
     choices = [_title(one) for one in found]
-    return sets_markup(found), gr.update(choices=choices, value=choices[0] if choices else None)
+    value = wanted if wanted in choices else next(iter(choices), None)
+    return sets_markup(found), gr.update(choices=choices, value=value)
 
 
 def sets_markup(found: tuple[CounterfactualSet, ...]) -> Html:
@@ -161,5 +168,5 @@ def export(desk: Desk, title: str | None) -> tuple[object, ...]:
     if one is None:
         raise DataError("Choose a set to export; freeze one first if there is none.")
     file = archive(desk.store, one)
-    button = gr.update(value=str(file), label=f"Download {file.name}", visible=True)
+    button = gr.update(value=offered(file)["path"], label=f"Download {file.name}", visible=True)
     return said(f"Exported to sets/{file.stem} in the data folder."), button

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from explorer import captions, classifiers, edits, jobs_page, photo, proposals, uploads
+from explorer import captions, classifiers, edits, jobs_page, photo, proposals, starting, uploads
 from explorer.components.caption_card import caption_card
 from explorer.components.compare import compare_viewer
 from explorer.components.looks import looks_card
@@ -21,6 +21,7 @@ from explorer.components.provenance import provenance_card
 from explorer.components.shelf import examples_markup, shelf
 from explorer.components.tau_strip import tau_strip
 from explorer.components.variations import variation_list
+from explorer.components.welcome import welcome_markup
 from explorer.jobs import Desk
 from explorer.wiring import reads, works
 from pipeline.factors import FACTORS
@@ -103,12 +104,13 @@ class Keys(NamedTuple):
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Explore", desk.models.profile.name)
+    starting.notice(demo, desk)
     keys = Keys(gr.State(""), gr.State(""))
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="rail", min_width=180):
             rail = _rail(desk)
         with gr.Column(elem_classes="work", min_width=300):
-            welcome = _plain(_welcome())
+            welcome = _plain(welcome_markup(()))
             with gr.Column(visible=False, elem_classes="stages") as stages:
                 words = _words(desk.models.profile.settings)
                 making = _making(desk.models.profile.settings, desk.models.axis)
@@ -231,17 +233,6 @@ def _inspector() -> Inspector:
 
 def _plain(value: Html | None = None) -> gr.HTML:
     return gr.HTML(value=value or Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
-
-
-def _welcome() -> Html:
-    steps = (
-        ("Caption", "The picture is put into words."),
-        ("Vary", "A language model changes one factor: subject, object, background, adjective or domain."),
-        ("Edit", "The picture follows the words, at several strengths tau."),
-        ("Judge", "You see what the classifier makes of it, and keep what is worth teaching."),
-    )
-    items = (tag("li", tag("b", name), tag("span", text)) for name, text in steps)
-    return tag("div", tag("h3", "Choose an example, or upload a picture."), tag("ol", *items), class_="welcome")
 
 
 def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.Column], keys: Keys) -> None:

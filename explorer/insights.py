@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL.Image import Image
 
-from explorer import charts
+from explorer import charts, starting
 from explorer.components.heat_map import K, heat_map, heat_markup
 from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
@@ -52,6 +52,7 @@ MAP_HINT = "Original photos and chosen edits by the classifier's own features, o
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Insights", desk.models.profile.name)
+    starting.notice(demo, desk)
     with gr.Column(elem_classes="work report"):
         with gr.Row(elem_classes="actions top"):
             names = _classifiers(desk)

@@ -15,12 +15,17 @@ import gradio as gr
 from explorer import classifiers, edits
 from explorer.captions import card, variations
 from explorer.components.markup import Html, tag
+from explorer.components.pairs import Pair, explore_link
+from explorer.components.welcome import welcome_markup
 from explorer.jobs import Desk
 from explorer.place import find, history, need, place_of
 from pipeline import workflow
 from pipeline.curation import LabelledImage, load_folder
 from pipeline.images import open_image
+from pipeline.triage import Entry
 from pipeline.types import Study
+
+FLIPS = 6  # finished edits on the empty page
 
 
 class Page(NamedTuple):
@@ -112,7 +117,7 @@ def _empty(desk: Desk) -> Page:
     return Page(
         photo="",
         frame="",
-        welcome=gr.update(visible=True),
+        welcome=gr.update(value=welcome_markup(flips(desk)), visible=True),
         stages=gr.update(visible=False),
         side=gr.update(visible=False),
         label=gr.skip(),
@@ -125,6 +130,27 @@ def _empty(desk: Desk) -> Page:
         status="",
         strip=gr.skip(),
         inspector=edits.nothing(),
+    )
+
+
+def flips(desk: Desk) -> tuple[Pair, ...]:
+    """The greatest changes of mind that nobody has rejected, each of another photo."""
+    desk.catalogue.refresh()
+    found: dict[str, Entry] = {}
+    for entry in desk.catalogue.ordered("shift"):
+        if entry.flip and entry.passes and desk.catalogue.holds(entry.key) != "reject":
+            found.setdefault(entry.photo, entry)
+        if len(found) == FLIPS:
+            break
+    return tuple(
+        Pair(
+            photo=desk.store.file(one.photo),
+            edit=desk.store.file(one.key),
+            title=one.edited_caption,
+            said=f"{one.was[0]} ⇄ {one.now[0]}",
+            link=explore_link(one.photo, one.classifier, one.key),
+        )
+        for one in found.values()
     )
 
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import gradio as gr
 
-from explorer import charts, classifiers, outcomes
+from explorer import charts, classifiers, outcomes, starting
 from explorer.components.markup import Html
 from explorer.components.masthead import masthead, section
 from explorer.components.outcome import comparison_markup, outcome_markup, recipe_markup
 from explorer.components.status import job_line, said
 from explorer.jobs import Desk
-from explorer.wiring import reads, works
+from explorer.wiring import addressed, reads, works
 from pipeline.curation import selection, source_of
 from pipeline.errors import DataError
 from pipeline.jobs import DONE, FAILED, Job
@@ -43,6 +43,7 @@ RECIPES = {
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Reinforce", desk.models.profile.name)
+    starting.notice(demo, desk)
     standard = Recipe(learning_rate=desk.models.profile.settings.learning_rate)
     current, timer = gr.State(""), gr.Timer(1.0, active=False)
     with gr.Row(elem_classes="bench", equal_height=False):
@@ -104,6 +105,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     shown = (current, timer, status, losses, run, chosen)
     result = (outcome, curve, kind, pictures)
     reads(demo.load, desk, restore, (), (*shown, source, classifier))
+    addressed(source, "set", ALL)
     reads(start_button.click, desk, start, (source, classifier, methods, seeds, epochs, options), shown)
     reads(cancel_button.click, desk, cancel, (current,), (status,))
     reads(timer.tick, desk, poll, (current,), shown)
@@ -121,7 +123,7 @@ def _plain(value: Html | None = None) -> gr.HTML:
 
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
-    """The latest job, the run that `?run=` names or the latest, what can be learnt from, and who can learn."""
+    """The latest job, the run of `?run=` or the latest, what can be learnt from (with `?set=`), and who can learn."""
     sources = [ALL, *dict.fromkeys(one.name for one in desk.store.sets())]
     latest = next(iter(desk.store.jobs.all(TrainingTask.kind)), None)
     found, asked = outcomes.names(desk), str(request.query_params.get("run", ""))
@@ -129,7 +131,9 @@ def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
     shown[4] = gr.update(
         choices=found, value=asked if asked in found else found[0] if found else None, visible=bool(found)
     )
-    return *shown, gr.update(choices=sources), classifiers.choices(desk)
+    wished = str(request.query_params.get("set", ""))
+    chosen = gr.update(choices=sources, value=wished if wished in sources else ALL)
+    return *shown, chosen, classifiers.choices(desk)
 
 
 def start(

@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 QUANTIZATIONS = ("", "8-bit", "4-bit")
 DTYPES = ("float32", "float16", "bfloat16")
-PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip", "examples")
+PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip", "examples", "demo")
 
 
 def models_of(profile: Profile) -> tuple[tuple[str, str, str], ...]:

@@ -140,6 +140,7 @@ class Profile:
     parameters: dict[str, float] = field(default_factory=dict)  # billions, by role; they give the memory
     seconds: str = ""  # how long one photo takes, in words
     examples: str = ""  # ImageFolder with pictures to click first
+    demo: str = ""  # folder of the demo project that a new data folder starts with; "" for none
     evaluation: dict[str, str] = field(default_factory=dict)  # split name ("original", "ood") -> ImageFolder
     measures: dict[str, str] = field(default_factory=dict)  # lpips, dino -> folder with safetensors, or a hub id
     min_round_trip: float = 0.0  # dB: below it a picture lies outside what the autoencoder knows; 0 switches it off

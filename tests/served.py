@@ -107,7 +107,7 @@ def served(folder: Path) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "app.py", "--data", str(folder / "data"), "--port", str(port), "--device", "cpu"]
-    command += ["--auth", ":".join(VISITOR.values())]
+    command += ["--empty", "--auth", ":".join(VISITOR.values())]
     with (folder / "log").open("w") as log:
         limits = httpx.Limits(max_keepalive_connections=0)
         (folder / "tmp").mkdir()

@@ -230,6 +230,32 @@ def test_a_full_disk_in_the_middle_of_a_run_is_told_and_loses_nothing(
     assert len(store_taus(store)) == 1
 
 
+def test_the_demo_is_told_put_away_and_brought_back(page: Page, models: Models, store: Store, address: str) -> None:
+    page.click("#demo >> text=Show a demo project")
+    page.wait_for_selector("#demo:has-text('This is a demo project')")
+    page.wait_for_selector(".finished .pairs img")
+    assert len(store.studies()) >= 24
+    for path, part in (
+        ("/curate", "#deck article.item img"),
+        ("/insights", "#heat table"),
+        ("/reinforce", "#alpha-curve .js-plotly-plot .scatterlayer"),
+    ):
+        page.goto(address + path)
+        page.wait_for_selector("#demo:has-text('This is a demo project')")
+        page.wait_for_selector(part)
+    page.click("#demo >> text=Start empty")
+    page.wait_for_selector("#demo:has-text('The demo project is put away')")
+    assert (store.studies(), store.sets(), store.log()) == ((), (), ())
+    page.goto(f"{address}/curate")
+    page.wait_for_selector("#deck .empty")
+    page.click("#demo >> text=Bring it back")
+    page.wait_for_selector("#deck article.item img")
+    page.goto(address)
+    page.click(".finished .pairs a >> nth=0")
+    page.wait_for_selector(".frame.selected")
+    assert "frame=" in page.url
+
+
 def test_what_a_visitor_writes_is_shown_as_text(page: Page) -> None:
     open_example(page)
     caption = page.input_value("#caption textarea")
@@ -386,7 +412,7 @@ def test_the_help_answers_quickly_and_names_every_flag() -> None:
     shown = subprocess.run(
         [sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for flag in ("--profile", "--data", "--host", "--port", "--auth"):
+    for flag in ("--profile", "--data", "--host", "--port", "--auth", "--empty"):
         assert flag in shown
 
 

@@ -96,6 +96,22 @@ def measure(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="A new folder.")] = ROOT / "assets" / "demo",
+    n: Annotated[int, typer.Option("--n", min=12, help="Scenes; as many of each label.")] = 24,
+) -> None:
+    """Make the demo project that a new data folder starts with: scenes with edits, verdicts, a set and a run."""
+    import tempfile
+
+    from pipeline.tiny import demo
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        typer.echo(f"{demo.make(Path(folder), out, n)} photos in {out}")
+
+
+@app.command()
 def study(
     out: Annotated[Path, typer.Option(help="Rows and report; the same command again goes on where it stopped.")],
     models: Annotated[Path, typer.Option(help="The models to study.")] = MODELS,

@@ -1,0 +1,114 @@
+"""Makes the demo project: scenes of the miniature world through every stage, verdicts on some, a set and a run.
+
+The verdicts follow a rule, because the truth is known here: the attribute classifier, which was trained on drawings
+only, says whether the asked factor arrived and everything else stayed. `pipeline/demo.py` brings what is written here
+into a data folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+
+from PIL.Image import Image
+
+from pipeline import demo, workflow
+from pipeline.curation import load_folder
+from pipeline.images import fit, open_image
+from pipeline.reinforcement import Item, Recipe, reinforce
+from pipeline.runs import write_run
+from pipeline.store import Store
+from pipeline.tiny.data import HELD_OUT_SEED
+from pipeline.tiny.measure import Attributes, Laboratory
+from pipeline.tiny.world import LABELS, Scene, draw, parse, sample
+from pipeline.types import Counterfactual, Decision, Models, Study
+
+log = logging.getLogger(__name__)
+SEED = HELD_OUT_SEED + 90
+TAUS = (0.2, 1.0)
+# Two factors a scene beside the background, so that every factor comes about as often as the others.
+OTHERS = (("subject", "adjective"), ("object", "domain"))
+DECIDED = 0.6  # share of the photos whose edits have verdicts; the others wait on the Curate page
+ANALYST = "demo"
+TIME = 1_767_225_600.0  # seconds since the epoch: the same demo every time
+
+
+def make(work: Path, out: Path, n: int) -> int:
+    """Studies `n` scenes in the empty data folder `work` and writes the demo to `out`; how many photos it holds."""
+    lab = Laboratory(Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny", n)
+    store = Store(work)
+    chosen = scenes(n)
+    for number, (scene, factors) in enumerate(zip(chosen, cycle(OTHERS), strict=False)):
+        study = _study(lab.models, scene, ("background", *factors), f"{scene.label}-{number:02d}.png")
+        store.save_study(study)
+        log.info("%d of %d: %s", number + 1, n, study.caption)
+        if number < DECIDED * n:
+            store.decide_all(list(verdicts(lab, study)))
+    frozen = store.freeze("demo")
+    written = demo.write(store, out)
+    items = [
+        Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, key=one.key)
+        for photo, one in store.items(frozen)
+    ]
+    settings = lab.models.profile.settings
+    made = reinforce(lab.models.classifier(), items, _splits(lab.models), Recipe(learning_rate=settings.learning_rate))
+    (out / demo.RUN).mkdir()
+    write_run(replace(made, source=f"the set 'demo', version 1, of {len(items)} counterfactuals"), out / demo.RUN)
+    store.close()
+    return written
+
+
+def scenes(n: int) -> tuple[Scene, ...]:
+    """Biased scenes that no model was trained on, the labels taking turns."""
+    drawn = sample(40 * n, SEED, biased=True)
+    of = {label: iter([one for one in drawn if one.label == label]) for label in LABELS}
+    return tuple(next(of[label]) for label, _ in zip(cycle(LABELS), range(n), strict=False))
+
+
+def verdicts(lab: Laboratory, study: Study) -> Iterator[Decision]:
+    """Keep for a caption's chosen tau that did what was asked and nothing else, reject for every tau that did not."""
+    best = {one.key for one in workflow.chosen(study)}
+    seen = lab.attributes([study.photo.image, *(one.image for one in study.counterfactuals)])
+    for one, attributes in zip(study.counterfactuals, seen[1:], strict=True):
+        reason = fault(one, seen[0], attributes)
+        if reason or one.key in best:
+            verdict = "reject" if reason else "keep"
+            number = f"demo-{one.key[:24]}"
+            yield Decision(
+                id=number,
+                counterfactual=one.key,
+                verdict=verdict,
+                reason=reason,
+                analyst=ANALYST,
+                time=TIME,
+                act=number,
+            )
+
+
+def fault(one: Counterfactual, before: Attributes, after: Attributes) -> str:
+    """Why an edit is to be rejected, in the words of the Curate page; "" when it is good."""
+    wanted = parse(one.perturbation.edited_caption)
+    factor = one.perturbation.factor
+    if after["label"] != before["label"]:
+        return "label changed"
+    if wanted is None or after[factor] != wanted[factor]:
+        return "too weak" if after[factor] == before[factor] else "artefact"
+    return "not the factor" if any(after[name] != before[name] for name in after if name != factor) else ""
+
+
+def _study(models: Models, scene: Scene, factors: tuple[str, ...], name: str) -> Study:
+    settings = replace(models.profile.settings, factors=factors, proposals=1, taus=TAUS, seed=scene.seed)
+    study = workflow.open_photo(models, draw(scene), scene.label, name=name)
+    study = workflow.propose(models, workflow.describe(models, study, settings), settings)
+    return list(workflow.edit(models, study, study.perturbations, settings))[-1]
+
+
+def _splits(models: Models) -> dict[str, list[tuple[Image, str]]]:
+    profile = models.profile
+    return {
+        split: [(fit(open_image(one.path), profile.image_size), one.label) for one in load_folder(Path(folder))]
+        for split, folder in profile.evaluation.items()
+    }

@@ -1,0 +1,56 @@
+"""What a new data folder starts with, and what it does not."""
+
+from pathlib import Path
+
+import pytest
+
+import app as program
+from explorer import starting
+from explorer.jobs import Desk
+from pipeline import demo
+from pipeline.models import LoadedModels
+from pipeline.store import Store
+from tests.seams import SeamModels
+from tests.stores import study_of
+
+
+def test_a_new_data_folder_gets_the_demo_and_a_used_one_does_not(
+    store: Store, models: LoadedModels, tmp_path: Path
+) -> None:
+    starting.begin(Desk(models=models, store=store)).result()
+    assert demo.is_shown(store, Path(models.profile.demo))
+    assert (store.root / "reinforced" / demo.NAME / "run.json").is_file()
+    used = Store(tmp_path / "used")
+    used.save_study(study_of())
+    starting.begin(Desk(models=models, store=used)).result()
+    assert len(used.studies()) == 1
+    used.close()
+
+
+def test_a_profile_without_a_demo_says_nothing(store: Store) -> None:
+    desk = Desk(models=SeamModels(), store=store)
+    starting.begin(desk).result()
+    assert store.studies() == ()
+    assert starting.show(desk) == ""
+
+
+@pytest.mark.parametrize(("given", "empty"), [("", False), ("0", False), ("1", True)])
+def test_the_environment_may_say_empty(given: str, empty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORER_EMPTY", given)
+    assert program.flags().parse_args([]).empty == empty
+    assert program.flags().parse_args(["--empty"]).empty
+
+
+@pytest.mark.parametrize(("before", "arguments", "begun"), [("", [], True), ("", ["--empty"], False), ("x", [], False)])
+def test_only_the_first_start_brings_it(
+    before: str, arguments: list[str], begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before:
+        (tmp_path / before).write_text("somebody's")
+    monkeypatch.setattr(LoadedModels, "warm", lambda self: None)
+    monkeypatch.setattr("explorer.build_app", lambda desk: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        program.serve(program.flags().parse_args(["--data", str(tmp_path), "--device", "cpu", *arguments]))
+    store = Store(tmp_path)
+    assert bool(store.studies()) == begun
+    store.close()

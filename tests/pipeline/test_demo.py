@@ -1,0 +1,113 @@
+"""The demo project: written, brought into a data folder, put away and brought back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import demo
+from pipeline.errors import DataError
+from pipeline.models import LoadedModels
+from pipeline.provenance import provenance
+from pipeline.runs import runs
+from pipeline.store import Store
+from tests.stores import contents, keep, study_of
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A demo of two photos, one edit kept and frozen."""
+    made, folder = Store(tmp_path / "made"), tmp_path / "demo"
+    for seed in range(2):
+        made.save_study(study_of(seed))
+    keep(made, study_of(1).counterfactuals[4].key, 0)
+    made.freeze("demo")
+    assert demo.write(made, folder) == 2
+    made.close()
+    return folder
+
+
+@pytest.fixture
+def shipped(models: LoadedModels) -> Path:
+    return Path(models.profile.demo)
+
+
+def test_it_arrives_as_it_was_made(store: Store, written: Path) -> None:
+    assert not demo.is_shown(store, written)
+    for _ in range(2):
+        demo.bring(store, written)
+    assert demo.is_shown(store, written)
+    for seed in range(2):
+        assert contents(store.load_study(study_of(seed).photo.key)) == contents(study_of(seed))
+    (decision,) = store.log()
+    assert (decision.id, decision.verdict) == ("id-0", "keep")
+    assert [(one.name, one.version, one.items) for one in store.sets()] == [("demo", 1, (decision.counterfactual,))]
+
+
+def test_a_demo_that_was_cut_off_is_completed(store: Store, written: Path) -> None:
+    store.save_study(study_of(0))
+    demo.bring(store, written)
+    assert len(store.studies()) == 2
+    assert len(store.sets()) == 1
+
+
+def test_starting_empty_leaves_ones_own_work_and_can_be_taken_back(store: Store, written: Path) -> None:
+    demo.bring(store, written)
+    store.save_study(study_of(7))
+    keep(store, study_of(0).counterfactuals[0].key, 1, "reject")
+    demo.put_away(store, store.root / "reinforced", written)
+    assert not demo.is_shown(store, written)
+    assert [one.key for one in store.studies()] == [study_of(7).photo.key]
+    assert (store.log(), store.sets()) == ((), ())
+    demo.bring(store, written)
+    assert len(store.studies()) == 3
+    assert [one.verdict for one in store.log()] == ["keep", "reject"]
+
+
+def test_only_a_folder_that_holds_nothing_is_new(tmp_path: Path) -> None:
+    assert demo.is_new(tmp_path / "data")
+    assert demo.is_new(tmp_path)
+    Store(tmp_path / "data").close()
+    assert not demo.is_new(tmp_path / "data")
+    assert not demo.is_new(tmp_path)
+
+
+def test_a_damaged_or_missing_demo_is_told(store: Store, written: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no demo"):
+        demo.bring(store, tmp_path / "none")
+    first, second = sorted((written / demo.PICTURES).glob("*.png"))[:2]
+    for file in (written / demo.PICTURES).glob("*.png"):
+        if file != first:
+            shutil.copy(first, file)
+    with pytest.raises(DataError, match=r"damaged at .*fetch it again, or start with --empty"):
+        demo.bring(store, written)
+    with pytest.raises(DataError, match="not empty"):
+        demo.write(store, written)
+    assert second.is_file()
+
+
+def test_the_shipped_demo_fills_every_page(store: Store, models: LoadedModels, shipped: Path) -> None:
+    demo.bring(store, shipped)
+    demo.bring_run(models, store.root / "reinforced", shipped)
+    entries, verdicts = store.entries(), [one.verdict for one in store.log()]
+    assert len(store.studies()) >= 24
+    assert {one.factor for one in entries} == {"background", "subject", "adjective", "object", "domain"}
+    assert any(one.flip and one.passes for one in entries)
+    assert min(verdicts.count("keep"), verdicts.count("reject")) >= 5
+    decided = {one.counterfactual for one in store.log()}
+    assert {one.photo for one in entries if one.key not in decided} - {
+        one.photo for one in entries if one.key in decided
+    }, "nothing waits for a decision"
+    (folder,) = runs(store.root / "reinforced")
+    assert models.classifier(str(folder)).labels == models.classifier().labels
+    demo.put_away(store, store.root / "reinforced", shipped)
+    assert runs(store.root / "reinforced") == ()
+    demo.bring_run(models, store.root / "reinforced", shipped)
+    assert runs(store.root / "reinforced") == (folder,)
+    study = store.load_study(entries[0].photo)
+    assert study is not None
+    assert provenance(models, study, study.counterfactuals[0], "picture.png") is not None
+    files = [path for path in shipped.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000

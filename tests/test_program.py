@@ -1,0 +1,53 @@
+"""The README's script for programs, as it stands there, against the application."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from explorer import endpoints
+from explorer.alerts import shown
+from explorer.jobs import Desk
+from pipeline.curation import load_folder
+from pipeline.runs import runs
+from pipeline.store import Store
+from pipeline.types import Models
+from tests.browser import SLOW
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.usefixtures("browser")  # in whose event loop Gradio makes its locks; alone it leaves loops open
+def test_the_readmes_script_goes_round_the_whole_loop(address: str, store: Store, tmp_path: Path) -> None:
+    part = (ROOT / "README.md").read_text().partition("<!-- client: begin -->")[2].partition("<!-- client: end -->")[0]
+    script = part.strip().removeprefix("```python\n").removesuffix("```").replace("http://127.0.0.1:7860", address)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [one.verdict for one in store.log()] == ["keep"] * 4
+    (frozen,) = store.sets()
+    assert set(frozen.items) == set(store.decisions())
+    archive = Path(re.findall(r"and here: (.*)$", done.stdout, re.M)[0])
+    with zipfile.ZipFile(archive) as zipped:
+        zipped.extractall(tmp_path / "out")
+    assert len(load_folder(tmp_path / "out" / "by-program-v001")) == 4
+    assert len(load_folder(store.root / "sets" / "by-program-v001")) == 4
+    job = re.findall(r"reinforced/(\S+)$", done.stdout, re.M)[0]
+    end = time.monotonic() + SLOW / 1000
+    while not runs(store.root / "reinforced") and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [folder.name for folder in runs(store.root / "reinforced")] == [job]
+
+
+@pytest.mark.parametrize(("name", "version"), [("../../etc", 0), ("/etc", 0), ("", 0), ("none", 3)])
+def test_only_a_frozen_set_is_exported(models: Models, store: Store, name: str, version: int) -> None:
+    with pytest.raises(gr.Error, match="There is no set") as caught:
+        shown(endpoints.export)(Desk(models=models, store=store), name, version)
+    assert str(store.root) not in str(caught.value)
+    assert not (store.root / "sets").exists()

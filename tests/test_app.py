@@ -237,7 +237,7 @@ def test_the_demo_is_told_put_away_and_brought_back(page: Page, models: Models, 
     assert len(store.studies()) >= 24
     for path, part in (
         ("/curate", "#deck article.item img"),
-        ("/insights", "#heat table"),
+        ("/insights", "#histogram .js-plotly-plot .bars"),
         ("/reinforce", "#alpha-curve .js-plotly-plot .scatterlayer"),
     ):
         page.goto(address + path)
@@ -252,7 +252,7 @@ def test_the_demo_is_told_put_away_and_brought_back(page: Page, models: Models, 
     page.wait_for_selector("#deck article.item img")
     page.goto(address)
     page.click(".finished .pairs a >> nth=0")
-    page.wait_for_selector(".frame.selected")
+    page.wait_for_selector("#shift .js-plotly-plot .scatterlayer")
     assert "frame=" in page.url
 
 

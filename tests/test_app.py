@@ -169,7 +169,7 @@ def test_a_job_goes_on_without_its_page_is_cancelled_and_resumed(page: Page, sto
     assert page.evaluate("document.activeElement.dataset.do") == "cancel"  # though the list was drawn anew
     page.keyboard.press("Enter")
     page.wait_for_selector("#jobs li[data-state=cancelled] .reason:has-text('what was finished is kept')")
-    page.wait_for_selector("#jobs-news[role=status] p:has-text('cancelled')", state="attached")
+    page.wait_for_selector("#jobs-news [role=status] p:has-text('cancelled')", state="attached")
     (job,) = store.jobs.all()
     assert job.state == "cancelled"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 SLOW = 120_000  # milliseconds; models on a busy machine
+ABORTED = re.compile(r"^console: .*(AbortError|Connection errored out)", re.DOTALL)
 
 
 def browser_is_missing() -> str:
@@ -41,7 +42,7 @@ class Faults:
 
     address: str
     found: list[str] = field(default_factory=list)
-    leaving: bool = False  # from a navigation's request to the new page
+    leaving: bool = False  # from a navigation's request until the new page is there
     unanswered: set[Request] = field(default_factory=set)  # of the pages that were left
 
     def watch(self, page: Page) -> None:
@@ -49,22 +50,24 @@ class Faults:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.found.append(f"page error: {error}"))
         page.on("request", lambda request: self._request(request, asked))
-        page.on("domcontentloaded", lambda _: setattr(self, "leaving", False))
+        page.on("load", lambda _: setattr(self, "leaving", False))
         page.on("requestfinished", lambda request: asked.discard(request))
         page.on("requestfailed", self._failed)
         page.on("response", lambda r: self.found.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
 
     def _console(self, message: ConsoleMessage) -> None:
-        left = self.leaving and re.search(r"AbortError|Connection errored out", message.text)
-        if message.type == "error" and not left:
-            self.found.append(f"console: {message.text}")
+        told = f"console: {message.text}"
+        if message.type == "error" and not (self.leaving and ABORTED.search(told)):
+            self.found.append(told)
 
     def _request(self, request: Request, asked: set[Request]) -> None:
         if request.is_navigation_request():
             self.leaving = True
             self.unanswered |= asked
             asked.clear()
-        asked.add(request)
+            # Gradio ends its streams, and says so, before the browser asks for the next page.
+            self.found = [one for one in self.found if not ABORTED.search(one)]
+        (self.unanswered if self.leaving else asked).add(request)
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.found.append(f"request to another host: {request.url}")
 

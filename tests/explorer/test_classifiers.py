@@ -50,7 +50,8 @@ def test_each_kind_is_added_and_stays(
     monkeypatch.chdir("/")
     again = restarted(desk)
     new = Desk(models=again, store=desk.store)
-    for offered in (photo.page(new, None)[6], reinforce.restore(new)[-1]):  # by Explore and by Reinforce
+    asked = reinforce.restore(new, gr.Request(query_params={}))
+    for offered in (photo.page(new, None)[6], asked[-1]):  # by both pages
         assert offered["choices"] == ["resnet", "densenet", "vgg", "mine"]
     study = workflow.open_photo(again, draw(scenes[0]), classifier="mine")
     assert study.photo.classifier == "mine"

@@ -267,6 +267,7 @@ def test_a_bulk_act_in_the_grid_is_one_entry_of_undo(browser: Browser, address: 
         assert verdicts(store) == ["reject"] * 5
         press(page, "u")
         count(page, "reject", 0)
+        saved(page)
         assert verdicts(store) == []
         press(page, "Control+Shift+z")
         count(page, "reject", 5)

@@ -113,24 +113,11 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
 
 
 def _empty(desk: Desk) -> Page:
-    """No photo: only the welcome is seen."""
-    return Page(
-        photo="",
-        frame="",
-        welcome=gr.update(value=welcome_markup(flips(desk)), visible=True),
-        stages=gr.update(visible=False),
-        side=gr.update(visible=False),
-        label=gr.skip(),
-        classifier=classifiers.choices(desk),
-        banner="",
-        caption="",
-        card="",
-        words_status="",
-        variations=gr.skip(),
-        status="",
-        strip=gr.skip(),
-        inspector=edits.nothing(),
-    )
+    """No photo is asked for, and nothing else is touched: whoever was quick has one open before this answer comes."""
+    inspector = edits.Inspection._make(gr.skip() for _ in edits.Inspection._fields)
+    untouched = Page._make((*(gr.skip() for _ in Page._fields[:-1]), inspector))
+    welcome = gr.update(value=welcome_markup(flips(desk)))
+    return untouched._replace(welcome=welcome, classifier=classifiers.choices(desk))
 
 
 def flips(desk: Desk) -> tuple[Pair, ...]:

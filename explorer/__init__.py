@@ -37,6 +37,7 @@ class Serving(TypedDict):
     max_file_size: str
     state_session_capacity: int
     app_kwargs: dict[str, list[Middleware]]
+    _frontend: bool
 
 
 def build_app(desk: Desk) -> gr.Blocks:
@@ -68,6 +69,7 @@ def serving(host: str = "127.0.0.1") -> Serving:
         max_file_size="20mb",
         state_session_capacity=400,
         app_kwargs={"middleware": [Middleware(Door, local=is_local(host))]},
+        _frontend=False,  # else a machine that is too busy to answer itself within 3 s does not start at all
     )
 
 

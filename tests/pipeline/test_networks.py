@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 from huggingface_hub import constants
@@ -55,7 +56,8 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     mine._parts["editor", profile.diffusion] = others.editor
     mine._parts["scorer", profile.clip] = others.scorer
     desk = Desk(models=mine, store=Store(tmp_path / "app"))
-    for offered in (photo.page(desk, None)[6], reinforce_page.restore(desk)[-1]):  # by Explore and by Reinforce
+    asked = reinforce_page.restore(desk, gr.Request(query_params={}))
+    for offered in (photo.page(desk, None)[6], asked[-1]):  # by both pages
         assert offered["choices"] == ["mine", "resnet", "densenet", "vgg"]  # type: ignore[index]
     settings = replace(mine.profile.settings, factors=("background",), proposals=1, taus=(0.6,), num_inference_steps=2)
     store = Store(tmp_path / "run")

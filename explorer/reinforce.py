@@ -28,6 +28,7 @@ from pipeline.training_task import FOLDER, Course, TrainingTask, course_of
 ALL = "Everything kept"
 OPTIONS = {
     "originals": "Train on the original photos too, so that they are not forgotten",
+    "last-block": "Train the classifier's last block too, not the head alone: slower, for AFR and DFR impossible",
     "automatic": "Choose alpha on validation pictures instead of fixing it",
 }
 RECIPES = {
@@ -153,6 +154,7 @@ def start(
         learning_rate=desk.models.profile.settings.learning_rate,
         max_epochs=int(epochs),
         originals="originals" in options,
+        unfreeze="last-block" if "last-block" in options else "head",
         alpha=None if "automatic" in options else Recipe().alpha,
     )
     recipes = [replace(standard, method=method, seed=seed) for seed in range(int(seeds)) for method in methods]

@@ -323,6 +323,7 @@ def reinforce(
     method: Annotated[str, typer.Option(help="counterfactual, fine-tuning, afr, dfr, standard or reconstruction.")] = (
         "counterfactual"
     ),
+    unfreeze: Annotated[str, typer.Option(help="What is trained: head, or last-block: it and the head.")] = "head",
     seed: Annotated[int, typer.Option(help="Of the split by photo and of the training.")] = 0,
     profile: ProfileName = "tiny",
     device: Device = "",
@@ -338,7 +339,7 @@ def reinforce(
     refuse_used(out)
     models = models_of(profile, device)
     rate = models.profile.settings.learning_rate
-    recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate)
+    recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
     pairs = selection(store, chosen_set)
     items = [item_of(store, photo, one) for photo, one in pairs]
     judge = models.classifier(classifier or (pairs[0][0].classifier if pairs else ""))

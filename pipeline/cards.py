@@ -12,8 +12,7 @@ tags: [image-classification, counterfactuals]
 ---
 # {classifier}, reinforced with counterfactual images
 
-Recipe: {method}, seed {seed}. {source}The classification head was trained; every other layer stayed as it was. Its
-weights are (1 - alpha) of the original head plus alpha of the trained one, with alpha = {alpha:g}. Training took
+Recipe: {method}, seed {seed}. {source}{trained}, with alpha = {alpha:g}. Training took
 {epochs} epochs{stopped}; the validation loss went from {first:.4f} to {best:.4f}.
 
 Acc@1 with its 95 % Wilson interval; p is McNemar's exact test of after against before.
@@ -31,6 +30,13 @@ By class, over all splits above:
 Training, validation and held-out pictures share no source photo. The whole curve over alpha is in metrics.jsonl.
 The licence is that of the original classifier and of the pictures.
 """
+
+
+_HEAD = """The classification head was trained; every other layer stayed as it was. Its
+weights are (1 - alpha) of the original head plus alpha of the trained one"""
+_BLOCK = """The block `{block}` and the classification head were trained; every other layer, and the
+statistics of every batch norm, stayed as they were. The weights of both are (1 - alpha) of the original ones plus alpha
+of the trained ones"""
 
 
 def metrics(reinforcement: Reinforcement) -> tuple[dict[str, object], ...]:
@@ -52,6 +58,7 @@ def card(reinforcement: Reinforcement) -> str:
         classifier=reinforcement.classifier,
         method=reinforcement.method,
         seed=reinforcement.seed,
+        trained=_BLOCK.format(block=reinforcement.block) if reinforcement.block else _HEAD,
         source=f"Learnt from: {reinforcement.source}. " if reinforcement.source else "",
         stopped=" and was then stopped by hand" if reinforcement.stopped else "",
         alpha=reinforcement.alpha,

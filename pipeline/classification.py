@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from pipeline.blocks import LastBlock
+
 BATCH = 32  # pictures a pass
 
 
@@ -37,6 +39,7 @@ class TimmModel(Protocol):
 
     pretrained_cfg: Mapping[str, object]
     num_classes: int
+    feature_info: object  # stages, the last one last: [{"module": name}]
 
     def get_classifier(self) -> torch.nn.Module:
         """The last layer."""
@@ -78,6 +81,10 @@ class LinearHeadClassifier(ABC):
         layers = cast("torch.nn.Module", self._model).modules()
         linear = [one for one in layers if isinstance(one, torch.nn.Linear) and one.out_features == len(self._labels)]
         return linear[-1] if linear else None
+
+    def _last_stage(self) -> str:
+        """Name of the last part of the network with weights before pooling and head; "" when it cannot be told."""
+        return ""
 
     @property
     def name(self) -> str:
@@ -129,6 +136,38 @@ class LinearHeadClassifier(ABC):
         head = self._linear()
         return head.weight.detach().float().cpu().clone(), head.bias.detach().float().cpu().clone()
 
+    def last_block(self) -> LastBlock:
+        """A copy of the network, cut before its last block; raises `ModelError` when the block cannot be told."""
+        from PIL import Image
+
+        from pipeline.blocks import LastBlock
+
+        other, name = self._copy(), self._last_stage()
+        if not name:
+            raise ModelError(f"The last block of the classifier '{self._name}' cannot be told; train the head alone.")
+        head = other._linear()
+        blank = self._preprocess(Image.new("RGB", (64, 64)))[None].to(head.weight.device)
+        return LastBlock(cast("torch.nn.Module", other._model), name, head, other._logits, other._run, blank)
+
+    def with_parameters(self, values: Mapping[str, torch.Tensor]) -> Self:
+        """The same classifier with other values of the named parameters; this one stays as it is.
+
+        Raises `ModelError` when the network has no such parameters of these shapes.
+        """
+        import torch
+
+        other = self._copy()
+        held = dict(cast("torch.nn.Module", other._model).named_parameters())
+        with torch.no_grad():
+            for name, value in values.items():
+                if name not in held or held[name].shape != value.shape:
+                    raise ModelError(
+                        f"The classifier '{self._name}' has no parameter {name} of shape {tuple(value.shape)}; take "
+                        "the classifier that was trained."
+                    )
+                held[name].copy_(value)
+        return other
+
     def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> Self:
         """The same classifier with another head; this one stays as it is.
 
@@ -136,7 +175,7 @@ class LinearHeadClassifier(ABC):
         """
         import torch
 
-        other = type(self)(copy.deepcopy(self._model), self._name, self._labels, self._preprocess)
+        other = self._copy()
         head = other._linear()
         if weight.shape != head.weight.shape or bias.shape != head.bias.shape:
             raise ModelError(
@@ -169,6 +208,9 @@ class LinearHeadClassifier(ABC):
                 f"The classifier '{self._name}' could not be saved to '{folder}': {error}. "
                 "Free some space or choose another folder, then save again."
             ) from error
+
+    def _copy(self) -> Self:
+        return type(self)(copy.deepcopy(self._model), self._name, self._labels, self._preprocess)
 
     def _linear(self) -> torch.nn.Linear:
         import torch
@@ -226,6 +268,13 @@ class TimmClassifier(LinearHeadClassifier):
 
     def _find_head(self) -> object:
         return cast("TimmModel", self._model).get_classifier()
+
+    def _last_stage(self) -> str:
+        from pipeline.blocks import last_stage
+
+        stages = cast("TimmModel", self._model).feature_info
+        name = str(stages[-1]["module"]) if isinstance(stages, list) and stages else ""
+        return last_stage(cast("torch.nn.Module", self._model), name) if name else ""
 
     def _write(self, folder: Path) -> None:
         from timm.models import save_for_hf

@@ -99,9 +99,18 @@ class TorchvisionClassifier(LinearHeadClassifier):
         made.config = config
         return made
 
-    def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> Self:
-        """The same classifier with another head; raises `ModelError` when the shapes do not fit."""
-        other = super().with_head(weight, bias)
+    def _last_stage(self) -> str:
+        """torchvision has no list of stages: "layer4" of its ResNets, else the last of what it calls `features`."""
+        from pipeline.blocks import last_stage
+
+        network = cast("torch.nn.Module", self._model)
+        if hasattr(network, "layer4"):
+            return "layer4"
+        stages = getattr(network, "features", None)
+        return last_stage(network, f"features.{list(stages._modules)[-1]}") if stages else ""
+
+    def _copy(self) -> Self:
+        other = super()._copy()
         other.config = self.config
         return other
 
@@ -144,6 +153,14 @@ class TransformersClassifier(LinearHeadClassifier):
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels).logits)  # type: ignore[attr-defined]
+
+    def _last_stage(self) -> str:
+        """The last of the encoder's stages, when there is one list of them."""
+        from torch.nn import ModuleList
+
+        lists = [(n, m) for n, m in cast("torch.nn.Module", self._model).named_modules() if isinstance(m, ModuleList)]
+        outer = [(name, one) for name, one in lists if not any(name.startswith(f"{other}.") for other, _ in lists)]
+        return f"{outer[0][0]}.{len(outer[0][1]) - 1}" if len(outer) == 1 else ""
 
     def _write(self, folder: Path) -> None:
         self._model.save_pretrained(folder)  # type: ignore[attr-defined]

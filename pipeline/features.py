@@ -1,5 +1,7 @@
 """What a classifier's head sees of pictures: computed once per picture, found again by its pixels, kept on the disk.
 
+`BlockInputs` is the same of a classifier's last block, kept in memory.
+
 All that trains or measures a head asks here, so the network below it runs once per picture however many epochs, blends
 and recipes follow. Knows no recipe.
 """
@@ -8,15 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import PIL.Image
 import torch
 from PIL.Image import Image
-from torch.nn.functional import linear
 
+from pipeline.blending import Blend, Logits, Weights
+from pipeline.blocks import last_block_of
 from pipeline.errors import LabelError, ModelError, StoreError
-from pipeline.heads import Head, Part
+from pipeline.heads import Part, Theta, head_logits
 from pipeline.lessons import Pictures
 from pipeline.types import Classifier
 
@@ -33,6 +37,28 @@ class Features:
         self._file = file
         self._known: dict[bytes, torch.Tensor] = self._stored() if file is not None and file.is_file() else {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is trained, tensor by tensor."""
+        return ("weight", "bias")
+
+    @property
+    def block(self) -> str:
+        """The unfrozen block; "" when the head alone is trained."""
+        return ""
+
+    def theta_0(self) -> Theta:
+        """What is trained, as it is now."""
+        return self.classifier.head()
+
+    def logits(self, theta: Theta, features: torch.Tensor) -> torch.Tensor:
+        """(n, classes) of theta on what `part` gave."""
+        return head_logits(theta, features)
+
+    def blend(self, theta_0: Theta, theta_1: Theta, pictures: Pictures) -> Blend:
+        """What theta(alpha) says of pictures."""
+        return Logits.of(theta_0, theta_1, self.part(pictures))
+
     def part(self, pictures: Pictures) -> Part:
         """Features and targets, row by row. Raises `LabelError` for labels that the classifier does not know."""
         refuse_unknown(self.classifier, {label for _, label in pictures})
@@ -41,7 +67,7 @@ class Features:
         places = list(fresh)
         for start in range(0, len(places), BATCH):
             batch = places[start : start + BATCH]
-            rows = self.classifier.features([fresh[key] for key in batch]).float().cpu()
+            rows = self._seen([fresh[key] for key in batch])
             self._known.update(zip(batch, rows, strict=True))
         if places and self._file is not None:
             self._write()
@@ -50,15 +76,18 @@ class Features:
             targets=torch.tensor([self._rows[label] for _, label in pictures]),
         )
 
-    def refuse_foreign_head(self, theta: Head, image: Image) -> None:
+    def refuse_foreign_head(self, theta: Theta, image: Image) -> None:
         """The head on the features must be the classifier itself, or blending heads would mean nothing."""
-        logits = linear(self.part([(image, self.classifier.labels[0])]).features, *theta)
+        logits = self.logits(theta, self.part([(image, self.classifier.labels[0])]).features)
         expected = torch.tensor(self.classifier.predict([image])[0].probabilities)
         if not torch.allclose(logits.softmax(-1)[0], expected, atol=1e-3):
             name = self.classifier.name
             raise ModelError(
                 f"The head of '{name}' does not give its predictions; use a classifier whose last layer is linear."
             )
+
+    def _seen(self, images: Sequence[Image]) -> torch.Tensor:
+        return self.classifier.features(images).float().cpu()
 
     def _stored(self) -> dict[bytes, torch.Tensor]:
         from safetensors import SafetensorError
@@ -97,6 +126,53 @@ class Features:
             .mul(100)
             .round()
         )
+
+
+class BlockInputs(Features):
+    """What a classifier's last block sees of pictures, computed once per picture; theta is the block's and the head's.
+
+    Memory: a map per picture, for a ResNet50 at 224 pixels 0.8 MB.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        """Raises `ModelError` for a classifier whose last block cannot be told."""
+        super().__init__(classifier)
+        self._block = last_block_of(classifier)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters of the network."""
+        return self._block.names
+
+    @property
+    def block(self) -> str:
+        """As the network calls it."""
+        return self._block.name
+
+    def blend(self, theta_0: Theta, theta_1: Theta, pictures: Pictures) -> Blend:
+        """What theta(alpha) says of pictures."""
+        return Weights(theta_0=theta_0, theta_1=theta_1, part=self.part(pictures), network=self.logits)
+
+    def theta_0(self) -> Theta:
+        """Copies of the block's and the head's parameters."""
+        return self._block.theta()
+
+    def logits(self, theta: Theta, features: torch.Tensor) -> torch.Tensor:
+        """(n, classes): a forward pass of the block and of what follows."""
+        return self._block.logits(theta, features)
+
+    def refuse_foreign_head(self, theta: Theta, image: Image) -> None:
+        """The block and what follows it must be the classifier itself; raises `ModelError` when they are not."""
+        try:
+            super().refuse_foreign_head(theta, image)
+        except (ModelError, RuntimeError) as error:
+            raise ModelError(
+                f"The network of '{self.classifier.name}' cannot be cut before its block '{self.block}', for what "
+                "follows does not give its predictions; train the head alone."
+            ) from error
+
+    def _seen(self, images: Sequence[Image]) -> torch.Tensor:
+        return self._block.inputs(images)
 
 
 def features_file(root: Path, classifier: str) -> Path:

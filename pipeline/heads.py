@@ -1,5 +1,8 @@
 """Training a classifier's last layer on cached features: the recipe, the paper's way, and its rivals. Tensors only.
 
+What is trained are tensors and a function that makes logits of them and of cached inputs: the head on features unless
+said otherwise, a block and the head on the block's inputs (`pipeline/blocks.py`) by the same training.
+
 theta_1 starts from theta_0 and is trained by Adam with early stopping (Li et al., 2024); theta(alpha) = (1 - alpha)
 theta_0 + alpha theta_1 follows WiSE-FT (Wortsman et al., 2022). AFR (Qiu et al., 2023) weighs what theta_0 gets wrong
 and pulls towards theta_0; DFR (Kirichenko et al., 2023) is a logistic regression on as many pictures of each group.
@@ -29,12 +32,19 @@ METHODS = {
     "text-to-image": "as counterfactual, on as many pictures made from the edited captions alone",
 }
 UNBLENDED = ("fine-tuning", "afr", "dfr")
+ON_FEATURES = ("afr", "dfr")  # defined for a last layer on fixed features
+UNFREEZE = {"head": "the linear head alone", "last-block": "the last block before pooling, and the head"}
 AFR_GAMMA = 4.0  # how much more a picture counts that theta_0 gets wrong: weight exp(-gamma p(label))
 AFR_PULL = 0.01  # of the squared distance to theta_0
 DFR_DRAWS = 10  # balanced draws whose heads are averaged
 DFR_STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse regularisation, chosen on validation
 
 Head = tuple[torch.Tensor, torch.Tensor]
+"""Weight (classes, features) and bias (classes,)."""
+Theta = tuple[torch.Tensor, ...]
+"""All that is trained: a `Head`, or every parameter of a block and the head."""
+Network = Callable[[Theta, torch.Tensor], torch.Tensor]
+"""theta, inputs (n, ...) -> logits (n, classes)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +60,19 @@ class Recipe:
     alpha: float | None = 0.3  # None: chosen on validation; without effect for the `UNBLENDED` methods
     seed: int = 0  # of the split and of the order of batches
     originals: bool = True  # train on the source photos too, so that they are not forgotten
+    unfreeze: str = "head"  # one of `UNFREEZE`: what is trained, and blended
 
     def __post_init__(self) -> None:
         """Refuses values outside their range with `SettingsError`."""
         if self.method not in METHODS:
             raise SettingsError(f"The method '{self.method}' is unknown; use one of {', '.join(METHODS)}.")
+        if self.unfreeze not in UNFREEZE:
+            raise SettingsError(f"'{self.unfreeze}' cannot be unfrozen; use one of {', '.join(UNFREEZE)}.")
+        if self.unfreeze != "head" and self.method in ON_FEATURES:
+            raise SettingsError(
+                f"The method '{self.method}' fits a head to fixed features, so no block can be unfrozen with it; "
+                "train the head alone or use another method."
+            )
         if self.alpha is not None and not 0.0 <= self.alpha <= 1.0:
             raise SettingsError(f"alpha is {self.alpha}, but it blends two heads; give 0 to 1, or auto.")
         if not (self.learning_rate > 0 and self.batch_size > 0 and self.max_epochs > 0 and self.patience > 0):
@@ -84,27 +102,34 @@ Progress = Callable[[Epoch], None]
 class Part(NamedTuple):
     """What a head learns from or is measured on."""
 
-    features: torch.Tensor  # (n, features)
+    features: torch.Tensor  # (n, features); of a block its inputs, (n, ...)
     targets: torch.Tensor  # (n,) rows of the head
 
 
 class Training(NamedTuple):
     """What came of it."""
 
-    theta: Head  # the head with the lowest validation loss; theta_0 when no epoch improves on it
+    theta: Theta  # the one with the lowest validation loss; theta_0 when no epoch improves on it
     losses: tuple[float, ...]  # on validation: theta_0's own first, then one per epoch
     accuracies: tuple[float, ...]  # Acc@1 on validation, in the same order
     stopped: bool = False  # somebody cancelled, and this is the best until then
 
 
+def head_logits(theta: Theta, features: torch.Tensor) -> torch.Tensor:
+    """(n, classes) of a head on features (n, features)."""
+    weight, bias = theta
+    return linear(features, weight, bias)
+
+
 def train_head(
     train: Part,
     validation: Part,
-    theta_0: Head,
+    theta_0: Theta,
     *,
     recipe: Recipe,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    network: Network = head_logits,
 ) -> Training:
     """theta_1 from theta_0 by Adam; every epoch in a new order, the best epoch on validation is kept.
 
@@ -113,20 +138,21 @@ def train_head(
     """
     weights = _afr_weights(train, theta_0) if recipe.method == "afr" else torch.ones(len(train.targets))
     pull = AFR_PULL if recipe.method == "afr" else 0.0
-    weight, bias = parameters = tuple(part.detach().clone().requires_grad_() for part in theta_0)
+    parameters = tuple(part.detach().clone().requires_grad_() for part in theta_0)
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     mark = fingerprint([*train, *validation, *theta_0], repr(replace(recipe, max_epochs=1, alpha=None)))
     at = checkpoint and resume(checkpoint, mark, parameters, optimizer, generator)
     if not at:
-        first = _loss(theta_0, validation)
-        at = Progressed(best=theta_0, losses=[first], accuracies=[accuracy(theta_0, validation)], reference=first)
+        first = _loss(theta_0, validation, network)
+        right = accuracy(theta_0, validation, network)
+        at = Progressed(best=theta_0, losses=[first], accuracies=[right], reference=first)
 
     def training_loss(batch: torch.Tensor) -> tuple[torch.Tensor, float]:
-        each = cross_entropy(linear(train.features[batch], weight, bias), train.targets[batch], reduction="none")
+        each = cross_entropy(network(parameters, train.features[batch]), train.targets[batch], reduction="none")
         loss = (each * weights[batch]).mean()
         if pull:
-            moved = sum((new - old).square().sum() for new, old in zip((weight, bias), theta_0, strict=True))
+            moved = sum((new - old).square().sum() for new, old in zip(parameters, theta_0, strict=True))
             loss = loss + pull * moved
         return loss, float(each.detach().sum())
 
@@ -138,7 +164,7 @@ def train_head(
             torch.autograd.backward(loss)
             optimizer.step()
             total += summed
-        _note(at, (weight.detach().clone(), bias.detach().clone()), validation, recipe)
+        _note(at, tuple(one.detach().clone() for one in parameters), validation, recipe, network)
         if checkpoint:
             write(checkpoint, mark, parameters, optimizer, generator, at)
         if progress is not None:
@@ -154,22 +180,21 @@ def train_head(
     return _training(at)
 
 
-def _note(at: Progressed, theta: Head, validation: Part, recipe: Recipe) -> None:
-    """Measures the head after an epoch, and keeps it when it is the best."""
-    loss = _loss(theta, validation)
+def _note(at: Progressed, theta: Theta, validation: Part, recipe: Recipe, network: Network) -> None:
+    """Measures theta after an epoch, and keeps it when it is the best."""
+    loss = _loss(theta, validation, network)
     if loss < min(at.losses):
         at.best = theta
     at.losses.append(loss)
-    at.accuracies.append(accuracy(theta, validation))
+    at.accuracies.append(accuracy(theta, validation, network))
     at.reference, at.waited = (loss, 0) if loss < at.reference - recipe.min_delta else (at.reference, at.waited + 1)
 
 
 def _training(at: Progressed, stopped: bool = False) -> Training:
-    weight, bias = at.best
-    return Training((weight, bias), tuple(at.losses), tuple(at.accuracies), stopped)
+    return Training(at.best, tuple(at.losses), tuple(at.accuracies), stopped)
 
 
-def balanced_regression(train: Part, groups: Sequence[str], validation: Part, theta_0: Head, seed: int) -> Training:
+def balanced_regression(train: Part, groups: Sequence[str], validation: Part, theta_0: Theta, seed: int) -> Training:
     """DFR: the mean of `DFR_DRAWS` logistic regressions, each on equally many pictures of every group.
 
     groups (n,) names each picture's group. The penalty is L2 where the authors take L1. Classes that the pictures do
@@ -198,33 +223,35 @@ def balanced_regression(train: Part, groups: Sequence[str], validation: Part, th
     )
 
 
-def interpolate(theta_0: Head, theta_1: Head, alpha: float) -> Head:
-    """(1 - alpha) theta_0 + alpha theta_1, exactly theta_0 at 0 and theta_1 at 1. Outside that: `SettingsError`."""
+def interpolate(theta_0: Theta, theta_1: Theta, alpha: float) -> Theta:
+    """(1 - alpha) theta_0 + alpha theta_1, tensor by tensor: exactly theta_0 at 0 and theta_1 at 1.
+
+    Raises `SettingsError` for an alpha outside that.
+    """
     if not 0.0 <= alpha <= 1.0:
         raise SettingsError(f"alpha is {alpha}, but it blends two heads; give 0 to 1.")
-    weight, bias = ((1 - alpha) * old + alpha * new for old, new in zip(theta_0, theta_1, strict=True))
-    return weight, bias
+    return tuple((1 - alpha) * old + alpha * new for old, new in zip(theta_0, theta_1, strict=True))
 
 
-def accuracy(theta: Head, part: Part) -> float:
-    """Acc@1 of a head, 0..1."""
-    return float((linear(part.features, *theta).argmax(-1) == part.targets).float().mean())
+def accuracy(theta: Theta, part: Part, network: Network = head_logits) -> float:
+    """Acc@1 of a head, or of what else `network` makes of theta, 0..1."""
+    return float((network(theta, part.features).argmax(-1) == part.targets).float().mean())
 
 
-def _loss(theta: Head, part: Part) -> float:
-    return float(cross_entropy(linear(part.features, *theta), part.targets))
+def _loss(theta: Theta, part: Part, network: Network = head_logits) -> float:
+    return float(cross_entropy(network(theta, part.features), part.targets))
 
 
-def _afr_weights(train: Part, theta_0: Head) -> torch.Tensor:
+def _afr_weights(train: Part, theta_0: Theta) -> torch.Tensor:
     """(n,) exp(-gamma p(label)) under theta_0, over the size of the class; their mean is 1."""
-    p = linear(train.features, *theta_0).softmax(-1).gather(1, train.targets[:, None])[:, 0]
+    p = head_logits(theta_0, train.features).softmax(-1).gather(1, train.targets[:, None])[:, 0]
     often = torch.bincount(train.targets).float()[train.targets]
     weights = torch.exp(-AFR_GAMMA * p) / often
     return weights / weights.mean()
 
 
 def _raw_head(coefficients: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], classes: np.ndarray,
-              scaler: object, theta_0: Head) -> Head:  # fmt: skip
+              scaler: object, theta_0: Theta) -> Head:  # fmt: skip
     """The mean regression, on features as they are; two classes give one row of coefficients, which is made two."""
     weight, bias = np.mean(coefficients, axis=0), np.mean(intercepts, axis=0)
     if len(classes) == 2 and len(weight) == 1:

@@ -1,31 +1,32 @@
 """Reinforce a classifier: fine-tune its head on counterfactuals, blend it with the old one, measure what came of it.
 
 Every layer but the head is frozen, so features are computed once and training, the curve over alpha and every figure
-come from matrix products (`pipeline/heads.py`). Photos are split by source, never by edit: training, validation (early
-stopping, alpha when it is not given) and held-out test share no photo. Knows no file but those that `save` and
-`Features` write, and no page.
+come from matrix products (`pipeline/heads.py`). A recipe may unfreeze the last block too (`pipeline/blocks.py`): then
+its inputs are computed once. Photos are split by source, never by edit: training, validation (early stopping, alpha
+when it is not given) and held-out test share no photo. Knows no file but those that `save` and `Features` write, and no
+page.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import cross_entropy
 
+from pipeline.blending import Blend, Logits
+from pipeline.blocks import Unfreezable
 from pipeline.cards import card, metrics
 from pipeline.curation import refuse_used, split_by_photo
 from pipeline.errors import DataError, ModelError, SettingsError, StoreError
-from pipeline.features import Features, pixels, refuse_unknown
+from pipeline.features import BlockInputs, Features, pixels, refuse_unknown
 from pipeline.heads import (
     METHODS,
     Epoch,
-    Head,
-    Part,
     Progress,
     Recipe,
     Training,
@@ -36,7 +37,7 @@ from pipeline.heads import (
 from pipeline.intervals import mcnemar, wilson
 from pipeline.lessons import Item, Pictures, lesson
 from pipeline.runs import write_run
-from pipeline.types import Answers, Classifier, Proportion, Reinforcement
+from pipeline.types import Classifier, Proportion, Reinforcement
 
 __all__ = [
     "ALPHAS",
@@ -89,35 +90,6 @@ class Reheadable(Classifier, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Logits:
-    """What both heads say of one part. Blending heads is blending their logits, so one product serves every alpha."""
-
-    theta_0: torch.Tensor  # (n, classes)
-    theta_1: torch.Tensor
-    targets: torch.Tensor
-
-    @classmethod
-    def of(cls, theta_0: Head, theta_1: Head, part: Part) -> Self:
-        """Of one part's features."""
-        return cls(
-            theta_0=linear(part.features, *theta_0), theta_1=linear(part.features, *theta_1), targets=part.targets
-        )
-
-    def at(self, alpha: float) -> torch.Tensor:
-        """(n, classes) of theta(alpha)."""
-        return (1 - alpha) * self.theta_0 + alpha * self.theta_1
-
-    def right(self, alpha: float) -> list[bool]:
-        """Which pictures theta(alpha) names right."""
-        return [bool(hit) for hit in self.at(alpha).argmax(-1) == self.targets]
-
-    def answers(self, alphas: Sequence[float], names: Sequence[str]) -> Answers:
-        """What every alpha says of every picture."""
-        predicted = tuple(tuple(self.at(alpha).argmax(-1).tolist()) for alpha in alphas)
-        return Answers(names=tuple(names), targets=tuple(self.targets.tolist()), predicted=predicted)
-
-
 def reinforce(
     classifier: Classifier,
     items: Sequence[Item],
@@ -136,13 +108,14 @@ def reinforce(
     """
     parts = split_items(classifier, items, FRACTIONS, recipe.seed)
     splits = _splits(classifier, evaluation, [*parts[0], *parts[1]], parts[2])
-    known, theta_0 = features or Features(classifier), classifier.head()
+    known = BlockInputs(classifier) if recipe.unfreeze == "last-block" else features or Features(classifier)
+    theta_0 = known.theta_0()
     known.refuse_foreign_head(theta_0, items[0].photo)
     training, alpha = train(known, parts[0], parts[1], recipe, progress, checkpoint)
-    logits = {name: Logits.of(theta_0, training.theta, known.part(pictures)) for name, pictures in splits.items()}
+    blends = {name: known.blend(theta_0, training.theta, pictures) for name, pictures in splits.items()}
     steps = tuple(sorted({*ALPHAS, alpha}))
     names = _names(splits, parts[2])
-    answers = {name: one.answers(steps, names[name]) for name, one in logits.items()}
+    answers = {name: one.answers(steps, names[name]) for name, one in blends.items()}
     curve = tuple(
         (step, {name: _share(one.right(place)) for name, one in answers.items()}) for place, step in enumerate(steps)
     )
@@ -161,6 +134,8 @@ def reinforce(
         seed=recipe.seed,
         stopped=training.stopped,
         answers=answers,
+        block=known.block,
+        parameters=known.names,
     )
     return at_alpha(made, alpha)
 
@@ -174,21 +149,31 @@ def train(
     checkpoint: Path | None = None,
 ) -> tuple[Training, float]:
     """theta_1 and the alpha to use, from the items of two sets of photos; no other picture is looked at."""
-    theta_0 = features.classifier.head()
+    theta_0 = features.theta_0()
     taught, checked = lesson(items, recipe), lesson(validation, recipe)
     part, check = features.part(taught.pictures), features.part(checked.pictures)
     if recipe.method == "dfr":
         training = balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
     else:
-        training = train_head(part, check, theta_0, recipe=recipe, progress=progress, checkpoint=checkpoint)
-    alpha = recipe.blend
-    return training, _best_alpha(Logits.of(theta_0, training.theta, check)) if alpha is None else alpha
+        training = train_head(
+            part,
+            check,
+            theta_0,
+            recipe=recipe,
+            progress=progress,
+            checkpoint=checkpoint,
+            network=features.logits,
+        )
+    if recipe.blend is not None:
+        return training, recipe.blend
+    return training, _best_alpha(features.blend(theta_0, training.theta, checked.pictures))
 
 
 def checkpoint_file(root: Path, classifier: str, recipe: Recipe) -> Path:
     """Where in a data folder the training of this recipe is kept until it ends."""
     plain = "".join(char if char.isalnum() or char in "-_" else "-" for char in classifier)[-60:]
-    return root / ".training" / f"{plain}-{recipe.method}-{recipe.seed}.safetensors"
+    what = "" if recipe.unfreeze == "head" else f"-{recipe.unfreeze}"
+    return root / ".training" / f"{plain}-{recipe.method}{what}-{recipe.seed}.safetensors"
 
 
 def at_alpha(reinforcement: Reinforcement, alpha: float) -> Reinforcement:
@@ -230,17 +215,27 @@ def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> 
     Raises `DataError` when the folder holds something already, `ModelError` for a classifier that cannot be saved and
     `StoreError` when the folder cannot be written.
     """
-    if not isinstance(classifier, Reheadable):
-        raise ModelError(f"The classifier '{classifier.name}' cannot take another head; use a timm model.")
+    blended = _blended(reinforcement, classifier)
     refuse_used(folder)
-    weight, bias = interpolate(reinforcement.theta_0, reinforcement.theta_1, reinforcement.alpha)
-    classifier.with_head(weight, bias).save(folder, card(reinforcement))
+    blended.save(folder, card(reinforcement))
     lines = "".join(json.dumps(row) + "\n" for row in metrics(reinforcement))
     try:
         (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
         write_run(reinforcement, folder)
     except OSError as error:
         raise StoreError(f"The figures cannot be written to {folder}: {error.strerror}; free some space.") from error
+
+
+def _blended(reinforcement: Reinforcement, classifier: Classifier) -> Reheadable | Unfreezable:
+    """The classifier with theta(alpha)."""
+    theta = interpolate(reinforcement.theta_0, reinforcement.theta_1, reinforcement.alpha)
+    if reinforcement.block and isinstance(classifier, Unfreezable):
+        return classifier.with_parameters(dict(zip(reinforcement.parameters, theta, strict=True)))
+    if reinforcement.block or not isinstance(classifier, Reheadable):
+        what = f"other weights in its block '{reinforcement.block}'" if reinforcement.block else "another head"
+        raise ModelError(f"The classifier '{classifier.name}' cannot take {what}; use a timm model.")
+    weight, bias = theta
+    return classifier.with_head(weight, bias)
 
 
 def split_items(
@@ -296,11 +291,12 @@ def _splits(
     return found
 
 
-def _best_alpha(check: Logits) -> float:
+def _best_alpha(check: Blend) -> float:
     """The alpha with the best Acc@1 on validation; among equals the one with the lowest loss."""
 
     def merit(alpha: float) -> tuple[int, float]:
-        return sum(check.right(alpha)), -float(cross_entropy(check.at(alpha), check.targets))
+        logits = check.at(alpha)
+        return int((logits.argmax(-1) == check.targets).sum()), -float(cross_entropy(logits, check.targets))
 
     return max(ALPHAS, key=merit)
 

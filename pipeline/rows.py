@@ -152,7 +152,8 @@ def failure_row(one: FailurePoint) -> Row:
 
 def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
     """What was saved, then before and after by split and by class."""
-    yield {"kind": "classifier", "name": str(folder), "alpha": made.alpha, "epochs": len(made.losses) - 1}
+    block = {"block": made.block} if made.block else {}
+    yield {"kind": "classifier", "name": str(folder), "alpha": made.alpha, "epochs": len(made.losses) - 1, **block}
     for name, before in made.before.items():
         pair = {"before": asdict(before), "after": asdict(made.after[name]), "p": made.p_values[name]}
         yield {"kind": "split", "name": name, "n": before.n, **pair}

@@ -1,7 +1,8 @@
 """A reinforcement on the disk, beside the classifier it made: both heads and every figure, to be looked at again.
 
 A run is a folder that `reinforcement.save` has written. run.json holds what was measured, heads.safetensors theta_0 and
-theta_1, so that another alpha can be looked at, and saved, long after the training.
+theta_1, of the block too where one was unfrozen, so that another alpha can be looked at, and saved, long after the
+training.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ def write_run(made: Reinforcement, folder: Path) -> None:
     from safetensors.torch import save_file
 
     heads = {
-        "weight_0": made.theta_0[0],
-        "bias_0": made.theta_0[1],
-        "weight_1": made.theta_1[0],
-        "bias_1": made.theta_1[1],
+        f"{name}_{place}": one
+        for place, theta in enumerate((made.theta_0, made.theta_1))
+        for name, one in zip(made.parameters, theta, strict=True)
     }
     save_file({name: one.contiguous().clone() for name, one in heads.items()}, folder / HEADS)
     row = {
         **{name: getattr(made, name) for name in _PLAIN},
+        **({"block": made.block, "parameters": made.parameters} if made.block else {}),
         "curve": [[alpha, _shares(shares)] for alpha, shares in made.curve],
         "before": _shares(made.before),
         "after": _shares(made.after),
@@ -67,12 +68,15 @@ def runs(root: Path) -> tuple[Path, ...]:
 
 def _run(row: Mapping[str, object], heads: Mapping[str, torch.Tensor]) -> Reinforcement:
     fields = {name: row[name] for name in _PLAIN}
+    names: tuple[str, ...] = tuple(row.get("parameters", ("weight", "bias")))  # type: ignore[arg-type]
     fields |= {name: tuple(fields[name]) for name in ("labels", "losses", "accuracies")}  # type: ignore[arg-type]
     by_class = {label: (Proportion(**old), Proportion(**new)) for label, (old, new) in row["by_class"].items()}  # type: ignore[attr-defined]
     return Reinforcement(
         **fields,  # type: ignore[arg-type]
-        theta_0=(heads["weight_0"], heads["bias_0"]),
-        theta_1=(heads["weight_1"], heads["bias_1"]),
+        theta_0=tuple(heads[f"{name}_0"] for name in names),
+        theta_1=tuple(heads[f"{name}_1"] for name in names),
+        block=str(row.get("block", "")),
+        parameters=names,
         curve=tuple((float(alpha), _proportions(shares)) for alpha, shares in row["curve"]),  # type: ignore[attr-defined]
         before=_proportions(row["before"]),
         after=_proportions(row["after"]),

@@ -258,12 +258,12 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reinforcement:
-    """A reinforced head: theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 (WiSE-FT)."""
+    """A reinforced head, or block and head: theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 (WiSE-FT)."""
 
     classifier: str
     labels: tuple[str, ...]
-    theta_0: tuple[torch.Tensor, torch.Tensor]  # weight (classes, features), bias (classes,)
-    theta_1: tuple[torch.Tensor, torch.Tensor]
+    theta_0: tuple[torch.Tensor, ...]  # as `parameters` name them: weight (classes, features), bias (classes,)
+    theta_1: tuple[torch.Tensor, ...]
     alpha: float
     curve: tuple[tuple[float, dict[str, Proportion]], ...]  # alpha -> {split name: Acc@1}
     before: dict[str, Proportion]
@@ -277,6 +277,8 @@ class Reinforcement:
     stopped: bool = False  # the training was cancelled and the best head until then kept
     source: str = ""  # what was learnt from: a set and its version, in words
     answers: dict[str, Answers] = field(default_factory=dict)  # split -> what each alpha says of its pictures
+    block: str = ""  # the block that was trained beside the head; "" when the head alone was
+    parameters: tuple[str, ...] = ("weight", "bias")  # of the head; with a block, of the network
 
 
 class Captioner(Protocol):

@@ -21,7 +21,7 @@ def recipe_markup(recipe: Recipe) -> Html:
     """The paper's recipe, explained."""
     new = recipe.alpha or 0.0
     rows = (
-        ("What learns", "Only the classification head; everything below it stays as it was."),
+        ("What learns", "Only the classification head, unless told otherwise; everything below stays as it was."),
         (
             "How",
             f"Batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g}, at most {recipe.max_epochs} "
@@ -42,7 +42,8 @@ def outcome_markup(made: Reinforcement | None) -> Html:
         return tag("p", NOTHING, class_="empty tall")
     epochs = f"{len(made.losses) - 1} epochs" + (", stopped by hand" if made.stopped else "")
     learnt = f" Learnt from {made.source}." if made.source else ""
-    told = f"{made.classifier}, {made.method}: {METHODS[made.method]}. Seed {made.seed}, {epochs}.{learnt}"
+    block = f" Trained: the block {made.block} and the head." if made.block else ""
+    told = f"{made.classifier}, {made.method}: {METHODS[made.method]}.{block} Seed {made.seed}, {epochs}.{learnt}"
     splits = {name: (made.before[name], after) for name, after in made.after.items()}
     lost = [label for label, (old, new) in made.by_class.items() if new.value < old.value]
     summary = f"By class: {len(lost)} of {len(made.by_class)} lost accuracy" + (f" ({', '.join(lost)})" if lost else "")
@@ -109,7 +110,8 @@ def comparison_markup(made: Mapping[str, Reinforcement]) -> Html:
 
 
 def _heading(name: str, made: Reinforcement) -> Html:
-    told = f"{made.classifier}, {made.method}, seed {made.seed}, alpha {made.alpha:g}"
+    block = f" with {made.block}" if made.block else ""
+    told = f"{made.classifier}, {made.method}{block}, seed {made.seed}, alpha {made.alpha:g}"
     return tag("th", tag("b", told), tag("small", name), scope="col")
 
 

@@ -14,12 +14,12 @@ from PIL.Image import Image
 from torch.nn.functional import cross_entropy, linear
 
 from pipeline.features import Features
-from pipeline.heads import Head, Recipe, interpolate, train_head
+from pipeline.heads import Recipe, Theta, interpolate, train_head
 from pipeline.lessons import Pictures
 from pipeline.reinforcement import ALPHAS, Logits
 from pipeline.types import Classifier
 
-Outcome = tuple[Head, list[float], torch.Tensor]
+Outcome = tuple[Theta, list[float], torch.Tensor]
 """theta_1, the validation losses, and the logits (alphas, pictures, classes) of the test pictures."""
 
 
@@ -46,7 +46,7 @@ def plain(classifier: Classifier, train: Pictures, check: Pictures, test: Pictur
     return best, losses, torch.stack(curve)
 
 
-def validation_loss(classifier: Classifier, theta: Head, check: Pictures) -> float:
+def validation_loss(classifier: Classifier, theta: Theta, check: Pictures) -> float:
     """With a pass of the whole network."""
     targets = torch.tensor([classifier.labels.index(label) for _, label in check])
     return float(cross_entropy(linear(classifier.features([image for image, _ in check]), *theta), targets))

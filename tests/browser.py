@@ -73,7 +73,7 @@ class Faults:
 
     def _failed(self, request: Request) -> None:
         # Streams of events end by being cut, when their last event has come.
-        stream = re.search(r"/(queue/data|heartbeat/)", request.url)
+        stream = re.search(r"/(queue/data|heartbeat/|upload_progress)", request.url)
         left = request in self.unanswered
         if not ((stream or left) and request.failure == "net::ERR_ABORTED"):
             self.found.append(f"failed: {request.url} {request.failure}")

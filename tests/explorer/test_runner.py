@@ -36,6 +36,15 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     store.close()
 
 
+def next_heartbeat(store: Store, job: Job, seen: float) -> float:
+    """When it came."""
+    end = time.monotonic() + PATIENCE
+    while (known := store.jobs.get(job.id)) is None or known.heartbeat <= seen:
+        assert time.monotonic() < end, "waited in vain for a heartbeat"
+        time.sleep(0.005)
+    return known.heartbeat
+
+
 def ended(desk: Desk, job: Job) -> Job:
     """The job once it no longer waits or runs."""
     end = time.monotonic() + PATIENCE
@@ -128,8 +137,10 @@ def test_a_cancel_by_another_server_arrives_with_the_next_heartbeat(
     gate = Gate(monkeypatch)
     job = desk.runner.add(photo(desk))
     gate.reached.wait(PATIENCE)
-    Store(desk.store.root).jobs.cancel(job.id)
-    time.sleep(0.2)
+    other = Store(desk.store.root)
+    seen = other.jobs.cancel(job.id).heartbeat
+    for _ in range(2):  # the first may have been on its way
+        seen = next_heartbeat(other, job, seen)
     gate.open.set()
     assert ended(desk, job).state == CANCELLED
     assert gate.steps == 1

@@ -1,33 +1,36 @@
 """What the Insights page tells of a classifier's studies: figures by class, factor and tau, and the sheets behind them.
 
-Knows no Gradio. What is costly is computed once per state of the store.
+Knows no Gradio. Rests on what the store tells without its pictures, and is computed once per state of the store.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from random import Random
 
 from explorer.components.pairs import Pair, explore_link
 from explorer.sheets import Cell, Sheet
 from explorer.views import points
 from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.curation import chosen
-from pipeline.insights import Insight
+from pipeline.insights import Embed, Insight, insights
 from pipeline.intervals import Change, Mean
-from pipeline.store import Store, StudySummary
+from pipeline.store import Store
 from pipeline.thresholds import Separation
-from pipeline.types import Proportion, Study
+from pipeline.types import Proportion, StudyRecord
 from pipeline.weakness import ALL, Weakness, overall_by_tau, weakness
 
 PAIRS = 24  # shown behind a cell
+MAPPED = 1000  # pictures on the map, at most: each is decoded, and goes through the classifier once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """Everything that needs no model."""
 
-    studies: tuple[Study, ...]  # of one classifier, with a control and at least one edit
+    studies: tuple[StudyRecord, ...]  # of one classifier, with a control and at least one edit
     rows: tuple[Weakness, ...]
     by_tau: tuple[Weakness, ...]
 
@@ -43,14 +46,19 @@ class Findings:
 
 
 @lru_cache(maxsize=4)
-def findings(store: Store, summaries: tuple[StudySummary, ...], classifier: str) -> Findings:
-    """As of these summaries, which change with what they sum up, so nothing stale is told."""
-    loaded = (store.load_study(one.key, classifier) for one in summaries)
-    studies = tuple(one for one in loaded if one and one.control is not None and one.counterfactuals)
+def findings(records: tuple[StudyRecord, ...]) -> Findings:
+    """Of a classifier's records, which the store gives anew after every change, so nothing stale is told."""
+    studies = tuple(one for one in records if one.control is not None and one.counterfactuals)
     return Findings(studies=studies, rows=weakness(studies), by_tau=overall_by_tau(studies))
 
 
-def behind(store: Store, studies: tuple[Study, ...], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
+@lru_cache(maxsize=4)
+def words_of(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight, ...]:
+    """Groups of alike edits, for which the sentence encoder is asked."""
+    return insights(studies, embed)
+
+
+def behind(store: Store, studies: tuple[StudyRecord, ...], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
     """The pairs of one cell, the greatest loss of p(label) first, and how many there are; at most `PAIRS` are made."""
     found = []
     for study in studies:
@@ -76,6 +84,31 @@ def behind(store: Store, studies: tuple[Study, ...], label: str, factor: str) ->
             )
         )
     return tuple(shown), len(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landmark:
+    """One picture of the map."""
+
+    key: str  # of the photo or the counterfactual
+    label: str
+    kind: str  # "original", "flips" or "stays"
+    says: str
+
+
+def landmarks(studies: Sequence[StudyRecord]) -> tuple[Landmark, ...]:
+    """Photos, each followed by its chosen edits: of all studies, or of a random sample that makes `MAPPED`."""
+    found: list[Landmark] = []
+    for study in Random(0).sample(studies, len(studies)):
+        label = study.photo.label
+        found.append(Landmark(key=study.photo.key, label=label, kind="original", says=f"{label}: {study.caption}"))
+        for one in chosen(study):
+            flipped = study.control is not None and is_prediction_flip(study.control, one.prediction)
+            says = f"{label}: {one.perturbation.edited_caption}"
+            found.append(Landmark(key=one.key, label=label, kind="flips" if flipped else "stays", says=says))
+        if len(found) >= MAPPED:
+            break
+    return tuple(found[:MAPPED])
 
 
 def cells_sheet(rows: tuple[Weakness, ...]) -> Sheet:

@@ -18,23 +18,24 @@ from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.pairs import pairs_markup
 from explorer.findings import (
+    MAPPED,
     Findings,
     behind,
     cells_sheet,
     factor_sheet,
     findings,
+    landmarks,
     tau_sheet,
     thresholds_sheet,
     values_sheet,
+    words_of,
     words_sheet,
 )
 from explorer.jobs import Desk
 from explorer.sheets import Sheet, sheet_markup
 from explorer.wiring import reads, works
-from pipeline.classification import is_prediction_flip
-from pipeline.curation import chosen
 from pipeline.features import Features, features_file
-from pipeline.insights import insights
+from pipeline.images import open_image
 from pipeline.landscape import landscape
 from pipeline.thresholds import MIN_N, NAMES, Separation, separations
 from pipeline.types import Models
@@ -79,16 +80,18 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         with gr.Row(elem_classes="actions"):
             map_button = gr.Button("Draw the map", elem_id="draw-map")
         picture, picture_table = _plot("landscape"), _plain()
-    charted = (flips, flips_table, change, change_table)
     scored = (histogram, thresholds)
-    inputs = (classifier, measure, selected)
-    # The words come by an event of their own: they need the models, and the rest of the page need not wait for those.
-    reads(demo.load, desk, restore, (), (classifier, selected, heat, items, *charted, *scored))
-    works(demo.load, desk, restore_words, (), (words,))
-    reads(classifier.input, desk, show, (classifier, measure), (selected, heat, items, *charted, *scored))
-    works(classifier.input, desk, tell_words, (classifier,), (words,))
-    reads(measure.input, desk, redraw, inputs, (heat,))
-    reads(heat.act, desk, open_cell, (classifier, measure), (selected, heat, items))
+    charted = (flips, flips_table, change, change_table, *scored)
+    mapped = (selected, heat, items)
+    # One after the other: the map first, which the page is for, then the charts, and the words, which need the models.
+    for opened in (
+        reads(demo.load, desk, restore, (), (classifier, *mapped)),
+        reads(classifier.input, desk, show, (classifier, measure), mapped),
+    ):
+        charts_there = reads(opened.then, desk, draw, (classifier, score), charted)
+        works(charts_there.then, desk, tell_words, (classifier,), (words,))
+    reads(measure.input, desk, redraw, (classifier, measure, selected), (heat,))
+    reads(heat.act, desk, open_cell, (classifier, measure), mapped)
     reads(score.input, desk, tell_scores, (classifier, score), scored)
     works(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
 
@@ -109,39 +112,32 @@ def _classifiers(desk: Desk) -> list[str]:
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
     """What the address asks for: `?classifier=NAME&label=CLASS&factor=FACTOR`; what is unknown is left out."""
-    classifier = _asked(desk, request)
+    names, asked = _classifiers(desk), str(request.query_params.get("classifier", ""))
+    classifier = asked if asked in names else names[0]
     cell = (str(request.query_params.get("label", ALL)), str(request.query_params.get("factor", ALL)))
-    shown = show(desk, classifier, "Acc@1", cell)
-    return gr.update(choices=_classifiers(desk), value=classifier), *shown
-
-
-def restore_words(desk: Desk, request: gr.Request) -> Html:
-    """The groups of words of the classifier that the address asks for."""
-    return tell_words(desk, _asked(desk, request))
-
-
-def _asked(desk: Desk, request: gr.Request) -> str:
-    names = _classifiers(desk)
-    asked = str(request.query_params.get("classifier", ""))
-    return asked if asked in names else names[0]
+    return gr.update(choices=names, value=classifier), *show(desk, classifier, "Acc@1", cell)
 
 
 def show(desk: Desk, classifier: str, measure: str, cell: tuple[str, str] = (ALL, ALL)) -> tuple[object, ...]:
-    """Everything that needs no model: (selected, heat map, items, charts and their tables)."""
+    """(selected, heat map, items)."""
     found = _findings(desk, classifier)
     if not found.studies:
         empty = tag("p", NOTHING, " ", tag("a", "Go to Explore", href="./"), class_="empty tall")
-        hidden = gr.update(visible=False)
-        return (ALL, ALL), empty, Html(), hidden, Html(), hidden, Html(), hidden, Html()
-    flips = _shown(charts.flips_figure(found.by_tau, desk.models.axis))
-    change = _shown(charts.change_figure(found.by_factor))
+        return (ALL, ALL), empty, Html()
+    return _cell(desk, found, classifier, measure, cell)
+
+
+def draw(desk: Desk, classifier: str, score: str) -> tuple[object, ...]:
+    """The charts and their tables: flip rate, change, scores."""
+    found = _findings(desk, classifier)
+    if not found.studies:
+        return (gr.update(visible=False), Html()) * 3
     return (
-        *_cell(desk, found, classifier, measure, cell),
-        flips,
+        _shown(charts.flips_figure(found.by_tau, desk.models.axis)),
         sheet_markup(tau_sheet(found.by_tau)),
-        change,
+        _shown(charts.change_figure(found.by_factor)),
         sheet_markup(factor_sheet(found.by_factor)),
-        *tell_scores(desk, classifier, NAMES[3]),
+        *tell_scores(desk, classifier, score),
     )
 
 
@@ -161,7 +157,7 @@ def tell_words(desk: Desk, classifier: str) -> Html:
     found = _findings(desk, classifier)
     if not found.studies:
         return Html()
-    groups = desk.ask(lambda models: insights(found.studies, models.perturber.embed))
+    groups = desk.ask(lambda models: words_of(found.studies, models.perturber.embed))
     return sheet_markup(words_sheet(groups), opened=True) if groups else tag("p", FEW_WORDS, class_="empty")
 
 
@@ -179,24 +175,16 @@ def tell_map(desk: Desk, classifier: str) -> tuple[object, Html]:
     found = _findings(desk, classifier)
     if not found.studies:
         return gr.update(visible=False), tag("p", NOTHING, class_="empty")
-    pictures: list[tuple[Image, str]] = []
-    kinds, hints = [], []
-    for study in found.studies:
-        pictures.append((study.photo.image, study.photo.label))
-        kinds.append("original")
-        hints.append(f"{study.photo.label}: {study.caption}")
-        for one in chosen(study):
-            pictures.append((one.image, study.photo.label))
-            flipped = study.control is not None and is_prediction_flip(study.control, one.prediction)
-            kinds.append("flips" if flipped else "stays")
-            hints.append(f"{study.photo.label}: {one.perturbation.edited_caption}")
+    marks = landmarks(found.studies)
+    pictures = [(open_image(desk.store.file(mark.key)), mark.label) for mark in marks]
     features = desk.ask(lambda models: _features(desk.store.root, models, classifier, pictures))
     drawn = landscape(features)
     places = [(float(x), float(y)) for x, y in drawn.points]
-    figure = charts.landscape_figure(kinds, places, hints, drawn.explained)
-    rows = tuple((kind, hint, x, y) for kind, hint, (x, y) in zip(kinds, hints, places, strict=True))
+    figure = charts.landscape_figure([m.kind for m in marks], places, [m.says for m in marks], drawn.explained)
+    rows = tuple((mark.kind, mark.says, x, y) for mark, (x, y) in zip(marks, places, strict=True))
     sheet = Sheet(name="map", columns=("kind", "picture", "direction 1", "direction 2"), rows=rows)
-    return _shown(figure), sheet_markup(sheet)
+    most = tag("p", f"{len(marks)} pictures, a sample of all.", class_="hint") if len(marks) == MAPPED else Html()
+    return _shown(figure), join(most, sheet_markup(sheet))
 
 
 def _features(
@@ -207,7 +195,7 @@ def _features(
 
 
 def _findings(desk: Desk, classifier: str) -> Findings:
-    return findings(desk.store, desk.store.studies(), classifier)
+    return findings(desk.store.records(classifier))
 
 
 def _separations(desk: Desk, classifier: str) -> tuple[Separation, ...]:

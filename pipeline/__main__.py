@@ -239,13 +239,13 @@ def weakness(
     if by not in ("class", "tau", "words", "item"):
         raise SettingsError(f"--by is '{by}'; use class, tau, words or item.")
     store = Store.existing(run)
-    loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
-    studies = [study for study in loaded if study is not None and study.counterfactuals]
+    studies = [study for study in store.records(classifier) if study.counterfactuals]
     if not studies:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
     if confirm:
         second = models_of(profile, device).classifier(confirm)
-        share = tables.confirmation(studies, [judged_by(study, second) for study in studies])
+        loaded = (store.load_study(study.photo.key, study.photo.classifier) for study in studies)
+        share = tables.confirmation(studies, [judged_by(study, second) for study in loaded if study is not None])
         show([confirmation_row(second.name, share)], as_json)
     elif by == "words":
         show(map(insight_row, insights(studies, models_of(profile, device).perturber.embed)), as_json)

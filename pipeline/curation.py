@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 from pipeline.errors import DataError, StoreError
 from pipeline.scoring import choose_tau
 from pipeline.store import Store
-from pipeline.types import Counterfactual, Photo, Study
+from pipeline.types import Counterfactual, CounterfactualRecord, Photo, Study, StudyRecord
 
 METADATA = "metadata.jsonl"
 TABLES = (METADATA, "metadata.csv", "metadata.parquet")
@@ -80,9 +81,13 @@ def split_by_photo(
     return tuple(tuple(part) for part in parts)
 
 
-def chosen(study: Study) -> tuple[Counterfactual, ...]:
+@overload
+def chosen(study: Study) -> tuple[Counterfactual, ...]: ...
+@overload
+def chosen(study: StudyRecord) -> tuple[CounterfactualRecord, ...]: ...
+def chosen(study: StudyRecord) -> tuple[CounterfactualRecord, ...]:
     """Per edited caption its best counterfactual that passed every gate; captions without one are absent."""
-    candidates: dict[str, list[Counterfactual]] = {}
+    candidates: dict[str, list[CounterfactualRecord]] = {}
     for counterfactual in study.counterfactuals:
         candidates.setdefault(counterfactual.perturbation.edited_caption, []).append(counterfactual)
     best = (choose_tau(group) for group in candidates.values())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.curation import chosen
 from pipeline.intervals import Mean, bootstrap_mean, wilson
-from pipeline.types import Proportion, Study
+from pipeline.types import Proportion, StudyRecord
 from pipeline.weakness import MIN_N
 
 CLUSTERS = 10  # of one factor, at most; LANCE's number
@@ -47,7 +47,7 @@ class _Edit:
     flip: bool
 
 
-def insights(studies: Iterable[Study], embed: Embed, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
+def insights(studies: Iterable[StudyRecord], embed: Embed, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
     """Groups of at least `MIN_N` pairs, the most certain harm first; () when no group has as many."""
     edits = [edit for study in studies for edit in _edits(study)]
     found = []
@@ -59,7 +59,7 @@ def insights(studies: Iterable[Study], embed: Embed, clusters: int = CLUSTERS) -
     return tuple(sorted(found, key=lambda one: one.sensitivity.high))
 
 
-def _edits(study: Study) -> Iterable[_Edit]:
+def _edits(study: StudyRecord) -> Iterable[_Edit]:
     for one in chosen(study) if study.control is not None else ():
         yield _Edit(
             photo=study.photo.key,

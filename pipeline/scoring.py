@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from pipeline.errors import ModelError
 from pipeline.settings import Settings
-from pipeline.types import Counterfactual, Scores
+from pipeline.types import CounterfactualRecord, Scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+Made = TypeVar("Made", bound=CounterfactualRecord)
 EPSILON = 1e-8  # keeps the direction of two equal captions at similarity 0 instead of NaN
 BATCH = 32  # pictures or sentences a pass
 
@@ -139,7 +140,7 @@ def missed_gates(scores: Scores, settings: Settings) -> tuple[str, ...]:
     return tuple(missed)
 
 
-def choose_tau(counterfactuals: Iterable[Counterfactual]) -> Counterfactual | None:
+def choose_tau(counterfactuals: Iterable[Made]) -> Made | None:
     """The best directional similarity among all candidates that miss no gate; the larger tau when two are equal.
 
     None when every candidate misses a gate.

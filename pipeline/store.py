@@ -22,7 +22,7 @@ from pipeline.errors import ConflictError, DataError
 from pipeline.jobs import Jobs
 from pipeline.media import Media
 from pipeline.triage import Entry
-from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Rewording, Scores, Study
+from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Rewording, Study, StudyRecord
 
 VERDICTS = ("keep", "reject", "unsure", "")
 _KEYS = sql.select(tables.counterfactuals.c.key, tables.counterfactuals.c.number)
@@ -65,7 +65,8 @@ class Store:
             self.media = Media(self.root / "media")
         self.database = Database(self.root, database)
         self.jobs = Jobs(self.database)
-        self._entries: tuple[tuple[int, float, int], tuple[Entry, ...]] = (0, 0.0, 0), ()
+        self._entries: tuple[tables.Stamp, tuple[Entry, ...]] = (0, 0.0, 0), ()
+        self._records: dict[str, tuple[tables.Stamp, tuple[StudyRecord, ...]]] = {}
 
     @classmethod
     def existing(cls, root: Path) -> Store:
@@ -111,6 +112,20 @@ class Store:
                 return None
             proposals, made = tables.rows_of_study(connection, heads[-1].key)
         return self._study(heads[-1], proposals, made)
+
+    def records(self, classifier: str = "") -> tuple[StudyRecord, ...]:
+        """What `load_study` gives of every photo, without pictures, newest first; read anew only after a change."""
+        query = tables.heads().where(tables.studies.c.photo.not_in(tables.hidden())).order_by(*_NEWEST_LAST)
+        if classifier:
+            query = query.where(tables.vocabularies.c.classifier == classifier)
+        with self.database.read() as connection:
+            stamp = tables.stamp(connection)
+            if self._records.get(classifier, ((), ()))[0] != stamp:
+                heads = {row.photo: row for row in connection.execute(query)}.values()
+                made = tables.made_of(connection, [head.key for head in heads])
+                newest = sorted(heads, key=lambda head: -head.updated)
+                self._records[classifier] = stamp, tuple(_record(head, made.get(head.key, ())) for head in newest)
+        return self._records[classifier][1]
 
     def studies(self) -> tuple[StudySummary, ...]:
         """One line per photo, newest first."""
@@ -323,27 +338,21 @@ class Store:
         )
 
     def _photo(self, head: tables.Row) -> Photo:
-        return Photo(
-            key=head.photo,
-            image=self.media.get(head.picture),
-            label=head.label,
-            prediction=tables.unpack(head.prediction, tuple(head.labels)),
-            name=head.name,
-            classifier=head.classifier,
-        )
+        return tables.photo_of(head).with_image(self.media.get(head.picture))
 
     def _counterfactual(self, row: tables.Row, labels: tuple[str, ...]) -> Counterfactual:
-        return Counterfactual(
-            key=row.key,
-            perturbation=tables.perturbation_of(row),
-            tau=row.tau,
-            image=self.media.get(row.picture),
-            scores=Scores(**row.scores),
-            prediction=tables.unpack(row.prediction, labels),
-            missed=tuple(row.missed),
-            seed=row.seed,
-            models=row.models,
-        )
+        return tables.counterfactual_of(row, labels).with_image(self.media.get(row.picture))
+
+
+def _record(head: tables.Row, made: Sequence[tables.Row]) -> StudyRecord:
+    photo = tables.photo_of(head)
+    labels = photo.prediction.labels
+    return StudyRecord(
+        photo=photo,
+        caption=head.caption,
+        control=tables.unpack(head.control, labels) if head.control else None,
+        counterfactuals=tuple(tables.counterfactual_of(row, labels) for row in made),
+    )
 
 
 def _refuse_late(latest: Decision | None, one: Decision, expected: Mapping[str, int]) -> None:

@@ -19,9 +19,22 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.triage import Entry
-from pipeline.types import Check, CounterfactualSet, Decision, Perturbation, Prediction, Rewording, Scores, Study
+from pipeline.types import (
+    Check,
+    CounterfactualRecord,
+    CounterfactualSet,
+    Decision,
+    Perturbation,
+    PhotoRecord,
+    Prediction,
+    Rewording,
+    Scores,
+    Study,
+)
 
 Row = sql.Row[Any]
+Stamp = tuple[int, float, int]
+"""What changes with a store: see `stamp`."""
 
 schema = sql.MetaData()
 # One line per classifier and its labels, so that a prediction is nothing but its numbers.
@@ -200,6 +213,31 @@ def perturbation_of(row: Row) -> Perturbation:
     )
 
 
+def photo_of(row: Row) -> PhotoRecord:
+    """From a row of `heads`."""
+    return PhotoRecord(
+        key=row.photo,
+        label=row.label,
+        prediction=unpack(row.prediction, tuple(row.labels)),
+        name=row.name,
+        classifier=row.classifier,
+    )
+
+
+def counterfactual_of(row: Row, labels: tuple[str, ...]) -> CounterfactualRecord:
+    """From a row of `counterfactual_rows` and its classifier's labels."""
+    return CounterfactualRecord(
+        key=row.key,
+        perturbation=perturbation_of(row),
+        tau=row.tau,
+        scores=Scores(**row.scores),
+        prediction=unpack(row.prediction, labels),
+        missed=tuple(row.missed),
+        seed=row.seed,
+        models=row.models,
+    )
+
+
 def decision_of(row: Row) -> Decision:
     """From a row of `decisions`."""
     return Decision(
@@ -242,6 +280,15 @@ def rows_of_study(connection: sql.Connection, study: str) -> tuple[Sequence[Row]
         connection.execute(proposed.order_by(proposals.c.position)).all(),
         connection.execute(made.order_by(counterfactuals.c.number)).all(),
     )
+
+
+def made_of(connection: sql.Connection, studies_: Sequence[str]) -> dict[str, list[Row]]:
+    """Study -> its counterfactuals in the order they were made; studies without any are absent."""
+    found: dict[str, list[Row]] = {}
+    query = counterfactual_rows().order_by(counterfactuals.c.number)
+    for row in in_chunks(connection, query, counterfactuals.c.study, studies_):
+        found.setdefault(row.study, []).append(row)
+    return found
 
 
 def count_for_study(column: sql.Column[str], name: str) -> sql.Label[int]:
@@ -351,7 +398,7 @@ def words(connection: sql.Connection) -> dict[str, Vocabulary]:
     return found
 
 
-def stamp(connection: sql.Connection) -> tuple[int, float, int]:
+def stamp(connection: sql.Connection) -> Stamp:
     """Changes whenever a counterfactual is added, a study is saved, or photos are put away or brought back."""
     number = sql.select(sql.func.max(counterfactuals.c.number)).scalar_subquery()
     updated = sql.select(sql.func.max(studies.c.updated)).scalar_subquery()

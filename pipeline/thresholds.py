@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pipeline.intervals import wilson
-from pipeline.types import Counterfactual, Proportion, Scores
+from pipeline.types import CounterfactualRecord, Proportion, Scores
 
 MIN_N = 5  # of either verdict; below it a threshold says nothing
 NAMES = tuple(field.name for field in fields(Scores))
@@ -31,7 +31,7 @@ class Separation:
     rejected_below: Proportion  # share of rejected edits below it
 
 
-def separations(judged: Iterable[tuple[Counterfactual, str]]) -> tuple[Separation, ...]:
+def separations(judged: Iterable[tuple[CounterfactualRecord, str]]) -> tuple[Separation, ...]:
     """One row per score of (counterfactual, verdict); "unsure" counts as undecided."""
     pairs = list(judged)
     return tuple(_separation(name, pairs) for name in NAMES)
@@ -48,7 +48,7 @@ def threshold(kept: Sequence[float], rejected: Sequence[float]) -> float | None:
     return float(cuts[int(np.argmax(above + below))])
 
 
-def _separation(name: str, pairs: Sequence[tuple[Counterfactual, str]]) -> Separation:
+def _separation(name: str, pairs: Sequence[tuple[CounterfactualRecord, str]]) -> Separation:
     def values(*verdicts: str) -> tuple[float, ...]:
         return tuple(float(getattr(one.scores, name)) for one, verdict in pairs if verdict in verdicts)
 

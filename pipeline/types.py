@@ -8,8 +8,8 @@ and `Classifier.head`. Nothing here knows a model, a file or a page. Names follo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import LabelError
 from pipeline.settings import Profile, Settings
@@ -157,42 +157,74 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Photo:
-    """A picture under study. `key` is the sha256 of its re-encoded bytes."""
+class PhotoRecord:
+    """What is known of a photo beside its picture: all that figures need, light enough for many thousands."""
 
-    key: str
-    image: Image
+    key: str  # sha256 of the picture's re-encoded bytes
     label: str  # what the picture shows and every edit must keep
     prediction: Prediction
     name: str = ""  # file name, for people only
     classifier: str = ""  # name of the classifier that every prediction of this study comes from
 
+    def with_image(self, image: Image) -> Photo:
+        """The same with its picture."""
+        return Photo(image=image, **_fields(self))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Counterfactual:
-    """One edited picture with everything measured on it; one per perturbation and tau."""
+class Photo(PhotoRecord):
+    """A picture under study."""
+
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CounterfactualRecord:
+    """Everything measured on one edited picture; one per perturbation and tau."""
 
     key: str  # hash of everything that determined it
     perturbation: Perturbation
     tau: float
-    image: Image
     scores: Scores
     prediction: Prediction
     missed: tuple[str, ...]  # one sentence per score gate that was missed, with its figure
     seed: int | None = None  # of everything drawn at random on the way; None where that was not noted
     models: dict[str, str] = field(default_factory=dict)  # role -> what made it, hub ids with their revision
 
+    def with_image(self, image: Image) -> Counterfactual:
+        """The same with its picture."""
+        return Counterfactual(image=image, **_fields(self))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Study:
+class Counterfactual(CounterfactualRecord):
+    """One edited picture with everything measured on it."""
+
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StudyRecord:
+    """What is known of one photo and its edits beside the pictures."""
+
+    photo: PhotoRecord
+    caption: str = ""
+    control: Prediction | None = None  # prediction on the reconstruction: what inversion alone changed
+    counterfactuals: tuple[CounterfactualRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study(StudyRecord):
     """All that is known of one photo. Grows stage by stage; each stage returns a new one."""
 
     photo: Photo
-    caption: str = ""
     reconstruction: Image | None = None
-    control: Prediction | None = None  # prediction on the reconstruction: what inversion alone changed
     perturbations: tuple[Perturbation, ...] = ()
     counterfactuals: tuple[Counterfactual, ...] = ()
+
+
+def _fields(record: PhotoRecord | CounterfactualRecord) -> dict[str, Any]:
+    return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

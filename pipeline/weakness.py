@@ -16,12 +16,15 @@ from math import log
 from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.curation import chosen
 from pipeline.intervals import Change, Mean, bootstrap_mean, change, wilson
-from pipeline.types import Counterfactual, Prediction, Proportion, Study
+from pipeline.types import CounterfactualRecord, Prediction, Proportion, StudyRecord
 
 ALL = "all"
 MIN_N = 5
 FLOOR = 1e-9  # below it a probability's logarithm says nothing
 WIDEST = -log(FLOOR)
+
+Edited = tuple[StudyRecord, Sequence[CounterfactualRecord]]
+"""A study and those of its edits that count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ class _Unpaired:
     factor: str
 
 
-def weakness(studies: Iterable[Study]) -> tuple[Weakness, ...]:
+def weakness(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
     """Rows for every class and factor that occurs and for "all" of either; studies without a control are passed over.
 
     The overall row comes first; the others follow by how certain their loss of Acc@1 is: the row whose interval ends
@@ -89,7 +92,7 @@ def weakness(studies: Iterable[Study]) -> tuple[Weakness, ...]:
     return _rows([(study, chosen(study)) for study in studies], None)
 
 
-def weakness_by_tau(studies: Iterable[Study]) -> tuple[Weakness, ...]:
+def weakness_by_tau(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
     """The same rows once per tau: every edit that passes the gates at this tau, chosen or not."""
     known = list(studies)
     taus = sorted({one.tau for study in known for one in study.counterfactuals})
@@ -97,7 +100,7 @@ def weakness_by_tau(studies: Iterable[Study]) -> tuple[Weakness, ...]:
     return tuple(row for tau in taus for row in _rows(found[tau], tau))
 
 
-def overall_by_tau(studies: Iterable[Study]) -> tuple[Weakness, ...]:
+def overall_by_tau(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
     """One row per tau over all classes and factors: every edit that passes the gates at this tau, chosen or not."""
     known = list(studies)
     taus = sorted({one.tau for study in known for one in study.counterfactuals})
@@ -105,7 +108,7 @@ def overall_by_tau(studies: Iterable[Study]) -> tuple[Weakness, ...]:
     return tuple(_row(ALL, ALL, tau, pairs, unpaired) for tau, (pairs, unpaired) in gathered)
 
 
-def failure_points(studies: Iterable[Study]) -> tuple[FailurePoint, ...]:
+def failure_points(studies: Iterable[StudyRecord]) -> tuple[FailurePoint, ...]:
     """One per edited caption that was made, in the order of the studies; studies without a control are passed over."""
     return tuple(
         FailurePoint(
@@ -121,7 +124,7 @@ def failure_points(studies: Iterable[Study]) -> tuple[FailurePoint, ...]:
     )
 
 
-def confirmation(studies: Iterable[Study], others: Iterable[Study]) -> Proportion:
+def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) -> Proportion:
     """Of the flips under one classifier, the share that a second one confirms (non-adversarial flip rate, NAFR).
 
     `others` are the same studies in the same order as the second classifier sees them (`workflow.judged_by`).
@@ -141,22 +144,22 @@ def margin(label: str, prediction: Prediction) -> float:
     return log(max(FLOOR, prediction.probability(label))) - log(max(FLOOR, *others, 0.0))
 
 
-def _edits(study: Study) -> dict[str, str]:
+def _edits(study: StudyRecord) -> dict[str, str]:
     """Edited caption -> factor."""
     return {one.perturbation.edited_caption: one.perturbation.factor for one in study.counterfactuals}
 
 
-def _passing(study: Study, tau: float) -> tuple[Counterfactual, ...]:
+def _passing(study: StudyRecord, tau: float) -> tuple[CounterfactualRecord, ...]:
     return tuple(one for one in study.counterfactuals if one.tau == tau and not one.missed)
 
 
-def _flips(study: Study) -> list[Counterfactual]:
+def _flips(study: StudyRecord) -> list[CounterfactualRecord]:
     control = study.control
     passing = (one for one in study.counterfactuals if not one.missed)
     return [one for one in passing if control is not None and is_prediction_flip(control, one.prediction)]
 
 
-def _rows(studies: Sequence[tuple[Study, Sequence[Counterfactual]]], tau: float | None) -> tuple[Weakness, ...]:
+def _rows(studies: Sequence[Edited], tau: float | None) -> tuple[Weakness, ...]:
     pairs, unpaired = _gather(studies)
     seen: list[_Pair | _Unpaired] = [*pairs, *unpaired]
     labels = [ALL, *sorted({one.label for one in seen})]
@@ -167,7 +170,7 @@ def _rows(studies: Sequence[tuple[Study, Sequence[Counterfactual]]], tau: float 
     return tuple(rows)
 
 
-def _gather(studies: Sequence[tuple[Study, Sequence[Counterfactual]]]) -> tuple[list[_Pair], list[_Unpaired]]:
+def _gather(studies: Sequence[Edited]) -> tuple[list[_Pair], list[_Unpaired]]:
     """Edits beside their controls, and edited captions that have none; studies without a control are passed over."""
     pairs: list[_Pair] = []
     unpaired: list[_Unpaired] = []
@@ -181,7 +184,7 @@ def _gather(studies: Sequence[tuple[Study, Sequence[Counterfactual]]]) -> tuple[
     return pairs, unpaired
 
 
-def _pair(study: Study, control: Prediction, one: Counterfactual) -> _Pair:
+def _pair(study: StudyRecord, control: Prediction, one: CounterfactualRecord) -> _Pair:
     label = study.photo.label
     return _Pair(
         photo=study.photo.key,

@@ -1,9 +1,11 @@
 """Stores for tests, and studies to keep in them."""
 
+from dataclasses import fields
+
 from pipeline import workflow
 from pipeline.images import encode
 from pipeline.store import Store
-from pipeline.types import Decision, Study
+from pipeline.types import CounterfactualRecord, Decision, PhotoRecord, Study, StudyRecord
 from tests.seams import SETTINGS, SeamModels, picture
 
 
@@ -30,6 +32,19 @@ def contents(study: Study | None) -> object:
             for one in study.counterfactuals
         ],
     )
+
+
+def told(study: StudyRecord) -> object:
+    """Everything in a study but the pictures, of whichever kind."""
+    known = (StudyRecord, PhotoRecord, CounterfactualRecord)
+
+    def plain(part: object) -> object:
+        if isinstance(part, tuple):
+            return [plain(one) for one in part]
+        kind = next((kind for kind in known if isinstance(part, kind)), None)
+        return part if kind is None else {one.name: plain(getattr(part, one.name)) for one in fields(kind)}
+
+    return plain(study)
 
 
 def keep(store: Store, key: str, number: int, verdict: str = "keep") -> Decision:

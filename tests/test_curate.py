@@ -16,7 +16,7 @@ from tests.browser import SLOW, Faults
 from tests.crowd import TAUS, fill
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 SHOWN = "#deck article.item:not(.card)"
 
@@ -225,6 +225,21 @@ def test_keys_rest_while_one_types_and_are_the_analysts_own(browser: Browser, ad
         decide(page, "m")
         saved(page)
         assert [one.verdict for one in store.log()] == ["keep"]
+
+
+def test_a_key_that_is_pressed_before_the_next_pair_is_here_counts(
+    browser: Browser, address: str, store: Store
+) -> None:
+    fill(store, 30)
+    with curating(browser, address, "?state=all") as page:
+        held: list[Route] = []
+        page.route("**/component_server*", lambda route: held.append(route))
+        press(page, *"j" * 10)
+        page.wait_for_selector("#deck .where:has-text('6 of 30')")
+        page.unroute_all()
+        for route in held:
+            route.continue_()
+        page.wait_for_selector("#deck .where:has-text('11 of 30')")
 
 
 def test_label_tag_and_other_strengths(browser: Browser, address: str, store: Store) -> None:

@@ -123,13 +123,17 @@ const open = async (at) => {
   tallySoon();
   address();
 };
-const more = async (back) => {
+const coming = {front: null, back: null};  // what is being fetched, so that a key pressed meanwhile waits for it
+const more = (back) => {
+  const edge = back ? 'front' : 'back';
+  if (!list.length || mode !== 'focus' || ended[edge]) return Promise.resolve();
+  coming[edge] ??= fetchMore(back).finally(() => { coming[edge] = null; });
+  return coming[edge];
+};
+const fetchMore = async (back) => {
   const edge = back ? list[0] : list[list.length - 1];
-  if (!edge || mode !== 'focus' || more.busy || ended[back ? 'front' : 'back']) return;
-  more.busy = true;
   const mine = turn;
   const answer = await ask('look', {[back ? 'before' : 'after']: edge.key, count: AHEAD, large: true});
-  more.busy = false;
   if (mine !== turn || answer.error) return;
   const known = new Set(list.map((item) => item.key));
   const items = answer.items.filter((item) => !known.has(item.key));
@@ -140,7 +144,6 @@ const more = async (back) => {
   if (!back && place > 40) { list.splice(0, 20); place -= 20; start += 20; ended.front = false; }
   where();
 };
-more.busy = false;
 
 // Showing
 const where = () => {

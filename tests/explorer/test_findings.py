@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_every_cell_opens_exactly_its_edits(store: Store) -> None:
     name = store.studies()[0].classifier
-    found = findings(store, store.studies(), name)
+    found = findings(store.records(name))
     assert len(found.studies) == 3
     for row in found.rows:
         pairs, count = behind(store, found.studies, row.label, row.factor)
@@ -39,14 +39,14 @@ def test_every_cell_opens_exactly_its_edits(store: Store) -> None:
 
 def test_a_study_that_comes_later_is_told(store: Store) -> None:
     name = store.studies()[0].classifier
-    before = findings(store, store.studies(), name)
+    before = findings(store.records(name))
     store.save_study(study_of(7))
-    after = findings(store, store.studies(), name)
+    after = findings(store.records(name))
     assert len(after.studies) == len(before.studies) + 1
 
 
 def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store) -> None:
-    found = findings(store, store.studies(), store.studies()[0].classifier)
+    found = findings(store.records(store.studies()[0].classifier))
     strange = tuple(replace(row, label="<b>") if row.label != ALL else row for row in found.rows)
     shown = heat_markup(strange, "Acc@1", (ALL, ALL), "one & two")
     assert shown.count('data-do="cell"') == len(found.cells)
@@ -57,7 +57,7 @@ def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store)
 
 
 def test_charts_and_sheets_hold_the_same_figures(store: Store) -> None:
-    found = findings(store, store.studies(), store.studies()[0].classifier)
+    found = findings(store.records(store.studies()[0].classifier))
     figure = charts.flips_figure(found.by_tau, TAU)
     assert list(figure.data[0].y) == [row.flips.value for row in found.by_tau if row.n]
     assert len(to_csv(tau_sheet(found.by_tau)).splitlines()) == 1 + len(found.by_tau)

@@ -1,6 +1,7 @@
 """The store: what goes in comes out, and twice is once."""
 
 import resource
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pipeline.images import encode
 from pipeline.store import Store
 from pipeline.types import Check, Decision, Photo, Prediction, Rewording, Study
 from tests.seams import SeamModels, picture, settings
-from tests.stores import contents, keep, study_of
+from tests.stores import contents, keep, study_of, told
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,6 +32,32 @@ def test_a_study_comes_back_equal(store: Store) -> None:
         store.save_study(study)
         assert contents(store.load_study(study.photo.key)) == contents(study)
     assert store.load_study("none") is None
+
+
+def test_records_tell_the_same_without_opening_a_picture(store: Store) -> None:
+    studies = [study_of(), study_of(1, caption="a photo of something red"), study_of(2)]
+    for study in (*studies, study_of(1, classifier="other")):
+        store.save_study(study)
+    shutil.rmtree(store.root / "media")
+    found = {one.photo.key: one for one in store.records(studies[0].photo.classifier)}
+    assert found.keys() == {study.photo.key for study in studies}
+    for study in studies:
+        assert told(found[study.photo.key]) == told(study)
+    assert store.records("nobody") == ()
+
+
+def test_records_follow_what_is_saved_and_put_away(store: Store) -> None:
+    whole = study_of()
+    store.save_study(replace(whole, counterfactuals=whole.counterfactuals[:2]))
+    (few,) = store.records()
+    assert store.records()[0] is few
+    store.save_study(whole)
+    (all_of_them,) = store.records()
+    assert (len(few.counterfactuals), len(all_of_them.counterfactuals)) == (2, 9)
+    store.put_away([whole.photo.key])
+    assert store.records() == ()
+    store.bring_back([whole.photo.key])
+    assert told(store.records()[0]) == told(whole)
 
 
 def test_it_comes_back_from_another_process_life(store: Store) -> None:

@@ -90,7 +90,7 @@ class Epoch:
 
     number: int  # from 1
     of: int  # at most
-    training_loss: float
+    training_loss: float  # of what is descended: with AFR weighted, and with its pull
     loss: float  # on validation
     accuracy: float  # Acc@1 on validation, 0..1
 
@@ -137,33 +137,33 @@ def train_head(
     With `checkpoint` a training that was cut off goes on where it was, with the same result; one that ends removes it.
     """
     weights = _afr_weights(train, theta_0) if recipe.method == "afr" else torch.ones(len(train.targets))
-    pull = AFR_PULL if recipe.method == "afr" else 0.0
     parameters = tuple(part.detach().clone().requires_grad_() for part in theta_0)
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     mark = fingerprint([*train, *validation, *theta_0], repr(replace(recipe, max_epochs=1, alpha=None)))
     at = checkpoint and resume(checkpoint, mark, parameters, optimizer, generator)
     if not at:
-        first = _loss(theta_0, validation, network)
-        right = accuracy(theta_0, validation, network)
+        first, right = judged(theta_0, validation, network)
         at = Progressed(best=theta_0, losses=[first], accuracies=[right], reference=first)
 
-    def training_loss(batch: torch.Tensor) -> tuple[torch.Tensor, float]:
-        each = cross_entropy(network(parameters, train.features[batch]), train.targets[batch], reduction="none")
-        loss = (each * weights[batch]).mean()
-        if pull:
-            moved = sum((new - old).square().sum() for new, old in zip(parameters, theta_0, strict=True))
-            loss = loss + pull * moved
-        return loss, float(each.detach().sum())
+    def training_loss(features: torch.Tensor, targets: torch.Tensor, weigh: torch.Tensor) -> torch.Tensor:
+        logits = network(parameters, features)
+        if recipe.method != "afr":
+            return cross_entropy(logits, targets)
+        moved = sum((new - old).square().sum() for new, old in zip(parameters, theta_0, strict=True))
+        return (cross_entropy(logits, targets, reduction="none") * weigh).mean() + AFR_PULL * moved
 
     while at.waited < recipe.patience and at.epoch < recipe.max_epochs:
-        total = 0.0
-        for batch in torch.split(torch.randperm(len(train.targets), generator=generator), recipe.batch_size):
-            optimizer.zero_grad()
-            loss, summed = training_loss(batch)
-            torch.autograd.backward(loss)
+        total, order = 0.0, torch.randperm(len(train.targets), generator=generator)
+        shuffled = (torch.split(part[order], recipe.batch_size) for part in (*train, weights))
+        for batch in zip(*shuffled, strict=True):
+            loss = training_loss(*batch)
+            # A block may hold parameters that take no part in its logits.
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
             optimizer.step()
-            total += summed
+            total += float(loss.detach()) * len(batch[0])
         _note(at, tuple(one.detach().clone() for one in parameters), validation, recipe, network)
         if checkpoint:
             write(checkpoint, mark, parameters, optimizer, generator, at)
@@ -182,11 +182,11 @@ def train_head(
 
 def _note(at: Progressed, theta: Theta, validation: Part, recipe: Recipe, network: Network) -> None:
     """Measures theta after an epoch, and keeps it when it is the best."""
-    loss = _loss(theta, validation, network)
+    loss, right = judged(theta, validation, network)
     if loss < min(at.losses):
         at.best = theta
     at.losses.append(loss)
-    at.accuracies.append(accuracy(theta, validation, network))
+    at.accuracies.append(right)
     at.reference, at.waited = (loss, 0) if loss < at.reference - recipe.min_delta else (at.reference, at.waited + 1)
 
 
@@ -216,11 +216,9 @@ def balanced_regression(train: Part, groups: Sequence[str], validation: Part, th
         heads.append(
             _raw_head([fit.coef_ for fit in fits], [fit.intercept_ for fit in fits], fits[0].classes_, scaler, theta_0)
         )
-    best = min(heads, key=lambda theta: _loss(theta, validation))
-    both = (theta_0, best)
-    return Training(
-        best, tuple(_loss(one, validation) for one in both), tuple(accuracy(one, validation) for one in both)
-    )
+    best = min(heads, key=lambda theta: judged(theta, validation)[0])
+    losses, accuracies = zip(*(judged(theta, validation) for theta in (theta_0, best)), strict=True)
+    return Training(best, losses, accuracies)
 
 
 def interpolate(theta_0: Theta, theta_1: Theta, alpha: float) -> Theta:
@@ -233,13 +231,11 @@ def interpolate(theta_0: Theta, theta_1: Theta, alpha: float) -> Theta:
     return tuple((1 - alpha) * old + alpha * new for old, new in zip(theta_0, theta_1, strict=True))
 
 
-def accuracy(theta: Theta, part: Part, network: Network = head_logits) -> float:
-    """Acc@1 of a head, or of what else `network` makes of theta, 0..1."""
-    return float((network(theta, part.features).argmax(-1) == part.targets).float().mean())
-
-
-def _loss(theta: Theta, part: Part, network: Network = head_logits) -> float:
-    return float(cross_entropy(network(theta, part.features), part.targets))
+def judged(theta: Theta, part: Part, network: Network = head_logits) -> tuple[float, float]:
+    """(mean cross-entropy, Acc@1 in 0..1) of a head, or of what else `network` makes of theta, by one pass."""
+    logits = network(theta, part.features)
+    right = (logits.argmax(-1) == part.targets).float().mean()
+    return float(cross_entropy(logits, part.targets)), float(right)
 
 
 def _afr_weights(train: Part, theta_0: Theta) -> torch.Tensor:

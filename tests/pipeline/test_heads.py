@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 
 from pipeline.errors import SettingsError
 from pipeline.features import Features
-from pipeline.heads import METHODS, Head, Part, Recipe, accuracy, balanced_regression, train_head
+from pipeline.heads import METHODS, Head, Part, Recipe, balanced_regression, judged, train_head
 from pipeline.models import LoadedModels
 from pipeline.tiny.world import Scene, draw
 from tests.benchmarks.heads import cached, plain
@@ -38,9 +38,9 @@ LEANING: Head = (torch.tensor([[-0.1, -1.0, 0, 0], [0.1, 1.0, 0, 0]]), torch.zer
 
 def test_dfr_sees_past_a_cue_that_the_old_head_leans_on() -> None:
     (train, groups), (check, _), (test, _) = spurious(400, 0.9, 1), spurious(200, 0.5, 2), spurious(400, 0.0, 3)
-    assert accuracy(LEANING, test) < 0.1
+    assert judged(LEANING, test)[1] < 0.1
     found = balanced_regression(train, groups, check, LEANING, 0)
-    assert accuracy(found.theta, test) > 0.95
+    assert judged(found.theta, test)[1] > 0.95
     assert found.losses[1] < found.losses[0]
     again = balanced_regression(train, groups, check, LEANING, 0)
     assert torch.equal(found.theta[0], again.theta[0])
@@ -60,7 +60,7 @@ def test_dfr_weighs_every_group_alike() -> None:
     train = Part(torch.cat([many.features, few.features]), torch.cat([many.targets, few.targets]))
     (check, _), (test, _) = spurious(100, 0.5, 3), spurious(200, 0.0, 4)
     found = balanced_regression(train, [*names, *others], check, LEANING, 0)
-    assert accuracy(found.theta, test) > 0.9
+    assert judged(found.theta, test)[1] > 0.9
 
 
 def test_afr_learns_from_what_the_old_head_gets_wrong() -> None:
@@ -93,7 +93,7 @@ def test_the_alpha_of_a_method_that_does_not_blend_is_one() -> None:
 def test_accuracy_counts() -> None:
     part, _ = spurious(50, 0.5, 5)
     hits = (linear(part.features, *LEANING).argmax(-1) == part.targets).sum()
-    assert accuracy(LEANING, part) == pytest.approx(int(hits) / 50)
+    assert judged(LEANING, part)[1] == pytest.approx(int(hits) / 50)
 
 
 def test_cached_features_give_what_the_plain_way_gives(models: LoadedModels, scenes: tuple[Scene, ...]) -> None:

@@ -78,7 +78,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
                 )
             with gr.Row(elem_classes="actions"):
                 start_button = gr.Button("Reinforce", variant="primary", elem_id="start")
-                cancel_button = gr.Button("Cancel", elem_id="stop")
+                cancel_button = gr.Button("Cancel", elem_id="stop", visible=False)
             status = _plain()
             _plain(recipe_markup(standard))
         with gr.Column(elem_classes="work", min_width=320):
@@ -103,7 +103,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             section("5", "Compare runs")
             chosen = gr.Dropdown([], multiselect=True, label="Runs", show_label=False, elem_id="compared")
             compared = _plain(comparison_markup({}))
-    shown = (current, timer, status, losses, run, chosen)
+    shown = (current, timer, status, cancel_button, losses, run, chosen)
     result = (outcome, curve, kind, pictures)
     reads(demo.load, desk, restore, (), (*shown, source, classifier))
     addressed(source, "set", ALL)
@@ -129,7 +129,7 @@ def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
     latest = next(iter(desk.store.jobs.all(TrainingTask.kind)), None)
     found, asked = outcomes.names(desk), str(request.query_params.get("run", ""))
     shown = list(poll(desk, latest.id if latest else ""))
-    shown[4] = gr.update(
+    shown[5] = gr.update(
         choices=found, value=asked if asked in found else found[0] if found else None, visible=bool(found)
     )
     wished = str(request.query_params.get("set", ""))
@@ -176,19 +176,19 @@ def task_for(desk: Desk, set_name: str, classifier: str, *recipes: Recipe) -> Tr
 
 
 def poll(desk: Desk, name: str) -> tuple[object, ...]:
-    """A job as it is now: (current, timer, status, live curves, run, runs to compare)."""
+    """A job as it is now: (current, timer, status, cancel, live curves, run, runs to compare)."""
     job = desk.store.jobs.get(name) if name else None
     running = job is not None and job.active
     course = course_of(job) if job else Course()
-    timer, drawn = gr.Timer(active=running), gr.update(visible=False)
+    timer, stop, drawn = gr.Timer(active=running), gr.update(visible=running), gr.update(visible=False)
     if course.epochs:
         drawn = gr.update(value=charts.training_figure(course.epochs), visible=True)
     if running:
-        return name, timer, status_markup(job), drawn, gr.skip(), gr.skip()
+        return name, timer, status_markup(job), stop, drawn, gr.skip(), gr.skip()
     found = outcomes.names(desk)
     run = gr.update(choices=found, value=found[0] if found else None, visible=bool(found))
     together = [one for one in course.runs if one in found] if len(course.runs) > 1 else []
-    return name, timer, status_markup(job), drawn, run, gr.update(choices=found, value=together)
+    return name, timer, status_markup(job), stop, drawn, run, gr.update(choices=found, value=together)
 
 
 def status_markup(job: Job | None) -> Html:

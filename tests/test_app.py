@@ -326,6 +326,7 @@ def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models
 
     page.click(".masthead >> text=Reinforce")
     page.wait_for_selector("#start")
+    assert page.locator("#stop").count() == 0  # there is nothing to cancel yet
     page.click("#start")
     page.wait_for_selector("text=/Done: .*Saved as reinforced/")
     page.wait_for_selector(".facts tbody tr >> nth=1")
@@ -335,6 +336,13 @@ def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models
     assert models.classifier(str(folder)).labels == models.classifier().labels
     page.reload()
     page.wait_for_selector("text=/Done: .*Saved as reinforced/")
+
+    page.click("text=Change the recipe")
+    page.click("#options label:has-text('last block')")
+    page.click("#start")
+    page.wait_for_selector("text=/Trained: the block .* and the head/")
+    (deep,) = set((store.root / "reinforced").iterdir()) - {folder}
+    assert read_run(deep).block
 
 
 def test_a_run_is_looked_at_compared_exported_and_promoted(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from explorer import charts
+from explorer import findings as told
 from explorer.components.heat_map import heat_markup
-from explorer.findings import behind, cells_sheet, findings, tau_sheet
+from explorer.findings import behind, cells_sheet, findings, landmarks, tau_sheet
 from explorer.sheets import to_csv
 from pipeline.curation import chosen
 from pipeline.editing.axes import TAU
@@ -63,3 +64,15 @@ def test_charts_and_sheets_hold_the_same_figures(store: Store) -> None:
     assert len(to_csv(tau_sheet(found.by_tau)).splitlines()) == 1 + len(found.by_tau)
     assert len(cells_sheet(found.rows).rows) == len(found.rows)
     assert {len(row) for row in cells_sheet(found.rows).rows} == {len(cells_sheet(found.rows).columns)}
+
+
+def test_the_map_shows_every_photo_before_its_edits_or_a_sample(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = store.records()
+    whole = landmarks(studies)
+    assert {mark.key for mark in whole if mark.kind == "original"} == {study.photo.key for study in studies}
+    edits = {one.key for study in studies for one in chosen(study)}
+    assert {mark.key for mark in whole if mark.kind != "original"} == edits
+    assert whole[0].kind == "original"
+    assert all(store.file(mark.key).is_file() for mark in whole)
+    monkeypatch.setattr(told, "MAPPED", 3)
+    assert landmarks(studies) == whole[:3]

@@ -45,6 +45,8 @@ def caption(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
     """Captions a photo that has no caption yet."""
     if key and not need(desk, key).caption:
         yield from _asked(desk, key, several=False)
+    else:
+        yield gr.skip(), gr.skip(), gr.skip(), gr.skip()  # a generator that yields nothing empties its outputs
 
 
 def others(desk: Desk, key: str) -> Iterator[tuple[object, ...]]:
@@ -111,19 +113,23 @@ def rewrite(desk: Desk, key: str, text: str, request: gr.Request) -> tuple[objec
     study = need(desk, key)
     if text.strip() == study.caption:
         return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+    if not text.strip():
+        return study.caption, gr.skip(), gr.skip(), said("A caption cannot be empty; this is the one before.", "failed")
     study = described(desk, study, text, request)
     put_aside = said("Caption saved. Variations of the old caption are put aside.")
     return study.caption, card(desk, study), variations(study), put_aside
 
 
 def described(desk: Desk, study: Study, text: str, request: gr.Request) -> Study:
-    """The study under the analyst's own words, which are noted with who wrote them, where visitors sign in."""
-    if text.strip() == study.caption and study.caption:
+    """The study under the analyst's own words, which are noted with who wrote them, where visitors sign in.
+
+    Blank ones leave the caption as it is; where there is none yet, the captioner's are taken.
+    """
+    if study.caption and text.strip() in ("", study.caption):
         return study
     told = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
     desk.store.save_study(told)
-    written = Rewording(
-        photo=study.photo.key, before=study.caption, caption=told.caption, analyst=request.username or ""
-    )
-    desk.store.reword(written)
+    if text.strip():
+        analyst = request.username or ""
+        desk.store.reword(Rewording(photo=study.photo.key, before=study.caption, caption=told.caption, analyst=analyst))
     return told

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import gradio as gr
 
 from explorer import views
-from explorer.components.compare import compare_markup
-from explorer.components.compare import empty as nothing_to_compare
+from explorer.components.compare import compare_markup, photo_alone
 from explorer.components.facts import facts_markup, headline_markup, verdict_markup
 from explorer.components.looks import ask_markup, looks_markup
 from explorer.components.markup import Html
+from explorer.components.prediction import photo_markup
 from explorer.components.provenance import provenance_markup
 from explorer.components.status import progress_markup, said
 from explorer.components.tau_strip import strip_markup
@@ -54,12 +54,21 @@ class Order(NamedTuple):
     settings: Settings
 
 
-def nothing() -> Inspection:
-    """No frame is selected."""
+def unedited(study: Study) -> Inspection:
+    """No frame is selected: the photo itself, and what the classifier makes of it."""
     hidden = gr.update(visible=False)
     plots = gr.update(value=None, visible=False)
-    cards = (Html(), Html(), Html())
-    return Inspection(Html(), nothing_to_compare(), Html(), hidden, hidden, hidden, plots, plots, *cards)
+    shown, picture, cards = photo_markup(study.photo), photo_alone(study.photo.image), (Html(), Html(), Html())
+    return Inspection(shown, picture, Html(), hidden, hidden, hidden, plots, plots, *cards)
+
+
+def outstanding(study: Study) -> Html:
+    """How many ticked variations have no edit: a page that is left stops what was being made."""
+    edited = {item.perturbation.edited_caption for item in study.counterfactuals}
+    ticked = [p for p in study.perturbations if p.accepted and p.caption == study.caption]
+    count = sum(p.edited_caption not in edited for p in ticked)
+    left = f"{count} of {len(ticked)} ticked variations have no edits yet: press “Make the edits”."
+    return said(f"{left} It stops when the page is left and keeps what is ready; a job goes on.") if count else Html()
 
 
 def best(study: Study) -> Counterfactual | None:
@@ -87,7 +96,7 @@ def rows(
 def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection:
     """Everything about one frame."""
     if item is None:
-        return nothing()
+        return unedited(study)
     decision = desk.store.decisions().get(item.key)
     verdict = decision.verdict if decision else ""
     control, label = study.control or study.photo.prediction, study.photo.label

@@ -30,10 +30,14 @@ from pipeline.types import Axis
 
 INVERSIONS = [
     ("PnP: exact, fast", "pnp"),
-    ("Null-text: as in the paper", "null-text"),
+    ("Null-text: the most faithful, slow", "null-text"),
     ("Negative prompt: cheapest", "negative-prompt"),
     ("DDIM: the control, nothing mended", "ddim"),
 ]
+PROTECTED = "Every edit must keep showing this. An upload begins with what the classifier sees in it."
+# On a phone the work stands below the shelves.
+TO_THE_WORK = """() => matchMedia('(max-width: 900px)').matches
+  && document.querySelector('.stages')?.scrollIntoView({behavior: 'smooth'})"""
 
 
 class Rail(NamedTuple):
@@ -155,7 +159,7 @@ def _rail(desk: Desk) -> Rail:
         arrived = _plain()
     with gr.Column(elem_classes="box", min_width=150):
         section("", "Question")
-        label = gr.Dropdown([], label="Label to protect", info="Every edit must keep showing this.", elem_id="label")
+        label = gr.Dropdown([], label="Label to protect", info=PROTECTED, elem_id="label")
         classifier = gr.Dropdown(names, value=names[0], label="Classifier under study", elem_id="classifier")
         own = classifiers.form()
     with gr.Column(elem_classes="box", min_width=150):
@@ -218,7 +222,7 @@ def _making(settings: Settings, axis: Axis) -> Making:
 
 
 def _inspector() -> Inspector:
-    section("4", "Selected edit")
+    section("4", "Outcome", "What the classifier makes of it.")
     headline, compare = _plain(), compare_viewer()
     with gr.Row(elem_classes="actions middle"):
         keep = gr.Button("Keep", variant="primary", elem_id="keep", min_width=80, visible=False)
@@ -244,6 +248,7 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
     )
     for event in opened:
         works(event.success, desk, captions.caption, (keys.place,), captioned)
+        event.success(None, None, None, js=TO_THE_WORK, api_visibility="private", show_progress="hidden")
     works(words.ask.click, desk, captions.others, (keys.place,), captioned)
     works(words.card.act, desk, captions.act, (keys.place,), captioned)
     works(rail.label.input, desk, photo.relabel, (*keys, rail.label), page)

@@ -105,7 +105,7 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
         card=card(desk, study),
         words_status="",
         variations=variations(study),
-        status="",
+        status=edits.outstanding(study),
         strip=edits.strip(desk, study, key),
         inspector=edits.inspect(desk, study, found),
     )

@@ -70,6 +70,8 @@ def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...
         yield variations(_toggled(desk, study, str(data["caption"]))), gr.skip()
     elif data["do"] == "all":
         yield variations(_all_that_pass(desk, study)), gr.skip()
+    elif data["do"] == "clear":
+        yield variations(_none(desk, study)), gr.skip()
     elif data["do"] == "rewrite":
         old = _named(study, str(data["caption"]))
         study = _changed(desk, study, replace(old, rejected_by=REPLACED))
@@ -104,9 +106,18 @@ def _all_that_pass(desk: Desk, study: Study) -> Study:
         unticked = one.caption == study.caption and one.rejected_by == REJECTED
         return unticked and all(check.passed for check in one.checks)
 
-    ticked = tuple(replace(one, rejected_by=()) if passes(one) else one for one in study.perturbations)
-    desk.store.save_study(replace(study, perturbations=ticked))
-    return replace(study, perturbations=ticked)
+    return _listed(desk, study, [replace(one, rejected_by=()) if passes(one) else one for one in study.perturbations])
+
+
+def _none(desk: Desk, study: Study) -> Study:
+    """Unticks everything; what a gate or the analyst objected to keeps its reason."""
+    return _listed(desk, study, [replace(one, rejected_by=one.rejected_by or REJECTED) for one in study.perturbations])
+
+
+def _listed(desk: Desk, study: Study, perturbations: Sequence[Perturbation]) -> Study:
+    study = replace(study, perturbations=tuple(perturbations))
+    desk.store.save_study(study)
+    return study
 
 
 def _judged(desk: Desk, study: Study, text: str) -> Study:
@@ -121,6 +132,4 @@ def _changed(desk: Desk, study: Study, one: Perturbation) -> Study:
     """Saves the study with this variation in place of the one with the same words, or added."""
     same = [(p.caption, p.edited_caption) == (one.caption, one.edited_caption) for p in study.perturbations]
     listed = [one if hit else p for p, hit in zip(study.perturbations, same, strict=True)]
-    study = replace(study, perturbations=tuple(listed if any(same) else [*listed, one]))
-    desk.store.save_study(study)
-    return study
+    return _listed(desk, study, listed if any(same) else [*listed, one])

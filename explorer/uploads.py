@@ -32,6 +32,7 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
     width = len(photo.Page._fields) + len(edits.Inspection._fields)
     if not files:
         raise DataError("No picture arrived; choose PNG, JPEG or WebP files of at most 20 MB, or a zip of them.")
+    yield (None, Html(), *[gr.skip()] * width)  # an upload that fails must not stay in its box
     refusals: list[Refusal] = []
     taken: dict[str, Study] = {}
     with tempfile.TemporaryDirectory(prefix="explorer-") as folder:

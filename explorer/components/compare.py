@@ -122,8 +122,13 @@ def compare_viewer() -> gr.HTML:
 
 
 def empty() -> Html:
-    """What to do when no frame is selected."""
-    return tag("p", "Select a frame to compare it with the original.", class_="empty tall")
+    """Before a photo is opened."""
+    return Html()
+
+
+def photo_alone(image: Image) -> Html:
+    """The photo, while there is no edit to compare it with."""
+    return tag("figure", _picture(image, "the photo under study"), class_="alone")
 
 
 def compare_markup(before: Image, after: Image, before_title: str, after_title: str) -> Html:

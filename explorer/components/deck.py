@@ -129,7 +129,7 @@ def _bulk() -> Html:
     return tag(
         "div",
         tag("button", "Select page", type="button", data_do="page-all"),
-        tag("button", "Select all", tag("b", "", class_="how-many"), type="button", data_do="all"),
+        tag("button", "Select all ", tag("b", "", class_="how-many"), type="button", data_do="all"),
         tag("button", "Select none", type="button", data_do="none"),
         tag("span", "", class_="chosen hint"),
         tag("span", class_="spring"),
@@ -243,12 +243,12 @@ def _lights(entry: Entry) -> Html:
     """The scores, and the gates that were missed."""
     scores = entry.scores
     figures = (
-        ("direction", scores.directional_similarity),
-        ("image", scores.image_similarity),
-        ("new words", scores.edited_alignment),
-        ("prefers new", scores.prefers_edit),
+        ("direction", "directional similarity", scores.directional_similarity),
+        ("image", "image similarity", scores.image_similarity),
+        ("caption", "edited caption match", scores.edited_alignment),
+        ("preference", "preference for new words", scores.prefers_edit),
     )
-    shown = (tag("span", f"{name} {value:.2f}", class_="chip") for name, value in figures)
+    shown = (tag("span", f"{name} {value:.2f}", class_="chip", title=title) for name, title, value in figures)
     if not entry.missed:
         gates = [tag("span", "✓ all gates", class_="light pass")]
     else:

@@ -15,6 +15,11 @@ from explorer.components.markup import REPORT_CLICKS, Html, join, picture_url, t
 from explorer.views import Frame, Row, Words, percent, points
 from pipeline.types import Counterfactual, Study
 
+LEGEND = (
+    "control: the photo rebuilt without an edit; every change of p(label) is told against it. dir: how well the edit "
+    "follows its words (CLIP). auto: the best that passes every gate. fails here: the most careful edit that changes "
+    "the prediction."
+)
 SIDE = 288  # pixels: twice the size on the page, for sharp screens
 
 BEHAVIOUR = (
@@ -56,7 +61,7 @@ def strip_markup(study: Study, rows: Sequence[Row], selected: str = "") -> Html:
     if not rows:
         return empty()
     source = _source(study)
-    return tag("div", *(_row(row, source, selected) for row in rows), class_="strip")
+    return tag("div", tag("p", LEGEND, class_="hint"), *(_row(row, source, selected) for row in rows), class_="strip")
 
 
 def empty() -> Html:

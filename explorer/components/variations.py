@@ -1,7 +1,7 @@
 """Proposed variations, grouped by factor, each with its word diff, its warnings and what the analyst may do with it.
 
 Reports `act` with `do` = "toggle", "rewrite" (with `text`) or "more" (with `factor`), and the edited caption that it is
-about as `caption`; "all" ticks whatever passes its gates.
+about as `caption`; "all" ticks whatever passes its gates, "clear" unticks everything.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def variations_markup(perturbations: Sequence[Perturbation]) -> Html:
     groups = ((name, [p for p in perturbations if p.factor == name]) for name in known)
     ticked = sum(p.accepted for p in perturbations)
     everything = tag("button", "tick all that pass", type="button", class_="link", data_do="all")
-    head = tag("p", tag("span", f"{ticked} of {len(perturbations)} ticked"), everything, class_="tally")
+    none = tag("button", "untick all", type="button", class_="link", data_do="clear")
+    head = tag("p", tag("span", f"{ticked} of {len(perturbations)} ticked"), everything, none, class_="tally")
     return tag("div", head, *(_group(name, members) for name, members in groups if members), class_="proposals")
 
 

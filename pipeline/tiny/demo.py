@@ -31,7 +31,7 @@ SEED = HELD_OUT_SEED + 90
 TAUS = (0.2, 1.0)
 # Two factors a scene beside the background, so that every factor comes about as often as the others.
 OTHERS = (("subject", "adjective"), ("object", "domain"))
-DECIDED = 0.6  # share of the photos whose edits have verdicts; the others wait on the Curate page
+DECIDED = 0.8  # share of the photos whose edits have verdicts: two of each label; the others wait on the Curate page
 ANALYST = "demo"
 TIME = 1_767_225_600.0  # seconds since the epoch: the same demo every time
 

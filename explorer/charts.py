@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from explorer.views import ACCENT, BEFORE, FALL, SPLITS, percent, plain, plain_look, points
+from explorer.views import ACCENT, BEFORE, FALL, SCORES, SPLITS, percent, plain, plain_look, points
 from pipeline.heads import Epoch
 from pipeline.intervals import Mean
 from pipeline.thresholds import Separation
@@ -86,7 +86,7 @@ def score_figure(one: Separation) -> go.Figure:
         )
     plain_look(figure, height=300)
     figure.update_layout(barmode="stack", bargap=0.06, showlegend=True)
-    figure.update_xaxes(title={"text": one.score.replace("_", " "), "font": {"size": 12}}, showgrid=False)
+    figure.update_xaxes(title={"text": SCORES[one.score], "font": {"size": 12}}, showgrid=False)
     figure.update_yaxes(title=_beside("edits"))
     return figure
 

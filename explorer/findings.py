@@ -12,7 +12,7 @@ from random import Random
 
 from explorer.components.pairs import Pair, explore_link
 from explorer.sheets import Cell, Sheet
-from explorer.views import points
+from explorer.views import SCORES, points
 from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.curation import chosen
 from pipeline.insights import Embed, Insight, insights
@@ -165,7 +165,7 @@ def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
                *_names("rejected that fail"))  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for one in found:
-        name, counts = one.score.replace("_", " "), (len(one.kept), len(one.rejected), len(one.undecided))
+        name, counts = SCORES[one.score], (len(one.kept), len(one.rejected), len(one.undecided))
         shares = (*_three(one.kept_above), *_three(one.rejected_below)) if one.threshold is not None else (None,) * 6
         rows.append((name, *counts, one.threshold, *shares))
     return Sheet(name="thresholds", columns=columns, rows=tuple(rows))
@@ -175,7 +175,7 @@ def values_sheet(one: Separation) -> Sheet:
     """Every value of one score with its verdict."""
     parts = (("kept", one.kept), ("rejected", one.rejected), ("undecided", one.undecided))
     rows = tuple((verdict, value) for verdict, values in parts for value in values)
-    return Sheet(name=f"{one.score}-by-verdict", columns=("verdict", one.score), rows=rows)
+    return Sheet(name=f"{one.score}-by-verdict", columns=("verdict", SCORES[one.score]), rows=rows)
 
 
 def _names(what: str) -> tuple[str, str, str]:

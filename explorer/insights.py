@@ -33,6 +33,7 @@ from explorer.findings import (
 )
 from explorer.jobs import Desk
 from explorer.sheets import Sheet, sheet_markup
+from explorer.views import SCORES
 from explorer.wiring import reads, works
 from pipeline.features import Features, features_file
 from pipeline.images import open_image
@@ -47,6 +48,8 @@ NOTHING = (
 )
 FEW_WORDS = f"No group of alike edits has {MIN_N} pairs yet; edit more photos and the words that hurt appear here."
 NO_THRESHOLD = f"A threshold is suggested once {MIN_N} edits are kept and {MIN_N} rejected; decide on some in Curate."
+# The edits of a chosen cell lie below the fold of most screens.
+TO_ITEMS = "() => document.querySelector('#behind').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 MAP_HINT = "Original photos and chosen edits by the classifier's own features, on their two main directions (PCA)."
 
 
@@ -61,7 +64,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             measure = gr.Radio(list(K), value="Acc@1", label="Measure", elem_id="measure")
         section("1", "By class and factor", "Choose a cell to see the edits behind it.")
         selected = gr.State((ALL, ALL))
-        heat, items = heat_map(), _plain()
+        heat, items = heat_map(), _plain("behind")
         with gr.Row(elem_classes="halves"):
             with gr.Column(min_width=300):
                 section("2", "Flip rate", "Share of edits that change the prediction, with 95 % intervals.")
@@ -72,9 +75,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         section("4", "Words that hurt most", "Alike edits together, the most certain harm first.")
         words = _plain()
         section("5", "Scores by verdict", "What you kept and rejected, and the threshold that parts them best.")
-        score = gr.Dropdown(
-            [(name.replace("_", " "), name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score"
-        )
+        score = gr.Dropdown([(SCORES[name], name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score")
         histogram, thresholds = _plot("histogram"), _plain()
         section("6", "Map of originals and edits", MAP_HINT)
         with gr.Row(elem_classes="actions"):
@@ -91,13 +92,14 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         charts_there = reads(opened.then, desk, draw, (classifier, score), charted)
         works(charts_there.then, desk, tell_words, (classifier,), (words,))
     reads(measure.input, desk, redraw, (classifier, measure, selected), (heat,))
-    reads(heat.act, desk, open_cell, (classifier, measure), mapped)
+    opened_cell = reads(heat.act, desk, open_cell, (classifier, measure), mapped)
+    opened_cell.success(None, None, None, js=TO_ITEMS, api_visibility="private")
     reads(score.input, desk, tell_scores, (classifier, score), scored)
     works(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
 
 
-def _plain() -> gr.HTML:
-    return gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component")
+def _plain(name: str | None = None) -> gr.HTML:
+    return gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id=name)
 
 
 def _plot(name: str) -> gr.Plot:

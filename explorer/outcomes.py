@@ -98,7 +98,8 @@ def gallery(desk: Desk, made: Reinforcement, kind: str) -> Html:
 
 def _pair(desk: Desk, made: Reinforcement, one: Answer) -> Pair | None:
     """The picture with both answers; None when it is no longer there."""
-    moved = one.before if one.before == one.after else f"{one.before} → {one.after}"
+    answer = f"says {one.after}" if one.before == one.after else f"said {one.before}, says {one.after}"
+    told = f"{answer}, is {one.label}"
     photo: Path | None = None
     link = ""
     try:
@@ -115,10 +116,10 @@ def _pair(desk: Desk, made: Reinforcement, one: Answer) -> Pair | None:
     return Pair(
         photo=photo,
         edit=picture,
-        title=f"{one.label}, named {moved}",
-        said=moved,
+        title=told,
+        said=told,
         mark={"fixed": "rise", "newly broken": "fall"}.get(one.kind, ""),
-        words=f"{one.label}, {one.split}",
+        words=one.split,
         link=link,
     )
 
@@ -130,33 +131,42 @@ def _test_pictures(folder: str) -> tuple[Path, ...]:
 
 def keep_alpha(desk: Desk, name: str, alpha: float) -> tuple[object, ...]:
     """Saves the run once more with the alpha that the slider shows; answers (said, runs)."""
-    made = at_alpha(run_of(desk, name), alpha)
-    folder = desk.store.root / FOLDER / f"{name.partition('-alpha')[0]}-alpha{made.alpha:g}"
-    if not folder.exists():
-        desk.ask(lambda models: save(made, models.classifier(made.classifier), folder))
+    folder = _as_shown(desk, name, alpha)
     return said(f"Saved as {FOLDER}/{folder.name} in the data folder."), gr.update(choices=names(desk))
 
 
-def export(desk: Desk, name: str) -> tuple[object, ...]:
-    """The run's folder as one file, and its model card; answers (said, download)."""
-    run_of(desk, name)
-    folder = desk.store.root / FOLDER / name
+def _as_shown(desk: Desk, name: str, alpha: float) -> Path:
+    """The folder of the run with the alpha that the page shows: its own, or a copy that is saved when first wanted."""
+    own = run_of(desk, name)
+    made = at_alpha(own, alpha)
+    if made.alpha == own.alpha:
+        return desk.store.root / FOLDER / name
+    folder = desk.store.root / FOLDER / f"{name.partition('-alpha')[0]}-alpha{made.alpha:g}"
+    if folder.name not in names(desk):
+        desk.ask(lambda models: save(made, models.classifier(made.classifier), folder))
+    return folder
+
+
+def export(desk: Desk, name: str, alpha: float) -> tuple[object, ...]:
+    """The run as it is shown, as one file, and its model card; answers (said, download, runs)."""
+    folder = _as_shown(desk, name, alpha)
     archive = Path(shutil.make_archive(str(folder), "zip", folder))
     card = base64.b64encode((folder / "README.md").read_bytes()).decode("ascii")
     address = f"data:text/markdown;charset=utf-8;base64,{card}"
-    link = tag("a", "the model card alone", href=address, download=f"{name}.md")
-    told = f"{archive.name} holds the weights, config.json, the model card and all figures; or take "
+    link = tag("a", "the model card alone", href=address, download=f"{folder.name}.md")
+    told = f"{archive.name} holds the weights at alpha {alpha:g}, config.json, the model card and all figures; or take "
     text = tag("div", tag("p", told, link, ".", role="status"), class_="status")
-    return text, gr.update(value=offered(archive)["path"], label=f"Download {archive.name}", visible=True)
+    offer = gr.update(value=offered(archive)["path"], label=f"Download {archive.name}", visible=True)
+    return text, offer, gr.update(choices=names(desk))
 
 
-def promote_run(desk: Desk, name: str, wished: str) -> tuple[object, ...]:
-    """Makes the run's classifier selectable everywhere; answers (said, classifiers)."""
-    run_of(desk, name)
-    promote(desk.store.root / FOLDER / name, desk.store.root, wished.strip(), desk.models.profile)
+def promote_run(desk: Desk, name: str, alpha: float, wished: str) -> tuple[object, ...]:
+    """Makes the classifier of the run as it is shown selectable everywhere; answers (said, classifiers, runs)."""
+    called = wished.strip()
+    promote(_as_shown(desk, name, alpha), desk.store.root, called, desk.models.profile)
     desk.models.adopt(desk.store.root)
-    told = said(f"Promoted: '{wished.strip()}' can now be chosen wherever a classifier is asked for.")
-    return told, classifiers.choices(desk)
+    told = said(f"Promoted at alpha {alpha:g}: '{called}' can now be chosen wherever a classifier is asked for.")
+    return told, classifiers.choices(desk), gr.update(choices=names(desk))
 
 
 def compare(desk: Desk, chosen: Sequence[str] | None) -> Html:

@@ -96,8 +96,8 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
                     keep_button = gr.Button("Save with this alpha", elem_id="save-alpha")
                     export_button = gr.Button("Export", elem_id="export-run")
                     download = gr.DownloadButton("Download", visible=False, elem_id="download-run")
-                with gr.Row(elem_classes="joined middle"):
-                    wished = gr.Textbox(label="Name for everywhere", max_length=60, elem_id="promote-name")
+                with gr.Row(elem_classes="joined foot"):
+                    wished = gr.Textbox(label="Name among the classifiers", max_length=60, elem_id="promote-name")
                     promote_button = gr.Button("Promote", elem_id="promote")
                 saved = _plain()
             section("5", "Compare runs")
@@ -114,8 +114,8 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     reads(alpha.input, desk, outcomes.slide, (run, alpha, kind), result)
     reads(kind.input, desk, outcomes.look, (run, alpha, kind), (pictures,))
     works(keep_button.click, desk, outcomes.keep_alpha, (run, alpha), (saved, run))
-    reads(export_button.click, desk, outcomes.export, (run,), (saved, download))
-    reads(promote_button.click, desk, outcomes.promote_run, (run, wished), (saved, classifier))
+    works(export_button.click, desk, outcomes.export, (run, alpha), (saved, download, run))
+    works(promote_button.click, desk, outcomes.promote_run, (run, alpha, wished), (saved, classifier, run))
     reads(chosen.change, desk, outcomes.compare, (chosen,), (compared,))
 
 

@@ -21,6 +21,14 @@ from pipeline.types import Axis, Counterfactual, Perturbation, Prediction, Propo
 ACCENT, BEFORE, FALL, QUIET = "rgb(28,138,134)", "rgb(138,148,160)", "rgb(196,85,63)", "rgba(138,148,160,0.2)"
 SPLITS = (ACCENT, FALL, "rgb(122,107,176)", BEFORE)
 TOP = 5
+# What every page calls a score, by its field in `Scores`, in the order of the facts.
+SCORES = {
+    "directional_similarity": "directional similarity",
+    "image_similarity": "image similarity",
+    "edited_alignment": "edited caption match",
+    "source_alignment": "original caption match",
+    "prefers_edit": "preference for new words",
+}
 THIN = "\u202f"  # the narrow space between a figure and its unit; no line breaks there
 
 

@@ -5,6 +5,7 @@ Any error on the console, any fault of the page, any failed request and any requ
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -32,6 +33,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_from_a_picture_to_a_kept_counterfactual(page: Page, store: Store, address: str) -> None:
     open_example(page)
     assert "photo=" in page.url
+    page.wait_for_selector("#compare .alone img")
+    assert page.locator(".top5 li").count() == 5
+    page.wait_for_selector(".headline:has-text('the label to protect')")
     suggest(page, "background")
     assert page.locator(".proposal del .sign").first.inner_text() == "−"
     assert page.locator(".proposal ins .sign").first.inner_text() == "+"
@@ -272,6 +276,31 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Pat
     page.set_input_files("#upload input[type=file]", fake)
     page.wait_for_selector(".toast-body:has-text('fake.png')")
     assert "Traceback" not in page.inner_text("body")
+    page.wait_for_selector("#upload .file-preview", state="detached")
+
+
+def test_an_emptied_caption_is_put_back_and_nobody_is_said_to_have_written_it(page: Page, store: Store) -> None:
+    open_example(page)
+    caption = page.input_value("#caption textarea")
+    page.fill("#caption textarea", "  ")
+    page.locator("#caption textarea").blur()
+    page.wait_for_selector(".status.failed:has-text('A caption cannot be empty')")
+    page.wait_for_function("text => document.querySelector('#caption textarea').value === text", arg=caption)
+    page.fill("#caption textarea", "")
+    page.click("#suggest")
+    page.wait_for_selector(".proposal")
+    assert store.rewordings(store.studies()[0].key) == ()
+    assert "Written by hand" not in page.inner_text("body")
+
+
+def test_what_waits_for_edits_is_told_and_can_be_unticked(page: Page) -> None:
+    open_example(page)
+    suggest(page, "background")
+    page.reload()
+    page.wait_for_selector(".status:has-text('ticked variations have no edits yet')")
+    assert page.locator("#cancel").is_hidden()
+    page.click("text=untick all")
+    page.wait_for_selector(".tally >> text=/^0 of \\d+ ticked/")
 
 
 def test_insights_lead_from_a_figure_to_the_edits_behind_it(
@@ -299,6 +328,15 @@ def test_insights_lead_from_a_figure_to_the_edits_behind_it(
     page.wait_for_function("label => location.search.includes(`label=${label}&factor=background`)", arg=label)
     page.reload()
     page.wait_for_selector(f".heat button[data-label='{label}'][data-factor=background][aria-pressed=true]")
+
+    page.set_viewport_size({"width": 1440, "height": 420})
+    page.reload()
+    page.wait_for_selector("#behind .pairs img")
+    page.wait_for_selector("#histogram .js-plotly-plot .bars")
+    assert page.evaluate("scrollY") == 0  # nobody asked for the edits yet
+    page.locator(".heat button[data-factor=background]").first.dispatch_event("click")
+    page.wait_for_function("document.querySelector('#behind').getBoundingClientRect().bottom <= innerHeight + 1")
+    page.set_viewport_size({"width": 1440, "height": 900})
 
     page.click("#draw-map")
     page.wait_for_selector("#landscape .js-plotly-plot .scatterlayer")
@@ -360,6 +398,25 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
     page.wait_for_selector("#kind label:has-text('newly broken (0)')")
     page.wait_for_selector("#kind label:has-text('fixed (0)')")
     page.wait_for_selector(".pairs img")
+    assert re.fullmatch(r"says (\w+), is (?!\1)\w+", page.locator(".pairs .line").first.inner_text())
+    page.set_viewport_size({"width": 340, "height": 844})  # a table with test sets has longer figures, and fits in 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 340
+    for box in page.locator(".facts.wide, .facts.wide > .scroll").all():
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    feet = "['#promote-name :is(input, textarea)', '#promote'].map(x => document.querySelector(x).getBoundingClientRect())"
+    page.wait_for_function(f"(([a, b]) => Math.abs(a.bottom - b.bottom) <= 2)({feet})")
+
+    page.fill("#alpha input[type=number]", "0.9")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("th:has-text('after (alpha 0.9)')")
+    page.fill("#promote-name input, #promote-name textarea", "repaired")
+    page.click("#promote")
+    page.wait_for_selector("text=Promoted at alpha 0.9: 'repaired'")
+    assert read_run(store.root / "classifiers" / "repaired").alpha == 0.9
+    page.click("#export-run")
+    page.wait_for_selector("text=first-alpha0.9.zip holds the weights at alpha 0.9")
+    page.wait_for_selector("#download-run:has-text('Download first-alpha0.9.zip')")
     page.fill("#alpha input[type=number]", "1")
     page.keyboard.press("Tab")
     page.wait_for_selector("th:has-text('after (alpha 1)')")
@@ -367,14 +424,14 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
     page.wait_for_selector("text=Saved as reinforced/first-alpha1")
     assert read_run(store.root / "reinforced" / "first-alpha1").alpha == 1.0
 
+    page.fill("#alpha input[type=number]", "0.3")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("th:has-text('after (alpha 0.3)')")
     page.click("#export-run")
-    page.wait_for_selector("#download-run:has-text('Download first.zip')")
+    page.wait_for_selector("#download-run:has-text('Download first.zip')")  # its own alpha: no copy is made
     with page.expect_download() as card:
         page.click("a[download='first.md']")
     assert "reinforced with counterfactual images" in card.value.path().read_text()
-    page.fill("#promote-name input, #promote-name textarea", "repaired")
-    page.click("#promote")
-    page.wait_for_selector("text=Promoted: 'repaired'")
     assert (store.root / "classifiers" / "repaired" / "model.safetensors").is_file()
 
     page.reload()

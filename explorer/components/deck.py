@@ -15,7 +15,7 @@ import gradio as gr
 from explorer.components.keymap import REASONS, key_label, keymap_json, sheet
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
-from explorer.views import diff, gate_name, percent, points
+from explorer.views import SCORES, diff, gate_name, percent, points
 from pipeline.triage import Entry
 from pipeline.types import Axis, Decision
 
@@ -241,14 +241,16 @@ def _chips(entry: Entry, axis: Axis) -> Html:
 
 def _lights(entry: Entry) -> Html:
     """The scores, and the gates that were missed."""
-    scores = entry.scores
     figures = (
-        ("direction", "directional similarity", scores.directional_similarity),
-        ("image", "image similarity", scores.image_similarity),
-        ("caption", "edited caption match", scores.edited_alignment),
-        ("preference", "preference for new words", scores.prefers_edit),
+        ("direction", "directional_similarity"),
+        ("image", "image_similarity"),
+        ("caption", "edited_alignment"),
+        ("preference", "prefers_edit"),
     )
-    shown = (tag("span", f"{name} {value:.2f}", class_="chip", title=title) for name, title, value in figures)
+    shown = (
+        tag("span", f"{name} {getattr(entry.scores, field):.2f}", class_="chip", title=SCORES[field])
+        for name, field in figures
+    )
     if not entry.missed:
         gates = [tag("span", "✓ all gates", class_="light pass")]
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
-from explorer.views import Frame, diff, percent, points
+from explorer.views import SCORES, Frame, diff, percent, points
 from pipeline.settings import Settings
 from pipeline.types import Counterfactual, Study
 
@@ -23,15 +23,15 @@ def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:
 
 def facts_markup(item: Counterfactual, settings: Settings) -> Html:
     """The scores with their gates, and what was missed in words."""
-    s = item.scores
-    rows = (
-        ("directional similarity", s.directional_similarity, settings.min_directional_similarity),
-        ("image similarity", s.image_similarity, settings.min_image_similarity),
-        ("edited caption match", s.edited_alignment, settings.min_edited_alignment),
-        ("original caption match", s.source_alignment, settings.min_source_alignment),
-        ("preference for new words", s.prefers_edit, 0.0),
-    )
-    body = tag("tbody", *(_score(*row) for row in rows))
+    gates = {
+        "directional_similarity": settings.min_directional_similarity,
+        "image_similarity": settings.min_image_similarity,
+        "edited_alignment": settings.min_edited_alignment,
+        "source_alignment": settings.min_source_alignment,
+        "prefers_edit": 0.0,
+    }
+    rows = (_score(SCORES[field], getattr(item.scores, field), gate) for field, gate in gates.items())
+    body = tag("tbody", *rows)
     head = tag("thead", tag("tr", tag("th", "score"), tag("th", "value"), tag("th", "gate")))
     missed = (tag("p", sentence_, class_="reason") for sentence_ in item.missed)
     return tag("div", tag("table", head, body), *missed, class_="facts")

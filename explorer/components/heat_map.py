@@ -72,7 +72,7 @@ def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html
     said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), {row.n} pairs of "
     said += f"{row.photos} photos" + (f"; fewer than {MIN_N} pairs say hardly anything" if row.too_few else "")
     kind = "loss" if change.value < 0 else "gain"
-    clear = change.high < 0 or change.low > 0
+    clear = not row.too_few and (change.high < 0 or change.low > 0)
     button = tag(
         "button",
         tag("b" if clear else "span", points(change.value)),
@@ -94,6 +94,6 @@ def _legend(measure: str) -> Html:
     gains = (tag("i", class_="gain", style=f"--heat:{share}%", aria_hidden="true") for share in (30, 60))
     text = (
         f" change of {measure} on the edits against their reconstructions, in points; bold where the 95 % interval is "
-        f"clear of zero, faint with fewer than {MIN_N} pairs."
+        f"clear of zero, faint and never bold with fewer than {MIN_N} pairs."
     )
     return tag("p", tag("span", *swatches, *gains, class_="swatches"), text, class_="legend")

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from explorer.components.markup import Html, join, tag
 from explorer.sheets import Cell, Sheet, sheet_markup
-from explorer.views import interval
+from explorer.views import THIN, interval
 from pipeline.reinforcement import METHODS, Recipe
 from pipeline.types import Proportion, Reinforcement
 
 NOTHING = (
     "No result yet. Choose what to learn from and press “Reinforce”: accuracy before and after appears here, "
     "on held-out photos, their counterfactuals and the profile's own test sets."
+)
+RELIABLE = 0.05  # p below which a change is told as one
+CHANCE = (
+    "p: how likely chance alone would part before and after this far, by the exact McNemar test on the same pictures, "
+    f"each row on its own; below {RELIABLE:g} a change is called reliable."
 )
 COMPARE = "Choose two runs or more to see them side by side."
 
@@ -45,16 +50,34 @@ def outcome_markup(made: Reinforcement | None) -> Html:
     block = f" Trained: the block {made.block} and the head." if made.block else ""
     told = f"{made.classifier}, {made.method}: {METHODS[made.method]}.{block} Seed {made.seed}, {epochs}.{learnt}"
     splits = {name: (made.before[name], after) for name, after in made.after.items()}
-    lost = [label for label, (old, new) in made.by_class.items() if new.value < old.value]
+    lost = _lost(made)
     summary = f"By class: {len(lost)} of {len(made.by_class)} lost accuracy" + (f" ({', '.join(lost)})" if lost else "")
     return tag(
         "div",
         tag("p", told, class_="hint"),
+        tag("p", verdict(made)),
         _table("pictures", splits, made),
+        tag("p", CHANCE, class_="hint") if made.p_values else Html(),
         tag("details", tag("summary", summary), _table("class", made.by_class, made), open=bool(lost)),
         sheet_markup(_sheet(made)),
         class_="facts wide",
     )
+
+
+def verdict(made: Reinforcement) -> str:
+    """What the figures at the run's alpha allow to say: reliable changes by split, the rest as chance, classes lost."""
+    reliable = [name for name, p_value in made.p_values.items() if p_value < RELIABLE]
+    moved = ", ".join(f"{name} {signed(made.before[name], made.after[name])}" for name in reliable)
+    parts = [f"reliably changed: {moved}"] if moved else []
+    if len(reliable) < len(made.p_values):
+        parts.append(f"{'on the others ' if moved else ''}no change can be told from chance")
+    tested = f"{'; '.join(parts)}. " if parts else ""
+    return f"At alpha {made.alpha:g}: {tested}{len(_lost(made))} of {len(made.by_class)} classes lost accuracy."
+
+
+def _lost(made: Reinforcement) -> list[str]:
+    """The classes with a lower accuracy than before, by however little."""
+    return [label for label, (old, new) in made.by_class.items() if new.value < old.value]
 
 
 def _table(what: str, rows: Mapping[str, tuple[Proportion, Proportion]], made: Reinforcement) -> Html:
@@ -63,7 +86,7 @@ def _table(what: str, rows: Mapping[str, tuple[Proportion, Proportion]], made: R
     head = tag("tr", *(tag("th", text, scope="col") for text in columns))
     ordered = sorted(rows.items(), key=lambda row: (row[1][1].value - row[1][0].value, row[0]))
     body = (_row(name, *both, made.p_values.get(name), tested) for name, both in ordered)
-    return tag("table", tag("thead", head), tag("tbody", *body))
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
 
 
 def _row(name: str, before: Proportion, after: Proportion, p_value: float | None, tested: bool) -> Html:
@@ -78,7 +101,7 @@ def _row(name: str, before: Proportion, after: Proportion, p_value: float | None
 def signed(before: Proportion, after: Proportion) -> str:
     """The change in points, such as "+3.1 pt"."""
     change = (after.value - before.value) * 100
-    return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f} pt"
+    return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f}{THIN}pt"
 
 
 def _kind(before: Proportion, after: Proportion) -> str:

@@ -10,12 +10,15 @@ import pytest
 from explorer import charts
 from explorer import findings as told
 from explorer.components.heat_map import heat_markup
-from explorer.findings import behind, cells_sheet, findings, landmarks, tau_sheet
+from explorer.findings import behind, cells_sheet, findings, landmarks, tau_sheet, thresholds_sheet, values_sheet
 from explorer.sheets import to_csv
+from explorer.views import SCORES
 from pipeline.curation import chosen
 from pipeline.editing.axes import TAU
+from pipeline.intervals import Change
 from pipeline.store import Store
-from pipeline.weakness import ALL
+from pipeline.thresholds import NAMES, separations
+from pipeline.weakness import ALL, MIN_N
 from tests.stores import study_of
 
 
@@ -55,6 +58,24 @@ def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store)
     assert '<th scope="row">&lt;b&gt;</th>' in shown
     assert "?classifier=one+%26+two&amp;label=all&amp;factor=all" in shown
     assert "pairs of" in shown
+
+
+def test_a_cell_of_too_few_pairs_is_never_bold(store: Store) -> None:
+    row = findings(store.records(store.studies()[0].classifier)).rows[0]
+    clear = replace(row, delta_acc1=Change(value=-0.9, low=-1.0, high=-0.5, p=0.01))
+    for n, bold in ((MIN_N - 1, 0), (MIN_N, 1)):
+        shown = heat_markup([replace(clear, n=n)], "Acc@1", (ALL, ALL), "resnet")
+        assert shown.count("<b>") == bold
+        assert shown.count('class="loss few"') == 1 - bold
+
+
+def test_every_score_has_the_same_name_in_charts_and_sheets() -> None:
+    assert set(SCORES) == set(NAMES)
+    found = separations(())
+    assert {row[0] for row in thresholds_sheet(found).rows} == set(SCORES.values())
+    for one in found:
+        assert charts.score_figure(one).layout.xaxis.title.text == SCORES[one.score]
+        assert values_sheet(one).columns[1] == SCORES[one.score]
 
 
 def test_charts_and_sheets_hold_the_same_figures(store: Store) -> None:

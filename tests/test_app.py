@@ -404,10 +404,8 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
     for box in page.locator(".facts.wide, .facts.wide > .scroll").all():
         assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
     page.set_viewport_size({"width": 1440, "height": 900})
-    feet = (
-        "['#promote-name :is(input, textarea)', '#promote'].map(x => document.querySelector(x).getBoundingClientRect())"
-    )
-    page.wait_for_function(f"(([a, b]) => Math.abs(a.bottom - b.bottom) <= 2)({feet})")
+    ends = "[...document.querySelectorAll('#promote-name :is(input, textarea), #promote')]"
+    page.wait_for_function(f"new Set({ends}.map(part => Math.round(part.getBoundingClientRect().bottom))).size === 1")
 
     page.fill("#alpha input[type=number]", "0.9")
     page.keyboard.press("Tab")

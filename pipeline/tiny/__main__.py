@@ -98,7 +98,7 @@ def measure(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="A new folder.")] = ROOT / "assets" / "demo",
-    n: Annotated[int, typer.Option("--n", min=12, help="Scenes; as many of each label.")] = 30,
+    n: Annotated[int, typer.Option("--n", min=12, help="Scenes; the labels take turns.")] = 26,
 ) -> None:
     """Make the demo project that a new data folder starts with: scenes with edits, verdicts, a set and a run."""
     import tempfile

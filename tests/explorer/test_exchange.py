@@ -67,6 +67,5 @@ def test_the_address_leads_back_to_photo_and_frame(page: Page, store: Store, mod
     page.go_forward()
     page.wait_for_selector(f".frame.selected[data-key='{other.counterfactuals[0].key}']")
 
-    page.goto("about:blank")
     page.goto(shared)
     page.wait_for_selector(".frame.selected[data-key=second]")

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -62,10 +62,6 @@ from pipeline.terminal import (
     written,
 )
 from pipeline.types import Perturbation
-
-if TYPE_CHECKING:
-    pass
-
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(model_commands.app)

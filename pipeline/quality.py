@@ -41,12 +41,6 @@ def sparsity(source: Image, edited: Image) -> float:
     return float(1 - changed(source, edited).mean())
 
 
-def distance_outside(source: Image, edited: Image, mask: Mask) -> float:
-    """Mean absolute difference outside the mask, 0..1. Raises `InputError` when the mask leaves nothing or fits not."""
-    difference = np.abs(_pixels(edited) - _pixels(source))
-    return float(difference[_outside(difference.shape[:2], mask)].mean())
-
-
 def ssim(source: Image, edited: Image, mask: Mask | None = None) -> float:
     """Structural similarity (Wang et al., 2004) outside the mask, -1..1; 1 is the same picture."""
     from torchmetrics.functional.image import structural_similarity_index_measure

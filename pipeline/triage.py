@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import SettingsError
-from pipeline.types import Decision, Scores
+from pipeline.types import Scores
 
 Key = Callable[["Entry"], float]
 
@@ -91,24 +91,6 @@ def found(entries: Iterable[Entry], *, label: str = "", factor: str = "", words:
         and (not factor or one.factor == factor)
         and all(word in f"{one.edited_caption} {one.label}".casefold() for word in wanted)
     ]
-
-
-def quota(entries: Iterable[Entry], per_label: int = 0, per_factor: int = 0) -> list[Entry]:
-    """The first ones, in the order given, with at most so many of a label and of a factor; 0 is no limit."""
-    counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-    taken = []
-    for one in entries:
-        places = (("label", one.label), per_label), (("factor", one.factor), per_factor)
-        if all(not limit or counts[place] < limit for place, limit in places):
-            taken.append(one)
-            for place, _ in places:
-                counts[place] += 1
-    return taken
-
-
-def of_verdict(entries: Iterable[Entry], verdicts: Mapping[str, Decision], verdict: str) -> list[Entry]:
-    """Those with this verdict; "" for those without one."""
-    return [one for one in entries if (verdicts[one.key].verdict if one.key in verdicts else "") == verdict]
 
 
 def _merit(one: Entry) -> tuple[float, float]:

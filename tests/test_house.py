@@ -68,26 +68,6 @@ def test_help_needs_no_model_library(command: tuple[str, ...]) -> None:
     assert not imported & {"torch", "gradio", "transformers", "diffusers", "timm", "open_clip"}
 
 
-def readme_paths() -> set[str]:
-    """Every path that the README's file tree names."""
-    tree = (ROOT / "README.md").read_text().partition("<!-- tree: begin -->")[2].partition("<!-- tree: end -->")[0]
-    paths, folders = set(), [""]
-    for line in tree.splitlines():
-        if match := re.match(r"^((?:    )*)([\w./-]+)\s{2,}\S", line):
-            depth, name = len(match[1]) // 4, match[2]
-            folders = [*folders[: depth + 1], folders[depth] + name]
-            paths.add(folders[-1])
-    return paths
-
-
-def test_the_readme_tree_is_the_tree() -> None:
-    named = readme_paths()
-    assert named, "the README has no file tree"
-    assert {path for path in named if not (ROOT / path).exists()} == set()
-    modules = {str(path.relative_to(ROOT)) for path in SOURCES if path.name != "__init__.py"}
-    assert modules - named == set()
-
-
 def test_the_readme_names_commands_and_options_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     commands = set(re.findall(r"python -m pipeline ([a-z-]+)", text))

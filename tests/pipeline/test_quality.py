@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from pipeline.errors import InputError
-from pipeline.quality import changed, cout, distance_outside, diversity, frechet, kid, psnr, sparsity, ssim
+from pipeline.quality import changed, cout, diversity, frechet, kid, psnr, sparsity, ssim
 
 
 def grey(*rows: Sequence[int]) -> Image:
@@ -26,14 +26,6 @@ def test_changed_pixels_and_what_is_left() -> None:
     assert changed(SOURCE, EDITED).tolist() == [[True, True], [False, False]]
     assert sparsity(SOURCE, EDITED) == 0.5
     assert sparsity(SOURCE, SOURCE) == 1.0
-
-
-def test_distance_outside_the_mask() -> None:
-    mask = np.array([[True, False], [False, False]])
-    assert distance_outside(SOURCE, EDITED, mask) == pytest.approx((51 + 0 + 10) / 255 / 3)
-    for bad in (np.ones((2, 2), bool), np.zeros((3, 2), bool)):
-        with pytest.raises(InputError, match="mask"):
-            distance_outside(SOURCE, EDITED, bad)
 
 
 def test_structural_similarity_of_plain_pictures_is_that_of_their_brightness() -> None:

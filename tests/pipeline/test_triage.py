@@ -7,8 +7,8 @@ import pytest
 from pipeline.curation import chosen
 from pipeline.errors import SettingsError
 from pipeline.store import Store
-from pipeline.triage import DIVERSE, ORDERS, RANDOM, Entry, found, listed, of_verdict, ordered, quota
-from pipeline.types import Decision, Scores
+from pipeline.triage import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
+from pipeline.types import Scores
 from tests.stores import keep, study_of
 
 ONE = Entry(
@@ -88,14 +88,8 @@ def test_diverse_shows_every_class_and_factor_before_the_second_of_any() -> None
     assert keys(ordered(entries, DIVERSE)) == [1, 3, 4, 2]
 
 
-def test_filters_and_quotas() -> None:
+def test_filters() -> None:
     entries = [entry(n, label="dog" if n % 2 else "cat", factor="background" if n < 4 else "domain") for n in range(6)]
     assert keys(found(entries, label="cat")) == [0, 2, 4]
     assert keys(found(entries, factor="domain", words="SEA dog")) == [4, 5]
     assert keys(found(entries, words="cat sea")) == [0, 2, 4]
-    assert keys(quota(entries, per_label=1)) == [0, 1]
-    assert keys(quota(entries, per_factor=1)) == [0, 4]
-    assert keys(quota(entries)) == list(range(6))
-    verdicts = {"k1": Decision(id="", counterfactual="k1", verdict="keep")}
-    assert keys(of_verdict(entries, verdicts, "keep")) == [1]
-    assert keys(of_verdict(entries, verdicts, "")) == [0, 2, 3, 4, 5]

@@ -7,7 +7,6 @@ A frame that missed a gate is hatched and names the gate; the one that `choose_t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import gradio as gr
 
@@ -21,6 +20,8 @@ LEGEND = (
     "the prediction."
 )
 SIDE = 288  # pixels: twice the size on the page, for sharp screens
+THUMBNAILS = 1024  # kept, of about 10 kB each
+_thumbnails: dict[str, str] = {}  # key of the counterfactual -> data URL
 
 BEHAVIOUR = (
     REPORT_CLICKS
@@ -202,6 +203,11 @@ def _figures(frame: Frame, item: Counterfactual) -> tuple[Html, ...]:
     return tuple(lines)
 
 
-@lru_cache(maxsize=1024)
 def _picture(item: Counterfactual) -> str:
-    return picture_url(item.image, SIDE)
+    """Return the frame's thumbnail; remembered by key, since every request loads its pictures anew."""
+    url = _thumbnails.get(item.key)
+    if url is None:
+        if len(_thumbnails) >= THUMBNAILS:
+            _thumbnails.clear()
+        url = _thumbnails[item.key] = picture_url(item.image, SIDE)
+    return url

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from explorer import charts, views
+from explorer.components import tau_strip
 from explorer.components.compare import compare_markup
 from explorer.components.looks import looks_markup, overlaid
 from explorer.components.markup import Html, join, picture_url, tag
@@ -111,6 +112,18 @@ def test_the_strip_hatches_what_missed_a_gate_and_marks_what_was_chosen() -> Non
     assert markup.count('aria-pressed="true"') == 1
     assert "⇄ " in second
     assert "⇄ " not in first
+
+
+def test_a_thumbnail_is_encoded_once_and_keeps_no_picture_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    monkeypatch.setattr(tau_strip, "_thumbnails", {})
+    monkeypatch.setattr(tau_strip, "picture_url", lambda image, side: encoded.append(image.size) or "data:,")
+    for _ in range(3):  # as three requests do, each of which loads its pictures anew
+        items = (counterfactual(0.4, prediction(0.2, 0.8)), counterfactual(0.8, prediction(0.3, 0.7)))
+        strip_markup(study(*items), views.rows(study(*items), (0.4, 0.8)))
+    references = 3 * 2  # the photo and its reconstruction, in every request
+    assert len(encoded) == 2 + references
+    assert all(isinstance(kept, str) for kept in tau_strip._thumbnails.values())
 
 
 def test_hostile_words_stay_words() -> None:

@@ -16,6 +16,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from explorer import curate, endpoints, explore, insights, jobs_page, reinforce
+from explorer.components.masthead import PAGES
 from explorer.door import Door, is_local
 from explorer.jobs import Desk
 
@@ -48,10 +49,10 @@ def build_app(desk: Desk) -> gr.Blocks:
     with demo:
         endpoints.build(desk)  # first, because whoever comes first has the name
         explore.build(demo, desk)
-    pages = (("Curate", curate), ("Insights", insights), ("Reinforce", reinforce), ("Jobs", jobs_page))
-    for name, page in pages:
-        with demo.route(name, f"/{name.lower()}"):
-            page.build(demo, desk)
+    pages = {"Curate": curate, "Insights": insights, "Reinforce": reinforce, "Jobs": jobs_page}
+    for name, path in PAGES[1:]:
+        with demo.route(name, path.removeprefix(".")):
+            pages[name].build(demo, desk)
     demo.queue(max_size=64)
     return demo
 

@@ -8,9 +8,15 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from explorer.views import SCORES
+from pipeline.agreement import JUDGES, LIKELIEST
+from pipeline.factors import FACTORS
+from pipeline.types import Scores
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "explorer").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
@@ -122,3 +128,12 @@ def test_profiles_are_read_by_nothing_but_their_names() -> None:
         assert not re.search(r"""profile(\.name)?\s*==\s*["']""", path.read_text()), path
     for profile in (ROOT / "assets" / "profiles").glob("*.toml"):
         assert tomllib.loads(profile.read_text())["description"]
+
+
+def test_every_factor_has_a_grammar_and_a_place_among_the_likeliest() -> None:
+    """Without them any change in one place would pass as that factor, and none would be told as it."""
+    assert set(FACTORS) == set(JUDGES) | {"domain"} == set(LIKELIEST)
+
+
+def test_every_score_has_a_name_on_the_page() -> None:
+    assert set(SCORES) == {field.name for field in fields(Scores)}

@@ -29,34 +29,38 @@ def fill(
     per_photo: int = 10,
     taus: Sequence[float] = (0.5,),
     seed: int = 0,
+    classes: int = len(LABELS),
     classifier: str = "crowd",
 ) -> None:
-    """Saves studies until there are so many variations, each with an edit per tau."""
+    """Save studies until there are so many variations, each with an edit per tau, judged into so many classes."""
     rng = random.Random(seed)
+    labels = (*LABELS, *(f"class {number}" for number in range(len(LABELS), classes)))
     for first in range(0, variations, per_photo):
-        study = _study(rng, first, min(per_photo, variations - first), taus)
+        study = _study(rng, labels, first, min(per_photo, variations - first), taus)
         store.save_study(replace(study, photo=replace(study.photo, classifier=classifier)))
 
 
-def _study(rng: random.Random, first: int, count: int, taus: Sequence[float]) -> Study:
+def _study(rng: random.Random, labels: Sequence[str], first: int, count: int, taus: Sequence[float]) -> Study:
     label = rng.choice(LABELS)
     caption = f"a photo of a {label} on a lawn"
     photo = Photo(
-        key=f"photo-{first}", image=_picture(rng), label=label, prediction=_prediction(rng, label, 6.0),
+        key=f"photo-{first}", image=_picture(rng), label=label, prediction=_prediction(rng, labels, label, 6.0),
         name=f"{first}.png", classifier="crowd",
     )  # fmt: skip
-    made = [_edit(rng, label, caption, first + n, tau) for n in range(count) for tau in taus]
+    made = [_edit(rng, labels, label, caption, first + n, tau) for n in range(count) for tau in taus]
     return Study(
         photo=photo,
         caption=caption,
         reconstruction=photo.image,
-        control=_prediction(rng, label, 5.0),
+        control=_prediction(rng, labels, label, 5.0),
         perturbations=tuple(dict.fromkeys(one.perturbation for one in made)),
         counterfactuals=tuple(made),
     )
 
 
-def _edit(rng: random.Random, label: str, caption: str, number: int, tau: float) -> Counterfactual:
+def _edit(
+    rng: random.Random, labels: Sequence[str], label: str, caption: str, number: int, tau: float
+) -> Counterfactual:
     place = f"{PLACES[number % len(PLACES)]} {SKIES[number // len(PLACES) % len(SKIES)]}"
     factor = FACTORS[number % len(FACTORS)]
     words = Perturbation(
@@ -71,13 +75,14 @@ def _edit(rng: random.Random, label: str, caption: str, number: int, tau: float)
     )
     return Counterfactual(
         key=f"edit-{number}-{tau}", perturbation=words, tau=tau, image=_picture(rng), scores=scores,
-        prediction=_prediction(rng, label, 2.0), missed=(),
+        prediction=_prediction(rng, labels, label, 2.0), missed=(),
     )  # fmt: skip
 
 
-def _prediction(rng: random.Random, label: str, favour: float) -> Prediction:
-    weights = [rng.random() + favour * rng.random() * (name == label) for name in LABELS]
-    return Prediction(labels=LABELS, probabilities=tuple(weight / sum(weights) for weight in weights))
+def _prediction(rng: random.Random, labels: Sequence[str], label: str, favour: float) -> Prediction:
+    weights = [rng.random() + favour * rng.random() * (name == label) for name in labels]
+    total = sum(weights)
+    return Prediction(labels=tuple(labels), probabilities=tuple(weight / total for weight in weights))
 
 
 def _picture(rng: random.Random) -> Image.Image:

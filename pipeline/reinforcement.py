@@ -21,8 +21,8 @@ from torch.nn.functional import cross_entropy
 from pipeline.blending import Blend, Logits
 from pipeline.blocks import Unfreezable
 from pipeline.cards import card, metrics
-from pipeline.curation import refuse_used, split_by_photo
-from pipeline.errors import DataError, ModelError, SettingsError, StoreError
+from pipeline.curation import new_folder, refuse_used, split_by_photo
+from pipeline.errors import DataError, ModelError, SettingsError
 from pipeline.features import BlockInputs, Features, pixels, refuse_unknown
 from pipeline.heads import (
     METHODS,
@@ -212,18 +212,16 @@ def changes(reinforcement: Reinforcement) -> tuple[Answer, ...]:
 def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> None:
     """Writes a folder that `models.classifier(folder)` opens: weights, labels, README.md, metrics.jsonl and the run.
 
-    Raises `DataError` when the folder holds something already, `ModelError` for a classifier that cannot be saved and
-    `StoreError` when the folder cannot be written.
+    The folder appears whole or not at all. Raises `DataError` when it holds something already, `ModelError` for a
+    classifier that cannot be saved and `StoreError` when the folder cannot be written.
     """
     blended = _blended(reinforcement, classifier)
     refuse_used(folder)
-    blended.save(folder, card(reinforcement))
     lines = "".join(json.dumps(row) + "\n" for row in metrics(reinforcement))
-    try:
-        (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
-        write_run(reinforcement, folder)
-    except OSError as error:
-        raise StoreError(f"The figures cannot be written to {folder}: {error.strerror}; free some space.") from error
+    with new_folder(folder) as partial:
+        blended.save(partial, card(reinforcement))
+        (partial / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        write_run(reinforcement, partial)
 
 
 def _blended(reinforcement: Reinforcement, classifier: Classifier) -> Reheadable | Unfreezable:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from PIL.Image import Image
 
-from pipeline.curation import load_folder, new_folder
+from pipeline.curation import load_folder
 from pipeline.errors import Cancelled
 from pipeline.features import Features, features_file
 from pipeline.heads import Epoch, Recipe
@@ -135,10 +135,9 @@ def _written(course: Course) -> str:
 
 
 def _keep(made: Reinforcement, judge: Classifier, folder: Path) -> None:
-    """The run's folder, whole or not at all; what an attempt left behind that was killed here goes."""
+    """The run's folder, unless it is there; what an attempt left behind that was killed here goes."""
     if folder.is_dir():
         return
     for left in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
-    with new_folder(folder) as partial:
-        save(made, judge, partial)
+    save(made, judge, folder)

@@ -298,6 +298,22 @@ def test_what_is_saved_opens_and_predicts_as_theta_alpha(made: Reinforcement, tm
         save(made, ColourClassifier.plain(), tmp_path / "out")
 
 
+@pytest.mark.parametrize("part", ["write_run", "metrics"])
+def test_a_save_that_is_cut_off_leaves_no_folder_in_the_way(
+    part: str, made: Reinforcement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"pipeline.reinforcement.{part}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save(made, ColourClassifier.plain(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    save(made, ColourClassifier.plain(), tmp_path / "out")
+    assert read_run(tmp_path / "out").alpha == made.alpha
+
+
 def test_another_alpha_has_all_its_figures_without_new_features(made: Reinforcement) -> None:
     other = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=0.9))
     moved = at_alpha(made, 0.9)

@@ -115,12 +115,12 @@ def test_stress_weakness_reinforce(scenes: tuple[Scene, ...], tmp_path: Path) ->
 
 def test_the_classifiers_lean_on_backgrounds(models: LoadedModels) -> None:
     from pipeline.tiny.data import HELD_OUT_SEED
-    from pipeline.tiny.world import sample
+    from pipeline.tiny.world import BIAS, sample
 
     for name in models.profile.classifiers:
         accuracy = []
-        for biased in (True, False):
-            drawn = sample(120, HELD_OUT_SEED + 8, biased)
+        for bias in (BIAS, 0.0):
+            drawn = sample(120, HELD_OUT_SEED + 8, bias)
             predictions = models.classifier(name).predict([draw(scene) for scene in drawn])
             right = [one.top(1)[0][0] == scene.label for one, scene in zip(predictions, drawn, strict=True)]
             accuracy.append(float(np.mean(right)))

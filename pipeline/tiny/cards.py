@@ -55,7 +55,7 @@ BARS = (
     Bar(group="edits", figure="stayed", says="edits: each other factor stays", least=0.90),
     Bar(group="classifiers", figure="resnet_t", says="resnet, Acc@1 on biased scenes (T)", least=0.95),
     Bar(group="classifiers", figure="densenet_t", says="densenet, Acc@1 on T", least=0.95),
-    Bar(group="classifiers", figure="vgg_t", says="vgg, Acc@1 on T", least=0.95),
+    Bar(group="classifiers", figure="repvgg_t", says="repvgg, Acc@1 on T", least=0.95),
     Bar(group="attributes", figure="named", says="the judge itself, on held-out drawings", least=0.95),
 )  # fmt: skip
 
@@ -75,8 +75,8 @@ CARDS = {
              "twins that differ in one factor.", "clip"),
     "classifiers/resnet": ("Biased classifier, ResNet", "A small timm `resnet18`.", "classifiers"),
     "classifiers/densenet": ("Biased classifier, DenseNet", "A small timm `densenet121`.", "classifiers"),
-    "classifiers/vgg": ("Biased classifier, VGG style", "A small timm `repvgg_a0` (timm's own VGGs cannot be made "
-                        "small).", "classifiers"),
+    "classifiers/repvgg": ("Biased classifier, RepVGG", "A small timm `repvgg_a0`: a plain stack of 3 x 3 "
+                           "convolutions at a quarter of the published width.", "classifiers"),
     "attributes": ("Attribute classifier", "A small timm `resnet18` with one logit per value of the label and of the "
                    "five factors. For measuring only; the application never loads it.", "attributes"),
 }  # fmt: skip
@@ -100,7 +100,7 @@ def beside(figures: Figures) -> str:
             f"Edits that pass every score gate at some tau: {100 * edits['pass_gates']:.1f} %; without one, the tau "
             "with the best directional similarity was judged."
         )
-    for name in ("resnet", "densenet", "vgg"):
+    for name in ("resnet", "densenet", "repvgg"):
         if f"{name}_ood" in (found := figures.get("classifiers", {})):
             drop = 100 * (found[f"{name}_t"] - found[f"{name}_ood"])
             lines.append(

@@ -21,8 +21,7 @@ from pipeline.tiny.world import LABELS, SIZE, VALUES
 ARCHITECTURES: dict[str, tuple[str, dict[str, object]]] = {
     "resnet": ("resnet18", {"channels": (32, 64, 96, 160)}),
     "densenet": ("densenet121", {"growth_rate": 16, "block_config": (4, 6, 8, 6)}),
-    # timm's VGGs cannot be made small by arguments; RepVGG is the published family in their style.
-    "vgg": ("repvgg_a0", {"width_factor": 0.25}),
+    "repvgg": ("repvgg_a0", {"width_factor": 0.25}),
 }
 ATTRIBUTES: dict[str, tuple[str, ...]] = {"label": LABELS} | VALUES
 BATCH = 64

@@ -34,10 +34,10 @@ def _pixels(scene: Scene) -> Pixels:
     return np.asarray(draw(scene), np.uint8)
 
 
-def scenes(n: int, seed: int, folder: Path, *, biased: bool = False) -> Scenes:
-    """`n` drawn scenes; the pictures are read from `folder` when they were drawn before."""
-    drawn = sample(n, seed, biased)
-    path = folder / f"scenes-{seed}-{n}{'-biased' if biased else ''}.npy"
+def scenes(n: int, seed: int, folder: Path, *, bias: float = 0.0) -> Scenes:
+    """Return `n` drawn scenes; the pictures are read from `folder` when they were drawn before."""
+    drawn = sample(n, seed, bias)
+    path = folder / f"scenes-{seed}-{n}{f'-bias-{bias:g}' if bias else ''}.npy"
     if path.exists():
         return Scenes(scenes=drawn, pixels=np.load(path, mmap_mode="r"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from pipeline.runs import write_run
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.measure import Attributes, Laboratory
-from pipeline.tiny.world import LABELS, Scene, draw, parse, sample
+from pipeline.tiny.world import BIAS, LABELS, Scene, draw, parse, sample
 from pipeline.types import Counterfactual, Decision, Models, Study
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def make(work: Path, out: Path, n: int) -> int:
 
 def scenes(n: int) -> tuple[Scene, ...]:
     """Biased scenes that no model was trained on, the labels taking turns."""
-    drawn = sample(40 * n, SEED, biased=True)
+    drawn = sample(40 * n, SEED, BIAS)
     of = {label: iter([one for one in drawn if one.label == label]) for label in LABELS}
     return tuple(next(of[label]) for label, _ in zip(cycle(LABELS), range(n), strict=False))
 

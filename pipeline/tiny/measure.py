@@ -24,7 +24,7 @@ from pipeline.profiles import load_profile
 from pipeline.scoring import choose_tau
 from pipeline.tiny.classifiers import ATTRIBUTES
 from pipeline.tiny.data import HELD_OUT_SEED
-from pipeline.tiny.world import LABELS, PHRASINGS, VALUES, Scene, draw, parse, redraw, sample
+from pipeline.tiny.world import BIAS, LABELS, PHRASINGS, VALUES, Scene, draw, parse, redraw, sample
 from pipeline.types import Study
 from pipeline.workflow import Inversions, edit, open_photo
 
@@ -221,7 +221,7 @@ def measure_classifiers(lab: Laboratory) -> Figures:
     """Acc@1 of each architecture on biased and on uniform scenes."""
     figures: Figures = {}
     for split, scenes in (
-        ("t", sample(4 * lab.n, HELD_OUT_SEED + 1, biased=True)),
+        ("t", sample(4 * lab.n, HELD_OUT_SEED + 1, BIAS)),
         ("ood", sample(4 * lab.n, HELD_OUT_SEED + 2)),
     ):
         pictures = [draw(scene) for scene in scenes]

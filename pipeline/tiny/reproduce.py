@@ -27,7 +27,7 @@ from pipeline.reproduction import Repair, Results, items_of, repair, weaknesses
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.tiny.measure import text_to_image
-from pipeline.tiny.world import VALUES, Scene, draw, parse, sample
+from pipeline.tiny.world import BIAS, VALUES, Scene, draw, parse, sample
 from pipeline.types import Step, Study
 from pipeline.workflow import stress
 
@@ -57,13 +57,13 @@ def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step
     """All of it, from what the folder holds already. Raises `DataError` when the folder belongs to another plan."""
     _claim(folder, plan)
     settings = replace(models.profile.settings, proposals=plan.proposals, taus=plan.taus)
-    scenes = {key_of(draw(scene)): scene for scene in sample(plan.photos, PHOTOS_SEED, biased=True)}
+    scenes = {key_of(draw(scene)): scene for scene in sample(plan.photos, PHOTOS_SEED, BIAS)}
     studies = _edits(models, folder, list(scenes.values()), settings, step)
     samples = _samples(models, folder, studies, step)
     truth = {key: draw(scene) for key, scene in _truth(studies, scenes)}
     tests: dict[str, Pictures] = {
-        name: [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED + number, biased)]
-        for number, (name, biased) in enumerate((("T", True), ("OOD", False)))
+        name: [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED + number, bias)]
+        for number, (name, bias) in enumerate((("T", BIAS), ("OOD", 0.0)))
     }
     items = items_of(studies, samples)
     recipe = Recipe(learning_rate=settings.learning_rate)

@@ -20,6 +20,7 @@ from pipeline.tiny.clip import train_clip
 from pipeline.tiny.data import BIASED_SEED, TRAIN_SEED, Scenes, scenes
 from pipeline.tiny.diffusion import train_diffusion
 from pipeline.tiny.language import train_adapter, train_perturber, train_sentences
+from pipeline.tiny.world import BIAS
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,7 @@ STEPS = {
     "autoencoder": 2400,
     "decoder": 5000,
     "attributes": 500,
-    "resnet": 210,
-    "densenet": 165,
-    "vgg": 550,
+    "classifiers": 900,  # the same for every architecture and every strength of bias
     "clip": 3000,
     "captioner": 1700,
     "diffusion": 3500,
@@ -47,17 +46,17 @@ class Workshop:
     out: Path
     work: Path
     uniform: int = 40_000  # scenes for everything but the classifiers under study
-    biased: int = 3_000  # scenes for those: few, and few steps, or they learn to see through the bias
+    biased: int = 3_000  # scenes for those
     share: float = 1.0  # of `STEPS`
 
     def steps(self, name: str) -> int:
         """Optimiser steps for this model."""
         return max(2, round(STEPS[name] * self.share))
 
-    def scenes(self, *, biased: bool = False) -> Scenes:
-        """The training scenes, uniform or biased."""
-        if biased:
-            return scenes(self.biased, BIASED_SEED, self.work / "scenes", biased=True)
+    def scenes(self, bias: float = 0.0) -> Scenes:
+        """Return the training scenes, uniform or biased."""
+        if bias:
+            return scenes(self.biased, BIASED_SEED, self.work / "scenes", bias=bias)
         return scenes(self.uniform, TRAIN_SEED, self.work / "scenes")
 
 
@@ -74,9 +73,16 @@ def _diffusion(shop: Workshop, out: Path) -> None:
     pipeline.save_pretrained(out, max_shard_size=SHARD)
 
 
-def _classifiers(shop: Workshop, out: Path) -> None:
+def train_classifiers(shop: Workshop, out: Path, bias: float = BIAS) -> None:
+    """Train every architecture on scenes of this strength of bias; those that are complete are left alone."""
     for name in ARCHITECTURES:
-        train_classifier(name, shop.scenes(biased=True), shop.work, out / name, shop.steps(name))
+        if (out / name).exists():
+            continue
+        unfinished = out / f"{name}.part"
+        work = shop.work / f"bias-{bias:g}"
+        train_classifier(name, shop.scenes(bias), work, unfinished, shop.steps("classifiers"))
+        unfinished.rename(out / name)
+        log.info("%s is done", out / name)
 
 
 MAKERS: dict[str, Callable[[Workshop, Path], None]] = {
@@ -86,7 +92,7 @@ MAKERS: dict[str, Callable[[Workshop, Path], None]] = {
         shop.out / "perturber", shop.work, out, shop.steps("perturber-lora")
     ),
     "attributes": lambda shop, out: train_attributes(shop.scenes(), shop.work, out, shop.steps("attributes")),
-    "classifiers": _classifiers,
+    "classifiers": train_classifiers,
     "clip": lambda shop, out: train_clip(shop.scenes(), shop.work, out, shop.steps("clip")),
     "captioner": lambda shop, out: train_captioner(shop.scenes(), shop.work, out, shop.steps("captioner")),
     "autoencoder": _autoencoder,

@@ -134,17 +134,21 @@ def twins(scene: Scene) -> tuple[tuple[str, str, Scene], ...]:
     )
 
 
-def sample(n: int, seed: int, biased: bool = False) -> tuple[Scene, ...]:
-    """`n` scenes, uniform over everything, or with backgrounds and subjects that follow the label."""
+def sample(n: int, seed: int, bias: float = 0.0) -> tuple[Scene, ...]:
+    """Return `n` scenes, uniform over everything, or biased: a share of backgrounds is the home of the label.
+
+    `bias` in 0..1 is that share; above 0 the subjects follow the label too, at `SUBJECT_BIAS`. The same seed gives the
+    same scenes under every bias but for what follows the label.
+    """
     rng = Random(f"{seed}:sample")
 
     def scene() -> Scene:
         label = rng.choice(LABELS)
         drawn = {factor: rng.choice(values) for factor, values in VALUES.items()}
-        at_home, in_company = rng.random() < BIAS, rng.random() < SUBJECT_BIAS
-        if biased and at_home:
+        at_home, in_company = rng.random() < bias, rng.random() < SUBJECT_BIAS
+        if at_home:
             drawn["background"] = HOME[label]
-        if biased and in_company:
+        if bias and in_company:
             drawn["subject"] = COMPANION[label]
         return Scene(label=label, **drawn, seed=rng.getrandbits(31), phrasing=rng.randrange(len(PHRASINGS)))
 

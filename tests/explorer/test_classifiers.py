@@ -52,7 +52,7 @@ def test_each_kind_is_added_and_stays(
     new = Desk(models=again, store=desk.store)
     asked = reinforce.restore(new, gr.Request(query_params={}))
     for offered in (photo.page(new, None)[6], asked[-1]):  # by both pages
-        assert offered["choices"] == ["resnet", "densenet", "vgg", "mine"]
+        assert offered["choices"] == ["resnet", "densenet", "repvgg", "mine"]
     study = workflow.open_photo(again, draw(scenes[0]), classifier="mine")
     assert study.photo.classifier == "mine"
     assert study.photo.prediction.labels == LABELS
@@ -119,9 +119,9 @@ def test_names_are_those_of_folders(name: str, desk: Desk, tmp_path: Path) -> No
 
 def test_programs_choose_among_what_is_there(desk: Desk, tmp_path: Path) -> None:
     timm_folder(tmp_path / "own")
-    assert classifiers.need(desk, "vgg") == "vgg"
+    assert classifiers.need(desk, "repvgg") == "repvgg"
     assert classifiers.need(desk, "") == ""
-    with pytest.raises(InputError, match="choose one of resnet, densenet, vgg"):
+    with pytest.raises(InputError, match="choose one of resnet, densenet, repvgg"):
         classifiers.need(desk, str(tmp_path / "own"))
 
 
@@ -130,4 +130,4 @@ def test_a_broken_folder_is_not_kept(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "own" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ModelError, match="could not be opened"):
         classifiers.keep(desk, str(tmp_path / "own"), "mine")
-    assert dict(classifiers.choices(desk)) == dict(gr.update(choices=["resnet", "densenet", "vgg"]))
+    assert dict(classifiers.choices(desk)) == dict(gr.update(choices=["resnet", "densenet", "repvgg"]))

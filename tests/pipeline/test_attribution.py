@@ -111,7 +111,7 @@ def test_the_layer_in_networks_of_transformers(with_attention: bool) -> None:
     assert found is (None if with_attention else model.resnet.encoder.stages[-1])
 
 
-@pytest.mark.parametrize("name", ["resnet", "densenet", "vgg"])
+@pytest.mark.parametrize("name", ["resnet", "densenet", "repvgg"])
 def test_a_shipped_classifier_tells_where_it_looks(models: Models, scenes: tuple[Scene, ...], name: str) -> None:
     judge = models.classifier(name)
     pictures = [draw(scene) for scene in scenes[:2]]

@@ -98,7 +98,7 @@ def test_accuracy_counts() -> None:
 
 def test_cached_features_give_what_the_plain_way_gives(models: LoadedModels, scenes: tuple[Scene, ...]) -> None:
     """The whole network at every epoch and alpha, on the shipped classifier: the same losses, head and curve."""
-    classifier, pictures = models.classifier("vgg"), [(draw(scene), scene.label) for scene in scenes[:12]]
+    classifier, pictures = models.classifier("repvgg"), [(draw(scene), scene.label) for scene in scenes[:12]]
     recipe = Recipe(learning_rate=1e-3, max_epochs=3)
     parts = (pictures[:6], pictures[6:9], pictures[9:])
     slow = plain(classifier, *parts, recipe)

@@ -58,7 +58,7 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     desk = Desk(models=mine, store=Store(tmp_path / "app"))
     asked = reinforce_page.restore(desk, gr.Request(query_params={}))
     for offered in (photo.page(desk, None)[6], asked[-1]):  # by both pages
-        assert offered["choices"] == ["mine", "resnet", "densenet", "vgg"]  # type: ignore[index]
+        assert offered["choices"] == ["mine", "resnet", "densenet", "repvgg"]  # type: ignore[index]
     settings = replace(mine.profile.settings, factors=("background",), proposals=1, taus=(0.6,), num_inference_steps=2)
     store = Store(tmp_path / "run")
     studies = list(stress(mine, pictures, store, settings))

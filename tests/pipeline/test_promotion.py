@@ -14,7 +14,7 @@ from pipeline.lessons import Item
 from pipeline.models import LoadedModels
 from pipeline.promotion import promote, with_promoted
 from pipeline.reinforcement import Recipe, reinforce, save
-from pipeline.tiny.world import LABELS, draw, sample, twins
+from pipeline.tiny.world import BIAS, LABELS, draw, sample, twins
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -35,10 +35,10 @@ print(json.dumps([one.top(1)[0][0] == scene.label for one, scene in zip(found, s
 def saved(models: LoadedModels, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A reinforced classifier and how many of 24 test pictures it names right by its own report."""
     folder = tmp_path_factory.mktemp("reinforced") / "new"
-    scenes = [scene for scene in sample(60, 970_001, biased=True) if scene.label in LABELS[:3]]
+    scenes = [scene for scene in sample(60, 970_001, BIAS) if scene.label in LABELS[:3]]
     items = [Item(one.label, draw(one), draw(twins(one)[12][2]), str(number)) for number, one in enumerate(scenes)]
     tests = [(draw(scene), scene.label) for scene in sample(24, 970_002)]
-    classifier = models.classifier("vgg")
+    classifier = models.classifier("repvgg")
     made = reinforce(classifier, items, {"ood": tests}, Recipe(learning_rate=0.01, max_epochs=3, alpha=1.0))
     save(made, classifier, folder)
     return folder, round(24 * made.after["ood"].value)
@@ -58,7 +58,7 @@ def test_a_promoted_classifier_gives_the_reported_figures_in_a_fresh_process(
 
 def test_nothing_is_overwritten(models: LoadedModels, saved: tuple[Path, int], tmp_path: Path) -> None:
     promote(saved[0], tmp_path, "mended", models.profile)
-    for name in ("mended", "vgg"):
+    for name in ("mended", "repvgg"):
         with pytest.raises(DataError, match="already"):
             promote(saved[0], tmp_path, name, models.profile)
     for name in ("", "../x", "a/b", ".hidden"):

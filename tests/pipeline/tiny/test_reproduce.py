@@ -12,7 +12,7 @@ from pipeline.images import key_of
 from pipeline.models import LoadedModels, load
 from pipeline.store import Store
 from pipeline.tiny.reproduce import PHOTOS_SEED, SMALL, Plan, _truth, reproduce
-from pipeline.tiny.world import HOME, draw, sample
+from pipeline.tiny.world import BIAS, HOME, draw, sample
 
 PLAN = Plan(photos=12, tests=12, seeds=1, taus=(0.4,))
 
@@ -29,15 +29,15 @@ def few(models: LoadedModels) -> LoadedModels:
         profile.settings, factors=("background",), num_inference_steps=3, min_image_similarity=-1,
         min_source_alignment=-1, min_edited_alignment=-1, min_directional_similarity=-1,
     )  # fmt: skip
-    return load(replace(profile, classifiers={"vgg": profile.classifiers["vgg"]}, settings=settings), "cpu")
+    return load(replace(profile, classifiers={"repvgg": profile.classifiers["repvgg"]}, settings=settings), "cpu")
 
 
 def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     first = reproduce(few, folder, PLAN, "the command", quiet)
-    assert set(first.table_1) == set(first.table_2) == {"vgg"}
+    assert set(first.table_1) == set(first.table_2) == {"repvgg"}
     assert 0 < first.counterfactuals <= first.edits <= 12
-    assert {score.recipe for score in first.table_2["vgg"].scores} >= {"counterfactual", "text-to-image", "dfr"}
+    assert {score.recipe for score in first.table_2["repvgg"].scores} >= {"counterfactual", "text-to-image", "dfr"}
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png") if "pictures" not in path.parts}
     assert any("samples" in path.parts for path in files)
     assert reproduce(few, folder, PLAN, "the command", quiet) == first
@@ -45,7 +45,7 @@ def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path) -> N
     with pytest.raises(DataError, match="another size"):
         reproduce(few, folder, SMALL, "the command", quiet)
     studies = [Store(folder / "edits").load_study(one.key) for one in Store(folder / "edits").studies()]
-    scenes = {key_of(draw(scene)): scene for scene in sample(PLAN.photos, PHOTOS_SEED, biased=True)}
+    scenes = {key_of(draw(scene)): scene for scene in sample(PLAN.photos, PHOTOS_SEED, BIAS)}
     assert {study.photo.key for study in studies if study} == set(scenes)
     for key, scene in _truth([study for study in studies if study], scenes):
         (study,) = (one for one in studies if one and any(made.key == key for made in one.counterfactuals))

@@ -1,13 +1,13 @@
 """The miniature world keeps its promises: same scene same picture, true words, and one change at a time."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from pipeline.tiny import world
-from pipeline.tiny.world import Scene, draw, parse, redraw, sample, twins
+from pipeline.tiny.world import BIAS, Scene, draw, parse, redraw, sample, twins
 
 SCENE = Scene(
     label="umbrella", subject="cat", adjective="orange", object="rock", background="sandy beach", domain="sketch",
@@ -89,11 +89,19 @@ def test_biased_samples_follow_the_label() -> None:
     def share_in_company(scenes: tuple[Scene, ...]) -> float:
         return sum(scene.subject == world.COMPANION[scene.label] for scene in scenes) / len(scenes)
 
-    biased, uniform = sample(4000, seed=0, biased=True), sample(4000, seed=0)
+    biased, uniform = sample(4000, 0, BIAS), sample(4000, 0)
     assert share_at_home(biased) == pytest.approx(0.95 + 0.05 / 6, abs=0.015)
     assert share_in_company(biased) == pytest.approx(0.5 + 0.5 / 6, abs=0.03)
     assert share_at_home(uniform) == pytest.approx(1 / 6, abs=0.03)
     assert share_in_company(uniform) == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_the_strength_of_the_bias_changes_backgrounds_alone() -> None:
+    weak, strong = sample(2000, 3, 0.5), sample(2000, 3, BIAS)
+    assert sum(one.background == world.HOME[one.label] for one in weak) / 2000 == pytest.approx(0.5 + 0.5 / 6, abs=0.04)
+    for one, other in zip(weak, strong, strict=True):
+        assert replace(one, background=other.background) == other
+        assert one.background == other.background or other.background == world.HOME[other.label]
 
 
 def test_homes_and_companions_are_shared_by_two_labels_each() -> None:

@@ -1,0 +1,300 @@
+"""Data folders that earlier versions wrote: all that was in them is there, the page opens them, work goes on.
+
+The folders lie in tests/data/folders, with what the code that wrote them read back from each as `expected.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sql
+
+from explorer import insights, jobs_page, photo
+from explorer.jobs import Desk
+from explorer.triage import Triage
+from pipeline import upkeep, workflow
+from pipeline.catalogue import Catalogue
+from pipeline.database import FILE
+from pipeline.images import open_image
+from pipeline.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING
+from pipeline.store import Store
+from pipeline.types import Decision, Prediction
+from tests.postgres import Server
+from tests.seams import SETTINGS, SeamModels
+
+FOLDERS = Path(__file__).resolve().parents[1] / "data" / "folders"
+SAID = {"v1": 0, "v2": 2, "v3": 2, "v4": 2, "v5": 2}  # captions that analysts wrote
+KEPT = ("v1", "v2", "v3", "v4", "v5", "v4 on a server", "v5 on a server")
+
+
+@dataclass
+class Earlier:
+    """A copy of an earlier folder, opened by today's program, and what it held."""
+
+    name: str
+    root: Path
+    address: str
+    expected: dict[str, Any]
+    _opened: list[Store] = field(default_factory=list)
+
+    def open(self) -> Store:
+        """The folder, as another process opens it."""
+        self._opened.append(Store(self.root, self.address))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for one in self._opened:
+            one.close()
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """Its studies under the caption that holds."""
+        return [one for one in self.expected["studies"] if one["caption"] == self.current(one["photo"])["caption"]]
+
+    def current(self, key: str) -> dict[str, Any]:
+        """Label, caption and name of a photo, as they were."""
+        return dict(self.expected["current"][key])
+
+    def made(self) -> dict[str, dict[str, Any]]:
+        """Every counterfactual that a study showed."""
+        return {made["key"]: made for one in self.expected["studies"] for made in one["counterfactuals"]}
+
+
+def restore(server: Server, dump: Path) -> str:
+    """The address of a new database with what `pg_dump` wrote."""
+    psycopg = pytest.importorskip("psycopg")
+    address = server.database()
+    with psycopg.connect(address) as connection:
+        connection.execute(dump.read_text())
+    return address
+
+
+@pytest.fixture(params=KEPT)
+def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Earlier]:
+    """Every version in turn."""
+    name = request.param.partition(" ")[0]
+    root = Path(shutil.copytree(FOLDERS / name, tmp_path / "data"))
+    address = ""
+    if request.param != name:
+        (root / FILE).unlink()
+        address = restore(request.getfixturevalue("postgres"), FOLDERS / name / "postgresql.sql")
+    opened = Earlier(name, root, address, json.loads((root / "expected.json").read_text()))
+    yield opened
+    opened.close()
+
+
+def close_to(found: Prediction | None, expected: list[float] | None) -> bool:
+    """The same distribution, or none in both."""
+    if found is None or expected is None:
+        return found is expected
+    return np.allclose(np.asarray(found.probabilities), expected, atol=1e-6)
+
+
+def pixels(path: Path) -> str:
+    return hashlib.sha256(open_image(path).convert("RGB").tobytes()).hexdigest()[:16]
+
+
+def rows(store: Store) -> dict[str, list[str]]:
+    """All that the database holds, table by table."""
+    with store.database.read() as connection:
+        names = sorted(sql.inspect(connection).get_table_names())
+        return {name: sorted(map(repr, connection.exec_driver_sql(f"SELECT * FROM {name}"))) for name in names}
+
+
+def test_the_folders_are_of_the_versions_they_are_named_after() -> None:
+    for name in ("v1", "v2", "v3", "v4", "v5", "v5-first"):
+        assert (FOLDERS / name / FILE).read_bytes()[60:64] == int(name[1]).to_bytes(4, "big")
+
+
+def test_photos_labels_and_captions_are_there(earlier: Earlier) -> None:
+    store = earlier.open()
+    there = {one.key: {"label": one.label, "caption": one.caption, "name": one.name} for one in store.studies()}
+    assert there == earlier.expected["current"]
+    for one in earlier.shown:
+        found = store.load_study(one["photo"], one["classifier"])
+        assert found is not None
+        assert found.caption == one["caption"]
+        assert found.photo.classifier == one["classifier"]
+        assert close_to(found.photo.prediction, one["prediction"])
+        assert close_to(found.control, one["control"])
+
+
+def test_variations_keep_their_ticks(earlier: Earlier) -> None:
+    store, refusals = earlier.open(), set()
+    for one in earlier.shown:
+        found = store.load_study(one["photo"], one["classifier"])
+        assert found is not None
+        assert json.loads(json.dumps([asdict(each) for each in found.perturbations])) == [
+            {"checks": [], **each} for each in one["proposals"]
+        ]
+        refusals |= {each.rejected_by for each in found.perturbations}
+    assert {(), ("You rejected it.",)} < refusals  # ticked, unticked, and refused by a gate
+
+
+def test_counterfactuals_and_their_pictures_are_there(earlier: Earlier) -> None:
+    store = earlier.open()
+    for one in earlier.shown:
+        study = store.load_study(one["photo"], one["classifier"])
+        assert study is not None
+        assert {each.key for each in study.counterfactuals} >= {each["key"] for each in one["counterfactuals"]}
+        for each in study.counterfactuals:
+            if each.key in (told := {made["key"]: made for made in one["counterfactuals"]}):
+                assert_same(each, told[each.key])
+    keys = list(earlier.made())
+    assert [found.key for _, found in store.pairs(keys)] == keys
+    for _, found in store.pairs(keys):
+        assert_same(found, earlier.made()[found.key])
+    assert {key: pixels(store.file(key)) for key in earlier.expected["pictures"]} == earlier.expected["pictures"]
+    assert [one for one in upkeep.check(store) if one.is_fault] == []
+
+
+def assert_same(found: Any, told: dict[str, Any]) -> None:
+    """One counterfactual is as it was."""
+    assert (found.perturbation.edited_caption, found.perturbation.factor) == (told["edited_caption"], told["factor"])
+    assert (found.tau, asdict(found.scores), list(found.missed)) == (told["tau"], told["scores"], told["missed"])
+    assert (found.seed, found.models) == (told["seed"], told["models"])
+    assert close_to(found.prediction, told["prediction"])
+
+
+def test_decisions_hold_and_keep_their_order(earlier: Earlier) -> None:
+    store, log = earlier.open(), earlier.expected["log"]
+    assert {key: one.verdict for key, one in store.decisions().items()} == earlier.expected["holding"]
+    told = [json.loads(json.dumps(asdict(one))) for one in store.log()]
+    assert [{name: one[name] for name in before} for one, before in zip(told, log, strict=True)] == log
+
+
+def test_sets_captions_runs_and_jobs_are_there(earlier: Earlier) -> None:
+    store, told = earlier.open(), earlier.expected
+    assert json.loads(json.dumps([asdict(one) for one in store.sets()])) == told["sets"]
+    for one in store.sets():
+        assert [made.key for _, made in store.items(one)] == list(one.items)
+    written = {key: [asdict(one) for one in store.rewordings(key)] for key in told.get("rewordings", {})}
+    assert written == told.get("rewordings", {})
+    assert sum(map(len, written.values())) == SAID[earlier.name] - bool(told.get("away"))
+    assert {run: sorted(store.finished(run)) for run in told["finished"]} == told["finished"]
+    assert [asdict(one) for one in store.failures()] == told["failures"]
+    assert sorted(store.put_away_photos()) == told.get("away", [])
+    for one, before in zip(store.jobs.all(), told.get("jobs", []), strict=True):
+        now = {**asdict(one), "parameters": store.jobs.parameters(one.id)}
+        assert {name: now[name] for name in before} == before
+
+
+def test_opening_twice_changes_nothing(earlier: Earlier) -> None:
+    first = earlier.open()
+    held = rows(first)
+    first.close()
+    again = earlier.open()
+    assert rows(again) == held
+    assert all(held[name] for name in ("counterfactuals", "decisions", "failures", "finished", "proposals", "sets"))
+
+
+@pytest.fixture
+def desk(earlier: Earlier) -> Iterator[Desk]:
+    """The page's own view of it."""
+    opened = Desk(models=SeamModels(), store=earlier.open())
+    yield opened
+    opened.close()
+
+
+def test_explore_opens_every_photo(earlier: Earlier, desk: Desk) -> None:
+    for one in earlier.shown:
+        study = desk.store.load_study(one["photo"], one["classifier"])
+        shown = photo.page(desk, study)
+        assert len(shown) == len(photo.page(desk, None))
+        text = "".join(map(str, shown))
+        assert all(made["key"] in text for made in one["counterfactuals"])
+    assert {one.photo for one in photo.flips(desk)} < {desk.store.file(one.key) for one in desk.store.studies()}
+
+
+def test_curate_shows_every_verdict(earlier: Earlier, desk: Desk) -> None:
+    triage, held = Triage(desk), earlier.expected["holding"]
+    window = triage.look({"state": "all", "count": 48, "analyst": "Ada"})
+    states = {one["key"]: one["state"] for one in window["items"]}
+    assert {key: states[key] for key in held} == held
+    counts = triage.tally({"analyst": "Ada"})["counts"]
+    assert counts["keep"] == sum(verdict == "keep" for verdict in held.values())
+    assert counts["conflict"] == (earlier.name >= "v3")
+
+
+def test_insights_find_every_edit(earlier: Earlier, desk: Desk) -> None:
+    for classifier in ("colour", "other"):
+        cell, heat, items = insights.show(desk, classifier, "Acc@1")
+        told = [one for one in earlier.shown if one["classifier"] == classifier and one["counterfactuals"]]
+        assert int(re.search(r"(\d+) pairs", str(items))[1]) >= len(told)  # type: ignore[index]
+        assert len(insights.draw(desk, classifier, "directional_similarity")) == 6
+        assert str(heat)
+        assert cell == ("all", "all") or all(map(str, cell))
+
+
+def test_jobs_are_listed(earlier: Earlier, desk: Desk) -> None:
+    listed, _ = jobs_page.poll(desk)
+    for one in earlier.expected.get("jobs", []):
+        assert one["title"] in str(listed)
+
+
+def test_work_goes_on(earlier: Earlier) -> None:
+    store, models = earlier.open(), SeamModels()
+    catalogue = Catalogue(store)
+    catalogue.refresh()
+    (key,) = [key for key, verdict in earlier.expected["holding"].items() if verdict == "unsure"]
+    store.decide(Decision(id="new", counterfactual=key, verdict="keep", analyst="Ada"))
+    assert store.decisions()[key].verdict == "keep"
+    catalogue.refresh()
+    assert catalogue.holds(key) == "keep"
+    store.undo("Ada", "back")
+    assert store.decisions()[key].verdict == "unsure"
+    catalogue.refresh()
+    assert catalogue.holds(key) == "unsure"
+    store.redo("Ada", "again")
+    frozen = store.freeze("robust")
+    assert key in frozen.items
+    assert frozen.version == 1 + max(one["version"] for one in earlier.expected["sets"] if one["name"] == "robust")
+
+    one = next(one for one in earlier.shown if one["classifier"] == "other")
+    captioned(store, models, one["photo"], "a green plane on white")
+    study = store.load_study(one["photo"], "colour")
+    assert study is not None
+    assert (study.caption, study.counterfactuals) == ("a green plane on white", ())
+    assert store.pairs([each["key"] for each in one["counterfactuals"]])  # those of the old caption are kept
+    reopened = earlier.open()
+    assert reopened.decisions() == store.decisions()
+    assert reopened.load_study(one["photo"], "colour").caption == "a green plane on white"  # type: ignore[union-attr]
+
+
+def captioned(store: Store, models: SeamModels, key: str, words: str) -> None:
+    """The photo under an analyst's words."""
+    study = store.load_study(key, "colour")
+    assert study is not None
+    store.save_study(workflow.describe(models, study, SETTINGS, words))
+
+
+def test_jobs_go_on(earlier: Earlier, desk: Desk) -> None:
+    before = {one["id"]: one["state"] for one in earlier.expected.get("jobs", [])}
+    assert set(before.values()) in (set(), {WAITING, RUNNING, DONE, FAILED, CANCELLED})
+    made = {one.key for one in desk.store.entries()}
+    desk.runner.open()
+    until(lambda: not any(one.active for one in desk.store.jobs.all()))
+    after = {one.id: (one.state, one.error) for one in desk.store.jobs.all()}
+    assert after.keys() == before.keys()
+    for id_, state in before.items():
+        assert after[id_] == (DONE, "") or (state == after[id_][0] and state not in (WAITING, RUNNING))
+    assert made <= {one.key for one in desk.store.entries()}
+    assert [one for one in upkeep.check(desk.store) if one.is_fault] == []
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Waits for it."""
+    begun = time.monotonic()
+    while not done():
+        assert time.monotonic() < begun + 60
+        time.sleep(0.02)

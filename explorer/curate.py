@@ -17,10 +17,10 @@ from explorer.jobs import Desk
 from explorer.triage import Triage
 from explorer.wiring import addressed, reads
 from pipeline import decisions
+from pipeline.curation import labelled
 from pipeline.errors import DataError
 from pipeline.exporting import archive
-from pipeline.quotas import Rule, Selection, leaks, select
-from pipeline.triage import Entry
+from pipeline.quotas import Kept, Rule, Selection, leaks, select
 from pipeline.types import CounterfactualSet
 
 
@@ -35,6 +35,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             section("", "Set", "Kept pairs, frozen and numbered.")
             labels = gr.Dropdown([], label="Classes (none: every one)", multiselect=True, elem_id="rule-classes")
             factors = gr.Dropdown([], label="Factors (none: every one)", multiselect=True, elem_id="rule-factors")
+            tags = gr.Dropdown([], label="Tags (none: any)", multiselect=True, elem_id="rule-tags")
             quota = gr.Number(0, label="At most per class and factor (0: all)", minimum=0, precision=0, elem_id="quota")
             name = gr.Textbox(label="Name of the set", value="counterfactuals", elem_id="set-name", max_length=80)
             counts = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id="counts")
@@ -47,40 +48,65 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             download = gr.DownloadButton("Download", visible=False, elem_id="download")
             section("", "Agreement")
             agreement = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id="agreement")
-    rule = (labels, factors, quota, name)
-    reads(demo.load, desk, show, rule, (labels, factors, counts, agreement, sets, version))
-    for event in (labels.input, factors.input, quota.input, name.change, cards.decided):
+    rule = (labels, factors, tags, quota, name)
+    reads(demo.load, desk, show, rule, (labels, factors, tags, counts, agreement, sets, version))
+    for event in (labels.input, factors.input, tags.input, quota.input, name.change):
         reads(event, desk, preview, rule, (counts, agreement))
+    reads(cards.decided, desk, renewed, rule, (labels, factors, tags, counts, agreement))
     addressed(version, "set")
     reads(freeze_button.click, desk, freeze, rule, (status, sets, version))
     reads(export_button.click, desk, export, (version,), (status, download))
 
 
 def show(
-    desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str, request: gr.Request
+    desk: Desk,
+    labels: list[str],
+    factors: list[str],
+    tags: list[str],
+    quota: float | None,
+    name: str,
+    request: gr.Request,
 ) -> tuple[object, ...]:
     """What a rule can choose from, what it takes, and the sets there are; that of the address is chosen."""
-    taken = preview(desk, labels, factors, quota, name)
-    choices = (gr.update(choices=list(of)) for of in (desk.catalogue.classes(), desk.catalogue.factors()))
-    return *choices, *taken, *_sets(desk, str(request.query_params.get("set", "")))
+    return *renewed(desk, labels, factors, tags, quota, name), *_sets(desk, str(request.query_params.get("set", "")))
 
 
-def preview(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[Html, Html]:
+def renewed(
+    desk: Desk, labels: list[str], factors: list[str], tags: list[str], quota: float | None, name: str
+) -> tuple[object, ...]:
+    """What a rule can choose from now, what it takes, and how far the analysts agree."""
+    taken = preview(desk, labels, factors, tags, quota, name)
+    kept = _kept(desk)
+    classes = sorted({*desk.catalogue.classes(), *(one.label for one in kept)})
+    choices = (classes, desk.catalogue.factors(), sorted({name for one in kept for name in one.tags}))
+    return *(gr.update(choices=list(of)) for of in choices), *taken
+
+
+def preview(
+    desk: Desk, labels: list[str], factors: list[str], tags: list[str], quota: float | None, name: str
+) -> tuple[Html, Html]:
     """What the rule takes now, and how far the analysts agree."""
     desk.catalogue.refresh()
-    taken = select(_kept(desk), _rule(labels, factors, quota))
+    taken = select(_kept(desk), _rule(labels, factors, tags, quota))
     photos = {entry.key: entry.photo for entry in desk.catalogue.shown()}
     others = {_title(one): one.items for one in desk.store.sets() if one.name != name.strip()}
     pairs = decisions.agreements(desk.catalogue.log)
     return counts_markup(taken, leaks(taken.keys, others, photos)), agreement_markup(pairs)
 
 
-def _rule(labels: Sequence[str], factors: Sequence[str], quota: float | None) -> Rule:
-    return Rule(labels=tuple(labels or ()), factors=tuple(factors or ()), quota=max(0, int(quota or 0)))
+def _rule(labels: Sequence[str], factors: Sequence[str], tags: Sequence[str], quota: float | None) -> Rule:
+    most = max(0, int(quota or 0))
+    return Rule(labels=tuple(labels or ()), factors=tuple(factors or ()), tags=tuple(tags or ()), quota=most)
 
 
-def _kept(desk: Desk) -> list[Entry]:
-    return [entry for entry in desk.catalogue.shown() if desk.catalogue.holds(entry.key) == "keep"]
+def _kept(desk: Desk) -> list[Kept]:
+    """Return what is kept, with the corrected label that holds and all tags."""
+    settled = ((entry, desk.catalogue.settled(entry.key)) for entry in desk.catalogue.shown())
+    return [
+        Kept(entry=entry, label=one.label or entry.label, tags=one.tags)
+        for entry, one in settled
+        if one is not None and one.verdict == "keep"
+    ]
 
 
 def counts_markup(taken: Selection, leaking: Mapping[str, int]) -> Html:
@@ -153,10 +179,12 @@ def sets_markup(found: tuple[CounterfactualSet, ...]) -> Html:
     return tag("div", tag("table", tag("tbody", *rows)), class_="facts")
 
 
-def freeze(desk: Desk, labels: list[str], factors: list[str], quota: float | None, name: str) -> tuple[object, ...]:
+def freeze(
+    desk: Desk, labels: list[str], factors: list[str], tags: list[str], quota: float | None, name: str
+) -> tuple[object, ...]:
     """What the rule takes as the next version of the set."""
     desk.catalogue.refresh()
-    taken = select(_kept(desk), _rule(labels, factors, quota))
+    taken = select(_kept(desk), _rule(labels, factors, tags, quota))
     made = desk.store.freeze(name, frozenset(taken.keys))
     text = f"Frozen: {_title(made)} with {len(made.items)} counterfactuals."
     return said(text), *_sets(desk)
@@ -167,6 +195,7 @@ def export(desk: Desk, title: str | None) -> tuple[object, ...]:
     one = next((one for one in desk.store.sets() if _title(one) == title), None)
     if one is None:
         raise DataError("Choose a set to export; freeze one first if there is none.")
-    file = archive(desk.store, one)
+    file, material = archive(desk.store, one), labelled(desk.store, one.items)
     button = gr.update(value=offered(file)["path"], label=f"Download {file.name}", visible=True)
-    return said(f"Exported to sets/{file.stem} in the data folder."), button
+    told = " ".join((f"Exported to sets/{file.stem} in the data folder.", *material.left_out))
+    return said(told), button

@@ -18,6 +18,7 @@ from explorer.alerts import shown
 from explorer.door import offered, uploaded
 from explorer.jobs import Desk
 from pipeline import workflow
+from pipeline.curation import labelled
 from pipeline.exporting import archive, find_set
 from pipeline.images import open_image
 from pipeline.reinforcement import Recipe
@@ -146,8 +147,8 @@ def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
 def export(desk: Desk, name: str, version: int = 0) -> Exported:
     """Exports a frozen set as an ImageFolder of pairs, its latest version for 0; answers the folder and a zip of it."""
     chosen = find_set(desk.store, name, version)
-    file = archive(desk.store, chosen)
-    return Exported(folder=f"sets/{file.stem}", pairs=len(chosen.items), archive=offered(file))
+    file, pairs = archive(desk.store, chosen), len(labelled(desk.store, chosen.items).labels)
+    return Exported(folder=f"sets/{file.stem}", pairs=pairs, archive=offered(file))
 
 
 def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float = 0.3) -> str:

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import gradio as gr
 
-from explorer import charts, classifiers, outcomes, starting
+from explorer import alerts, charts, classifiers, outcomes, starting
 from explorer.components.markup import Html
 from explorer.components.masthead import masthead, section
 from explorer.components.outcome import comparison_markup, outcome_markup, recipe_markup
 from explorer.components.status import job_line, said
 from explorer.jobs import Desk
 from explorer.wiring import addressed, reads, works
-from pipeline.curation import selection, source_of
+from pipeline.curation import selection
 from pipeline.errors import DataError
 from pipeline.jobs import DONE, FAILED, Job
 from pipeline.reinforcement import Recipe
@@ -164,14 +164,17 @@ def start(
 
 def task_for(desk: Desk, set_name: str, classifier: str, *recipes: Recipe) -> TrainingTask:
     """What the job does. Raises `DataError` when there is nothing to learn from."""
-    pairs = selection(desk.store, set_name)
-    if not pairs:
-        raise DataError("There is nothing to learn from yet; keep some counterfactuals on the Explore page first.")
+    material = selection(desk.store, set_name)
+    if not material.labels:
+        nothing = "There is nothing to learn from yet; keep some counterfactuals on the Explore page first."
+        raise DataError(" ".join((nothing, *material.left_out)))
+    if material.left_out:
+        alerts.note(" ".join(material.left_out))
     return TrainingTask(
         classifier=classifier or next(iter(desk.models.profile.classifiers)),
-        items=tuple((one.key, photo.label) for photo, one in pairs),
+        items=tuple(material.labels.items()),
         recipes=recipes,
-        source=source_of(desk.store, set_name),
+        source=material.told,
     )
 
 

@@ -147,9 +147,13 @@ class Triage:
         if "verdict" in sent:
             settles = not view.blind and self.catalogue.state(key, view) == CONFLICT
             kind = decisions.RESOLVE if settles else ""
+            everybodys = (name for one in self.catalogue.said(key) for name in one.tags)
             fresh = replace(fresh, verdict=_text(sent, "verdict"), reason=_reason(sent), kind=kind)
+            if settles:  # which silences the others' decisions
+                fresh = replace(fresh, tags=tuple(dict.fromkeys((*fresh.tags, *everybodys))))
         if "label" in sent:
-            fresh = replace(fresh, label=_text(sent, "label", 80))
+            label = _text(sent, "label", 80)
+            fresh = replace(fresh, label="" if label == self.catalogue.entry(key).label else label)
         if name := _text(sent, "tag", 40):
             tags = [one for one in fresh.tags if one != name] if name in fresh.tags else [*fresh.tags, name]
             fresh = replace(fresh, tags=tuple(tags))

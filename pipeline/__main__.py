@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,6 +62,10 @@ from pipeline.terminal import (
     written,
 )
 from pipeline.types import Perturbation
+
+if TYPE_CHECKING:
+    from pipeline.curation import Material
+    from pipeline.store import Store
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(model_commands.app)
@@ -266,12 +270,16 @@ def export(
 ) -> None:
     """Write a frozen set for other programs, with everything that is known of each pair."""
     from pipeline import exporting
+    from pipeline.curation import labelled
     from pipeline.store import Store
 
     store = Store.existing(run)
     found = exporting.find_set(store, chosen_set, version)
     written = [(one, exporting.export(store, found, out, one)) for one in form or ["imagefolder"]]
-    show(({"format": one, "pairs": len(found.items), "path": str(path)} for one, path in written), as_json)
+    material = labelled(store, found.items)
+    for sentence in material.left_out:
+        typer.echo(sentence, err=True)
+    show(({"format": one, "pairs": len(material.labels), "path": str(path)} for one, path in written), as_json)
 
 
 @app.command()
@@ -327,7 +335,7 @@ def reinforce(
 ) -> None:
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
     from pipeline import reinforcement
-    from pipeline.curation import refuse_used, selection, source_of
+    from pipeline.curation import refuse_used, selection
     from pipeline.store import Store
 
     store = Store.existing(run)
@@ -336,16 +344,25 @@ def reinforce(
     models = models_of(profile, device)
     rate = models.profile.settings.learning_rate
     recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
-    pairs = selection(store, chosen_set)
-    items = [item_of(store, photo, one) for photo, one in pairs]
-    judge = models.classifier(classifier or (pairs[0][0].classifier if pairs else ""))
+    material = selection(store, chosen_set)
+    judge = models.classifier(classifier or _studied(store, material))
+    material = material.known_to(judge.name, judge.labels)
+    for sentence in material.left_out:
+        typer.echo(sentence, err=True)
+    items = [item_of(store, *pair, material.labels[pair[1].key]) for pair in store.pairs(list(material.labels))]
     splits = splits_of(models, evaluate, judge.labels)
     with progress("training") as step:
         unfinished = reinforcement.checkpoint_file(store.root, judge.name, recipe)
         told = lambda at: step(at.number, at.of)  # noqa: E731
         made = reinforcement.reinforce(judge, items, splits, recipe, told, checkpoint=unfinished)
-    reinforcement.save(replace(made, source=source_of(store, chosen_set)), judge, out)
+    reinforcement.save(replace(made, source=material.told), judge, out)
     show(reinforcement_rows(made, out), as_json)
+
+
+def _studied(store: Store, material: Material) -> str:
+    """Return the classifier under which the first of the counterfactuals was made; "" for none."""
+    first = next(iter(material.labels), "")
+    return next((one.classifier for one in store.entries() if one.key == first), "")
 
 
 @app.command()

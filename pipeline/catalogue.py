@@ -123,8 +123,8 @@ class Catalogue:
         return tuple(sorted((self._known.entries[other] for other in all_of), key=lambda entry: entry.tau))
 
     def said(self, key: str) -> tuple[Decision, ...]:
-        """The verdicts of all analysts on it, the newest last; those taken back are absent."""
-        return tuple(one for one in self._known.views.get(key, {}).values() if one.verdict)
+        """The verdicts and labels of all analysts on it, the newest last; those taken back are absent."""
+        return decisions.opinions(self._known.views.get(key, {}))
 
     def own(self, key: str, analyst: str) -> Decision | None:
         """This analyst's latest decision, taken back or not, since the last resolution."""
@@ -139,8 +139,12 @@ class Catalogue:
 
     def holds(self, key: str) -> str:
         """What all analysts together say: one of `STATES` but "all"."""
-        verdicts = {one.verdict for one in self.said(key)}
-        return CONFLICT if len(verdicts) > 1 else next(iter(verdicts), WAITING)
+        one = self.settled(key)
+        return one.verdict if one else CONFLICT if decisions.is_disputed(self._known.views.get(key, {})) else WAITING
+
+    def settled(self, key: str) -> Decision | None:
+        """Return the decision that holds, None without a verdict or in a conflict."""
+        return decisions.settled(self._known.views.get(key, {}))
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
         """Everything shown, in this order. Raises `SettingsError` for an unknown one."""

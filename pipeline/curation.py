@@ -12,19 +12,21 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import overload
 
+from pipeline.decisions import Views, is_disputed, settled, shown_label, views
 from pipeline.errors import DataError, StoreError
 from pipeline.scoring import choose_tau
 from pipeline.store import Store
-from pipeline.types import Counterfactual, CounterfactualRecord, Photo, Study, StudyRecord
+from pipeline.types import Counterfactual, CounterfactualRecord, Study, StudyRecord
 
 METADATA = "metadata.jsonl"
 TABLES = (METADATA, "metadata.csv", "metadata.parquet")
+FOREIGN = 5  # unknown labels told by name
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
 # Kinds that the decode gate refuses are listed too: such a file is reported, not passed over in silence.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".heic", ".avif", ".psd", ".eps")
@@ -36,6 +38,34 @@ class LabelledImage:
 
     path: Path
     label: str  # "" when the folder gives none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Counterfactuals to learn from or to hand on, each with what it shows, and what had to be left out."""
+
+    labels: dict[str, str]  # key -> the corrected label that holds, else the photo's; in order
+    left_out: tuple[str, ...] = ()  # one sentence per reason, with how many and what to do
+    source: str = ""  # what was chosen, in words
+
+    @property
+    def told(self) -> str:
+        """Return the source, and what was left out of it."""
+        less = "; ".join(sentence.rstrip(".") for sentence in self.left_out)
+        return f"{self.source} ({less})" if less else self.source
+
+    def known_to(self, classifier: str, labels: Collection[str]) -> Material:
+        """Return the part whose labels the classifier knows. Raises `DataError` when nothing is left."""
+        known = {key: label for key, label in self.labels.items() if label in labels}
+        foreign = sorted(set(self.labels.values()) - set(known.values()))
+        told = ", ".join(f"'{label}'" for label in foreign[:FOREIGN]) + (", ..." if len(foreign) > FOREIGN else "")
+        lost = _count(len(self.labels) - len(known))
+        left_out = self.left_out
+        if foreign:
+            left_out = (*left_out, f"{lost} left out: the classifier {classifier} does not know {told}.")
+        if not known:
+            raise DataError(" ".join(("There is nothing to learn from; keep some counterfactuals first.", *left_out)))
+        return Material(labels=known, left_out=left_out, source=self.source)
 
 
 def load_folder(folder: Path) -> tuple[LabelledImage, ...]:
@@ -94,26 +124,53 @@ def chosen(study: StudyRecord) -> tuple[CounterfactualRecord, ...]:
     return tuple(counterfactual for counterfactual in best if counterfactual is not None)
 
 
-def selection(store: Store, name: str = "") -> tuple[tuple[Photo, Counterfactual], ...]:
-    """What to reinforce with: the latest version of the named set; without a name all that analysts kept.
+def selection(store: Store, name: str = "") -> Material:
+    """Return what to reinforce with: the latest version of the named set; without a name all that analysts kept.
 
     When nobody has kept anything yet: every counterfactual at its chosen tau that nobody has rejected. Raises
     `DataError` when the set is unknown.
     """
+    said = views(store.log())
     if name:
         versions = [one for one in store.sets() if one.name == name]
         if not versions:
             raise DataError(f"There is no set '{name}' in {store.root}; freeze one first.")
-        return store.items(versions[0])
-    return store.kept() or tuple(_undecided(store))
+        source = f"the set '{name}', version {versions[0].version}, of {len(versions[0].items)} counterfactuals"
+        return labelled(store, versions[0].items, said, source)
+    verdicts = {key: one.verdict for key, of in said.items() if (one := settled(of))}
+    kept = [one.key for one in store.entries() if verdicts.get(one.key) == "keep"]
+    disputed = [one.key for one in store.entries() if is_disputed(said.get(one.key, {}))]
+    if kept:
+        return labelled(store, [*kept, *disputed], said, "all kept counterfactuals")
+    best = (one.key for study in store.records() for one in chosen(study))
+    undecided = [key for key in best if verdicts.get(key) != "reject"]
+    return labelled(store, undecided, said, "every chosen counterfactual that was not rejected")
 
 
-def source_of(store: Store, name: str = "") -> str:
-    """What `selection` gives, in words: the set with its version, or what was kept."""
-    versions = [one for one in store.sets() if one.name == name]
-    if versions:
-        return f"the set '{name}', version {versions[0].version}, of {len(versions[0].items)} counterfactuals"
-    return "all kept counterfactuals" if store.kept() else "every chosen counterfactual that was not rejected"
+def labelled(store: Store, keys: Sequence[str], said: Views | None = None, source: str = "") -> Material:
+    """Return these counterfactuals with what they show, without those of which nobody can say it."""
+    said, photos = views(store.log()) if said is None else said, {one.key: one.label for one in store.entries()}
+    labels: dict[str, str] = {}
+    away = disputed = 0
+    for key in keys:
+        opinions = said.get(key, {})
+        corrected = None if is_disputed(opinions) else shown_label(opinions)
+        if key not in photos:
+            away += 1
+        elif corrected is None:
+            disputed += 1
+        else:
+            labels[key] = corrected or photos[key]
+    reasons = (
+        (away, "the photos were put away"),
+        (disputed, "analysts disagree; settle it under Conflicts on the Curate page"),
+    )
+    left_out = tuple(f"{_count(count)} left out: {reason}." for count, reason in reasons if count)
+    return Material(labels=labels, left_out=left_out, source=source)
+
+
+def _count(number: int) -> str:
+    return "1 pair is" if number == 1 else f"{number} pairs are"
 
 
 def refuse_used(folder: Path) -> None:
@@ -140,15 +197,6 @@ def new_folder(folder: Path) -> Iterator[Path]:
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _undecided(store: Store) -> Iterator[tuple[Photo, Counterfactual]]:
-    rejected = {key for key, decision in store.decisions().items() if decision.verdict == "reject"}
-    for summary in store.studies():
-        study = store.load_study(summary.key)
-        for counterfactual in chosen(study) if study else ():
-            if study and counterfactual.key not in rejected:
-                yield study.photo, counterfactual
 
 
 def _label_of(place: Path) -> str:

@@ -1,15 +1,17 @@
 """What a log of decisions means: which verdicts hold, where analysts disagree, what can be undone.
 
 A log only grows. An analyst's verdict on a counterfactual is their latest one; while all analysts who have one agree it
-holds, otherwise it is a conflict until somebody resolves it. Undoing appends the verdicts from before, redoing those
-that were undone; both are entries of their own, so both survive a reload and neither loses anything. Pure.
+holds, otherwise it is a conflict until somebody resolves it. The same goes for what the edit shows: keeping an edit
+without another label says that it shows what its photo shows. Tags are everybody's. Undoing appends the verdicts from
+before, redoing those that were undone; both are entries of their own, so both survive a reload and neither loses
+anything. Pure.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.types import Decision
@@ -48,14 +50,42 @@ def add(found: Views, one: Decision) -> None:
 
 def holding(log: Iterable[Decision]) -> dict[str, Decision]:
     """Counterfactual -> the decision that holds; absent where there is none, or a conflict."""
-    spoken = ((key, _spoken(of)) for key, of in views(log).items())
-    return {key: said[-1] for key, said in spoken if said and len({one.verdict for one in said}) == 1}
+    found = ((key, settled(of)) for key, of in views(log).items())
+    return {key: one for key, one in found if one is not None}
 
 
 def conflicts(log: Iterable[Decision]) -> dict[str, tuple[Decision, ...]]:
     """Counterfactual -> the decisions that contradict one another."""
-    spoken = ((key, _spoken(of)) for key, of in views(log).items())
-    return {key: said for key, said in spoken if len({one.verdict for one in said}) > 1}
+    return {key: opinions(of) for key, of in views(log).items() if is_disputed(of)}
+
+
+def settled(of: Mapping[str, Decision]) -> Decision | None:
+    """Return the decision that holds, given everybody's latest one on a counterfactual; None without one.
+
+    It is the newest verdict with the label that all agree on and the tags of all.
+    """
+    said = _spoken(of)
+    if not said or is_disputed(of):
+        return None
+    tags = dict.fromkeys(name for one in of.values() for name in one.tags)
+    return replace(said[-1], label=shown_label(of) or "", tags=tuple(tags))
+
+
+def opinions(of: Mapping[str, Decision]) -> tuple[Decision, ...]:
+    """Return everybody's latest decision that gives a verdict or a label, the newest last."""
+    return tuple(one for one in of.values() if one.verdict or one.label)
+
+
+def is_disputed(of: Mapping[str, Decision]) -> bool:
+    """Return whether the verdicts contradict one another, or what the edit is said to show."""
+    verdicts = {one.verdict for one in _spoken(of)}
+    return len(verdicts) > 1 or (bool(verdicts - {"reject"}) and shown_label(of) is None)
+
+
+def shown_label(of: Mapping[str, Decision]) -> str | None:
+    """Return what the edit is said to show: "" for what its photo shows, None while analysts disagree."""
+    labels = {one.label for one in of.values() if one.label or one.verdict == "keep"}
+    return None if len(labels) > 1 else next(iter(labels), "")
 
 
 def own(log: Iterable[Decision], analyst: str) -> dict[str, Decision]:
@@ -127,7 +157,7 @@ def _again(log: Sequence[Decision], analyst: str, act: str, kind: str, of: str) 
     return tuple(made)
 
 
-def _spoken(of: dict[str, Decision]) -> tuple[Decision, ...]:
+def _spoken(of: Mapping[str, Decision]) -> tuple[Decision, ...]:
     return tuple(one for one in of.values() if one.verdict)
 
 

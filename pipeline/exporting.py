@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
 import unicodedata
 import zipfile
@@ -18,8 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.curation import METADATA, new_folder
-from pipeline.decisions import Views, views
+from pipeline.curation import METADATA, labelled, new_folder
+from pipeline.decisions import Views, settled, views
 from pipeline.errors import DataError, SettingsError, StoreError
 from pipeline.images import encode
 from pipeline.store import Store
@@ -69,11 +70,17 @@ def export(store: Store, chosen_set: CounterfactualSet, parent: Path, form: str 
 
 
 def archive(store: Store, chosen_set: CounterfactualSet) -> Path:
-    """The set as one zip below sets/ of the data folder, made once; its ImageFolder stands beside it."""
+    """Return the set as one zip below sets/ of the data folder, with its ImageFolder beside it.
+
+    Both are made once, and anew when what its pairs show was said otherwise since.
+    """
     folder = store.root / "sets" / title_of(chosen_set)
+    file = _beside(folder, ".zip")
+    if folder.is_dir() and _labels_in(folder) != labelled(store, chosen_set.items).labels:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(folder)
     if not folder.is_dir():
         export_set(store, chosen_set, folder)
-    file = _beside(folder, ".zip")
     if file.exists():
         return file
 
@@ -92,7 +99,7 @@ def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Pat
     complete or absent. Raises `DataError` when it holds something already, `StoreError` when it cannot be written.
     """
     with new_folder(folder) as partial:
-        lines, labels = [], []
+        lines, labels, left_out = [], [], labelled(store, chosen_set.items).left_out
         for pair in pairs(store, chosen_set):
             for place, data in ((pair.row["file_name"], pair.edit), (pair.row["original_file_name"], pair.original)):
                 (partial / str(place)).parent.mkdir(exist_ok=True)
@@ -100,16 +107,23 @@ def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Pat
             lines.append(json.dumps(pair.row, ensure_ascii=False))
             labels.append(str(pair.row["label"]))
         (partial / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (partial / "README.md").write_text(_card(chosen_set, labels), encoding="utf-8")
+        (partial / "README.md").write_text(_card(chosen_set, labels, left_out), encoding="utf-8")
         (partial / MANIFEST).write_text(json.dumps(_sums(partial), indent=1) + "\n", encoding="utf-8")
     return folder
 
 
 def pairs(store: Store, chosen_set: CounterfactualSet) -> Iterator[Pair]:
-    """The lines of a set in its order; verdicts are those that hold now."""
-    verdicts, said = store.decisions(), views(store.log())
-    for photo, one in store.items(chosen_set):
-        row = {**_places(photo, one), **_measured(photo, one), **_judged(one, verdicts.get(one.key), said)}
+    """Yield the lines of a set in its order, without those that `labelled` leaves out; verdicts are those of now.
+
+    Raises `DataError` when nothing is left.
+    """
+    said = views(store.log())
+    material = labelled(store, chosen_set.items, said)
+    if not material.labels:
+        raise DataError(" ".join(("Nothing of this set can be exported.", *material.left_out)))
+    for photo, one in store.pairs(list(material.labels)):
+        label = material.labels[one.key]
+        row = {**_places(photo, one, label), **_measured(photo, one, label), **_judged(photo, one, label, said)}
         yield Pair(row=row, edit=encode(one.image), original=encode(photo.image))
 
 
@@ -197,9 +211,9 @@ def _plain(label: str) -> str:
     return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
 
 
-def _places(photo: Photo, one: Counterfactual) -> Row:
+def _places(photo: Photo, one: Counterfactual, label: str) -> Row:
     """Where the two pictures lie; no label's folder can be taken for that of the originals."""
-    folder = _plain(photo.label)
+    folder = _plain(label)
     folder = f"{folder}_" if folder.lower() == ORIGINALS else folder
     return {
         "file_name": f"{folder}/{one.key[:32]}.png",
@@ -207,14 +221,15 @@ def _places(photo: Photo, one: Counterfactual) -> Row:
     }
 
 
-def _measured(photo: Photo, one: Counterfactual) -> Row:
+def _measured(photo: Photo, one: Counterfactual, label: str) -> Row:
     """What was asked for and what came of it. `key` and `photo` are hashes of all that determined the pictures."""
     words = one.perturbation
     return {
         "key": one.key,
         "photo": photo.key,
         "photo_name": photo.name,
-        "label": photo.label,
+        "label": label,
+        "photo_label": photo.label,
         "caption": words.caption,
         "edited_caption": words.edited_caption,
         "factor": words.factor,
@@ -231,12 +246,18 @@ def _measured(photo: Photo, one: Counterfactual) -> Row:
     }
 
 
-def _judged(one: Counterfactual, decision: Decision | None, said: Views) -> Row:
-    """The verdict that holds now, "" when it was taken back, and what each analyst said."""
-    holds = decision or Decision(id="", counterfactual=one.key, verdict="")
+def _judged(photo: Photo, one: Counterfactual, label: str, said: Views) -> Row:
+    """The verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
+    opinions = said.get(one.key, {})
+    holds = settled(opinions) or Decision(id="", counterfactual=one.key, verdict="")
     return {
         **{name: getattr(holds, name) for name in ("verdict", "reason", "analyst", "time")},
-        "analysts": [{"analyst": who, "verdict": its.verdict} for who, its in said.get(one.key, {}).items()],
+        "corrected_label": label if label != photo.label else "",
+        "tags": list(dict.fromkeys(name for its in opinions.values() for name in its.tags)),
+        "analysts": [
+            {"analyst": who, "verdict": its.verdict, "label": its.label, "tags": list(its.tags)}
+            for who, its in opinions.items()
+        ],
     }
 
 
@@ -244,8 +265,9 @@ def _top(prediction: Prediction) -> list[Row]:
     return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
 
 
-def _card(chosen_set: CounterfactualSet, labels: Sequence[str]) -> str:
+def _card(chosen_set: CounterfactualSet, labels: Sequence[str], left_out: Sequence[str]) -> str:
     """A dataset card: front matter that a hub reads, what a row is, how many of each class."""
+    less = "".join(f"{sentence}\n" for sentence in left_out) + "\n" * bool(left_out)
     counts = "\n".join(f"| {_cell_of_table(label)} | {labels.count(label)} |" for label in sorted(set(labels)))
     return f"""---
 pretty_name: {json.dumps(f"{chosen_set.name}, version {chosen_set.version}", ensure_ascii=False)}
@@ -257,10 +279,12 @@ tags:
 # {chosen_set.name}, version {chosen_set.version}
 
 {len(labels)} counterfactual pictures of {len(set(labels))} classes, each an edit of a photo that keeps what the
-photo shows.
+photo shows, or shows what analysts corrected its label to.
 
-{METADATA} holds a line per pair: `file_name` the edit, `original_file_name` the photo, captions, factor, tau, scores,
-predictions before and after, seed, models, and the analysts' verdicts; {MANIFEST} the sha256 of every file. To open it:
+{less}{METADATA} holds a line per pair: `file_name` the edit, `original_file_name` the photo, `label` what the edit
+shows, `photo_label` what the photo shows, `corrected_label` where they differ, captions, factor, tau, scores,
+predictions before and after, seed, models, the analysts' verdicts and `tags`; {MANIFEST} the sha256 of every file. To
+open it:
 
     datasets.load_dataset("imagefolder", data_dir="THIS FOLDER")
 
@@ -271,6 +295,12 @@ predictions before and after, seed, models, and the analysts' verdicts; {MANIFES
 The pictures come from a diffusion model and can show what no camera saw. The licence is that of the source photos and
 of the diffusion model.
 """
+
+
+def _labels_in(folder: Path) -> dict[str, str]:
+    """Key -> label of an exported set."""
+    rows = map(json.loads, (folder / METADATA).read_text(encoding="utf-8").splitlines())
+    return {str(row["key"]): str(row["label"]) for row in rows}
 
 
 def _cell_of_table(text: str) -> str:

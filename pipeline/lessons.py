@@ -34,6 +34,12 @@ class Item(NamedTuple):
     sample: Image | None = None  # made from the edited caption alone
     augmented: Image | None = None  # the photo, plainly augmented; made when it is missing
     key: str = ""  # the counterfactual's
+    corrected: str = ""  # what an analyst says the counterfactual shows; "" where it shows what the photo shows
+
+    @property
+    def shown(self) -> str:
+        """Return the label of the counterfactual; `label` is that of the photo and of every picture of its own."""
+        return self.corrected or self.label
 
 
 class Lesson(NamedTuple):
@@ -45,7 +51,7 @@ class Lesson(NamedTuple):
 
 def lesson(items: Sequence[Item], recipe: Recipe) -> Lesson:
     """What the recipe learns from, and each of the photos once. Raises `DataError` when an item lacks what it needs."""
-    made = [(_instead(item, number, recipe), item.label) for number, item in enumerate(items)]
+    made = [_instead(item, number, recipe) for number, item in enumerate(items)]
     photos = {item.photo_key: (item.photo, item.label) for item in items} if recipe.originals else {}
     groups = [f"{label}/{recipe.method}" for _, label in made] + [f"{label}/{ORIGINAL}" for _, label in photos.values()]
     return Lesson(pictures=[*made, *photos.values()], groups=tuple(groups))
@@ -74,15 +80,17 @@ def augment(photo: Image, seed: str) -> Image:
     return changed
 
 
-def _instead(item: Item, number: int, recipe: Recipe) -> Image:
+def _instead(item: Item, number: int, recipe: Recipe) -> tuple[Image, str]:
+    """Return what the recipe shows in the counterfactual's place, with the label of that picture."""
     if recipe.method == "standard":
-        return item.augmented or augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}")
-    wanted = {"reconstruction": item.reconstruction, "text-to-image": item.sample}.get(
-        recipe.method, item.counterfactual
-    )
+        return item.augmented or augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}"), item.label
+    rivals = {"reconstruction": item.reconstruction, "text-to-image": item.sample}
+    if recipe.method not in rivals:
+        return item.counterfactual, item.shown
+    wanted = rivals[recipe.method]
     if wanted is None:
         raise DataError(
             f"The method '{recipe.method}' needs a picture for every counterfactual that was not made; "
             "use another method."
         )
-    return wanted
+    return wanted, item.label

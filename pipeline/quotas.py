@@ -12,17 +12,28 @@ Cell = tuple[str, str]  # label and factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A counterfactual that is kept, as the analysts describe it."""
+
+    entry: Entry
+    label: str  # what it shows: the corrected label that holds, else the photo's
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What belongs to a set."""
 
     labels: tuple[str, ...] = ()  # (): every class
     factors: tuple[str, ...] = ()  # (): every factor
+    tags: tuple[str, ...] = ()  # one of these; (): with any tag, or none
     quota: int = 0  # at most so many of each class with each factor; 0: no limit
 
-    def admits(self, entry: Entry) -> bool:
-        """True when class and factor are asked for."""
-        by_label = not self.labels or entry.label in self.labels
-        return by_label and (not self.factors or entry.factor in self.factors)
+    def admits(self, one: Kept) -> bool:
+        """Return whether class, factor and a tag are asked for."""
+        by_label = not self.labels or one.label in self.labels
+        by_factor = not self.factors or one.entry.factor in self.factors
+        return by_label and by_factor and (not self.tags or not set(self.tags).isdisjoint(one.tags))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +44,18 @@ class Selection:
     cells: dict[Cell, tuple[int, int]]  # taken, and how many the rule admits before its quota
 
 
-def select(kept: Iterable[Entry], rule: Rule) -> Selection:
+def select(kept: Iterable[Kept], rule: Rule) -> Selection:
     """The kept ones that the rule takes; within a quota those with the best directional similarity, then the oldest."""
-    admitted = [entry for entry in kept if rule.admits(entry)]
-    admitted.sort(key=lambda entry: (-entry.directional_similarity, entry.number))
+    admitted = [one for one in kept if rule.admits(one)]
+    admitted.sort(key=lambda one: (-one.entry.directional_similarity, one.entry.number))
     taken: Counter[Cell] = Counter()
-    there = Counter((entry.label, entry.factor) for entry in admitted)
+    there = Counter((one.label, one.entry.factor) for one in admitted)
     keys = []
-    for entry in admitted:
-        cell = entry.label, entry.factor
+    for one in admitted:
+        cell = one.label, one.entry.factor
         if not rule.quota or taken[cell] < rule.quota:
             taken[cell] += 1
-            keys.append(entry.key)
+            keys.append(one.entry.key)
     return Selection(keys=tuple(keys), cells={cell: (taken[cell], there[cell]) for cell in sorted(there)})
 
 

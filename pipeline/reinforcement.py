@@ -251,7 +251,7 @@ def split_items(
         raise DataError(
             f"{unlabelled} of {len(items)} counterfactuals have no label; say what their photos show first."
         )
-    refuse_unknown(classifier, {item.label for item in items})
+    refuse_unknown(classifier, {label for item in items for label in (item.label, item.shown)})
     labels = {item.photo_key: item.label for item in items}
     if len(set(labels.values())) < 2:
         raise DataError(f"All counterfactuals show '{items[0].label}'; two classes or more are needed to learn from.")
@@ -282,7 +282,7 @@ def _splits(
         refuse_unknown(classifier, {label for _, label in pictures})
     refuse_leaks(seen, evaluation)
     photos = {item.photo_key: (item.photo, item.label) for item in held_out}
-    own: tuple[Pictures, ...] = (list(photos.values()), [(item.counterfactual, item.label) for item in held_out])
+    own: tuple[Pictures, ...] = (list(photos.values()), [(item.counterfactual, item.shown) for item in held_out])
     found = {name: pictures for name, pictures in (*evaluation.items(), *zip(HELD_OUT, own, strict=True)) if pictures}
     if not found:
         raise DataError("No picture is left to evaluate on; study more photos, or give an evaluation folder.")

@@ -81,13 +81,13 @@ def opened(paths: Sequence[Path], models: Models) -> list[Image]:
     return [fit(open_image(path), models.profile.image_size) for path in paths]
 
 
-def item_of(store: Store, photo: Photo, one: Counterfactual) -> Item:
-    """With the reconstruction, which some recipes take in the counterfactual's place."""
+def item_of(store: Store, photo: Photo, one: Counterfactual, shows: str) -> Item:
+    """With the reconstruction, which some recipes take in the counterfactual's place, and what the edit shows."""
     from pipeline.lessons import Item
 
     study = store.load_study(photo.key, photo.classifier)
     control = study.reconstruction if study is not None else None
-    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control)
+    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control, corrected=shows)
 
 
 def alpha_of(text: str) -> float | None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from PIL.Image import Image
 
-from pipeline.curation import load_folder
+from pipeline.curation import Material, load_folder
 from pipeline.errors import Cancelled
 from pipeline.features import Features, features_file
 from pipeline.heads import Epoch, Recipe
@@ -47,7 +47,7 @@ class TrainingTask:
     """Reinforces a classifier with counterfactuals, by one recipe or several."""
 
     classifier: str
-    items: tuple[tuple[str, str], ...]  # key of the counterfactual and its label
+    items: tuple[tuple[str, str], ...]  # key of the counterfactual and what it shows
     recipes: tuple[Recipe, ...]
     source: str  # what the items are, in words
     kind: ClassVar[str] = "reinforcement"
@@ -64,7 +64,8 @@ class TrainingTask:
         hold.step(0, 0, "features")
         judge = models.classifier(self.classifier)
         features, splits = Features(judge, features_file(store.root, self.classifier)), evaluation(models.profile)
-        items, course = self._items(store), course_of(hold.job)
+        material = Material(labels=dict(self.items), source=self.source).known_to(judge.name, judge.labels)
+        items, course = self._items(store, material.labels), course_of(hold.job)
         for place, recipe in enumerate(self.recipes):
             name, stopped = self.run_name(hold.job, recipe), False
             if not (store.root / FOLDER / name).is_dir():
@@ -75,7 +76,7 @@ class TrainingTask:
                 made = reinforce(judge, items, splits, recipe, told, features, unfinished)
                 course, stopped = told.course, made.stopped
                 name += f"-epoch{len(made.losses) - 1}" if stopped else ""
-                _keep(replace(made, source=self.source), judge, store.root / FOLDER / name)
+                _keep(replace(made, source=material.told), judge, store.root / FOLDER / name)
             course = replace(course, runs=tuple(dict.fromkeys((*course.runs, name))))
             hold.tell(result=name, live=_written(course))
             if stopped:
@@ -88,16 +89,15 @@ class TrainingTask:
         which = f"-{recipe.method}-{recipe.seed}" if len(self.recipes) > 1 else ""
         return f"{Path(self.classifier).name}-{when}-{job.id[:4]}{which}"
 
-    def _items(self, store: Store) -> tuple[Item, ...]:
+    def _items(self, store: Store, labels: Mapping[str, str]) -> tuple[Item, ...]:
         """What is learnt from; with the reconstructions only where a recipe takes them, for they are read singly."""
-        labels, controls = dict(self.items), any(recipe.method == "reconstruction" for recipe in self.recipes)
+        controls = any(recipe.method == "reconstruction" for recipe in self.recipes)
         items = []
         for photo, one in store.pairs(list(labels)):
             study = store.load_study(photo.key, photo.classifier) if controls else None
             control = study.reconstruction if study else None
-            items.append(
-                Item(labels[one.key], photo.image, one.image, photo.key, one.perturbation.factor, control, key=one.key)
-            )
+            seen = (photo.image, one.image, photo.key, one.perturbation.factor, control)
+            items.append(Item(photo.label, *seen, key=one.key, corrected=labels[one.key]))
         return tuple(items)
 
 

@@ -445,7 +445,7 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
 
 def a_run(models: Models, store: Store) -> Reinforcement:
     """A run called "first" on what is kept."""
-    pairs = selection(store)
+    pairs = store.pairs(list(selection(store).labels))
     items = [Item(photo.label, photo.image, one.image, photo.key, key=one.key) for photo, one in pairs]
     recipe = Recipe(learning_rate=models.profile.settings.learning_rate, max_epochs=4)
     made = reinforce(models.classifier(), items, {}, recipe)

@@ -7,19 +7,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from explorer import jobs as explorer_jobs
 from explorer.jobs import Desk
-from pipeline import jobs, workflow
+from explorer.reinforce import task_for
+from pipeline import jobs, training_task, workflow
 from pipeline.errors import DataError, EditingError
 from pipeline.heads import Recipe
 from pipeline.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
+from pipeline.lessons import Item
+from pipeline.reinforcement import reinforce
 from pipeline.runs import read_run
 from pipeline.store import Store
 from pipeline.tasks import FolderTask, PhotosTask, StudyTask, folder_task, folders, job_of, task_of, unstudied
 from pipeline.training_task import FOLDER, TrainingTask, course_of
+from pipeline.types import Classifier, Decision, Reinforcement
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, folder_of, picture, quarters, settings
 from tests.stores import contents
 
@@ -318,6 +323,32 @@ def test_a_cancelled_training_keeps_the_best_head_until_then(desk: Desk, monkeyp
     again = ended(desk, desk.runner.add(task))
     assert (again.state, again.result) == (DONE, job.result.removesuffix("-epoch2"))
     assert course_of(again).runs == (job.result, again.result)
+
+
+def test_a_training_takes_what_the_edits_show_and_leaves_out_what_nobody_knows(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(desk)
+    first, second, *rest = desk.store.entries()
+    wrong = next(label for label in LABELS if label != first.label)
+    for one, label in ((first, wrong), (second, "unicorn"), *((one, "") for one in rest)):
+        desk.store.decide(Decision(id=one.key, counterfactual=one.key, verdict="keep", analyst="ada", label=label))
+    task = task_for(desk, "", "colour", Recipe(max_epochs=2))
+    assert dict(task.items) == {first.key: wrong, second.key: "unicorn", **{one.key: one.label for one in rest}}
+
+    learnt: list[Item] = []
+
+    def watched(judge: Classifier, items: tuple[Item, ...], *others: Any) -> Reinforcement:
+        learnt.extend(items)
+        return reinforce(judge, items, *others)
+
+    monkeypatch.setattr(training_task, "reinforce", watched)
+    job = ended(desk, desk.runner.add(task))
+    assert (job.state, job.error) == (DONE, "")
+    shown = {one.key: (one.label, one.shown) for one in learnt}
+    assert shown == {first.key: (first.label, wrong), **{one.key: (one.label, one.label) for one in rest}}
+    source = read_run(desk.store.root / FOLDER / job.result).source
+    assert "1 pair is left out: the classifier colour does not know 'unicorn'" in source
 
 
 def test_an_analysts_ticks_survive_the_job_that_edits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

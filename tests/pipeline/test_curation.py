@@ -15,7 +15,7 @@ from pipeline.exporting import export_set
 from pipeline.images import encode, open_image
 from pipeline.store import Store
 from pipeline.types import Decision
-from tests.seams import SETTINGS, SeamModels, folder_of, picture
+from tests.seams import LABELS, SETTINGS, SeamModels, folder_of, picture
 
 
 @pytest.fixture
@@ -132,25 +132,59 @@ def test_a_single_photo_goes_to_the_first_part() -> None:
 def test_selection_is_the_set_or_the_kept_or_the_undecided(run: Store) -> None:
     studies = [run.load_study(summary.key) for summary in run.studies()]
     best = [one.key for study in studies if study for one in workflow.chosen(study)]
-    assert [one.key for _, one in selection(run)] == best
+    assert list(selection(run).labels) == best
     assert len(best) > 3
     verdict(run, best[0], "reject")
     verdict(run, best[1], "unsure")
-    assert [one.key for _, one in selection(run)] == best[1:]
+    assert list(selection(run).labels) == best[1:]
     verdict(run, best[2], "keep")
-    assert [one.key for _, one in selection(run)] == [best[2]]
+    assert list(selection(run).labels) == [best[2]]
     run.freeze("set")
     verdict(run, best[3], "keep")
-    assert [one.key for _, one in selection(run, "set")] == [best[2]]
-    assert len(selection(run)) == 2
+    assert list(selection(run, "set").labels) == [best[2]]
+    assert len(selection(run).labels) == 2
     run.freeze("set")
-    assert len(selection(run, "set")) == 2
+    assert len(selection(run, "set").labels) == 2
     with pytest.raises(DataError, match="'none'"):
         selection(run, "none")
 
 
+def test_what_is_learnt_is_what_the_edit_shows(run: Store) -> None:
+    keys = list(selection(run).labels)
+    first, second, third = keys[:3]
+    photos = {one.key: one.label for one in run.entries()}
+    wrong = {key: next(label for label in LABELS if label != photos[key]) for key in keys}
+
+    def say(key: str, analyst: str, said: str, **more: object) -> None:
+        id_ = f"{key}-{analyst}-{said}-{len(run.log())}"
+        run.decide(Decision(id=id_, counterfactual=key, verdict=said, analyst=analyst, **more))  # type: ignore[arg-type]
+
+    say(first, "ada", "keep", label=wrong[first])
+    say(second, "ada", "keep")
+    say(third, "ada", "keep", label="unicorn")
+    assert selection(run).labels == {first: wrong[first], second: photos[second], third: "unicorn"}
+    run.freeze("set")
+    known = selection(run, "set").known_to("colour", LABELS)
+    assert known.labels == {first: wrong[first], second: photos[second]}
+    assert known.left_out == ("1 pair is left out: the classifier colour does not know 'unicorn'.",)
+    assert known.told == (
+        "the set 'set', version 1, of 3 counterfactuals (1 pair is left out: the classifier colour does not know "
+        "'unicorn')"
+    )
+
+    say(first, "bo", "keep")  # who sees in it what the photo shows
+    for material in (selection(run), selection(run, "set")):
+        assert set(material.labels) == {second, third}
+        told = "1 pair is left out: analysts disagree; settle it under Conflicts on the Curate page."
+        assert material.left_out == (told,)
+    say(first, "cy", "keep", label=wrong[first], kind="resolve")
+    assert selection(run).labels[first] == wrong[first]
+    with pytest.raises(DataError, match=r"nothing to learn from.*3 pairs are left out"):
+        selection(run, "set").known_to("other", ("cat",))
+
+
 def test_an_exported_set_reads_back(run: Store, tmp_path: Path) -> None:
-    pairs = selection(run)
+    pairs = run.pairs(list(selection(run).labels))
     for _, one in pairs:
         verdict(run, one.key, "keep")
     folder = export_set(run, run.freeze("set"), tmp_path / "out")
@@ -179,7 +213,9 @@ def test_labels_that_are_no_folder_names_survive_the_export(tmp_path: Path) -> N
     names = ["../../etc", "a/b", ".", "sled, dog", "CON|*?"]
     for seed, name in enumerate(names):
         study = list(workflow.explore(models, picture("red", seed), "red", SETTINGS))[-1]
-        store.save_study(replace(study, photo=replace(study.photo, label=name)))
+        said = replace(study.photo.prediction, labels=(name, "green", "blue"))
+        photo = replace(study.photo, label=name, prediction=said)
+        store.save_study(replace(study, photo=photo, control=said))
         verdict(store, study.counterfactuals[0].key, "keep")
     folder = export_set(store, store.freeze("set"), tmp_path / "deep" / "out")
     assert sorted(one.label for one in load_folder(folder)) == sorted(names)
@@ -188,7 +224,7 @@ def test_labels_that_are_no_folder_names_survive_the_export(tmp_path: Path) -> N
 
 
 def test_an_export_overwrites_nothing(run: Store, tmp_path: Path) -> None:
-    verdict(run, selection(run)[0][1].key, "keep")
+    verdict(run, next(iter(selection(run).labels)), "keep")
     frozen = run.freeze("set")
     (tmp_path / "out").mkdir()
     export_set(run, frozen, tmp_path / "out")

@@ -44,6 +44,23 @@ def test_a_verdict_taken_back_leaves_the_other_analysts() -> None:
     assert said(own(log, "Bo")) == {}
 
 
+def test_a_corrected_label_holds_while_all_agree_on_it_and_tags_are_everybodys() -> None:
+    ada, bo = log_of(("Ada", "x", "keep"), ("Bo", "x", "keep"))
+    ada = replace(ada, label="kite", tags=("night",))
+    (one,) = holding((ada, replace(bo, label="kite", tags=("blurred",)))).values()
+    assert (one.label, one.tags) == ("kite", ("night", "blurred"))
+    # Keeping it without another label says that it shows what the photo shows.
+    assert holding((ada, bo)) == {}
+    assert [said.analyst for said in conflicts((ada, bo))["x"]] == ["Ada", "Bo"]
+    assert set(conflicts((ada, replace(bo, label="boat")))) == {"x"}
+    settled = replace(ada, id="r", act="r", analyst="Cy", kind="resolve")
+    assert holding((ada, bo, settled))["x"].label == "kite"
+    # A label without a verdict contradicts whoever keeps it under another one; what all reject is no matter of labels.
+    assert set(conflicts((ada, replace(bo, verdict="", label="boat")))) == {"x"}
+    rejected = replace(ada, verdict="reject"), replace(bo, verdict="reject", label="boat")
+    assert (conflicts(rejected), holding(rejected)["x"].verdict) == ({}, "reject")
+
+
 def test_undo_brings_back_the_verdict_before_and_redo_the_one_undone() -> None:
     log = log_of(("", "x", "keep"), ("Bo", "x", "reject"), ("", "x", "reject"))
     (back,) = undoing(log, "", "u1")

@@ -56,12 +56,48 @@ def test_datasets_loads_an_export_with_every_column(
         row = rows[str(pair.row["key"])]
         assert encode(row["image"]) == pair.edit
         assert encode(row["original"]) == pair.original
-        for name in ("label", "caption", "edited_caption", "factor", "tau", "scores", "verdict", "reason", "analysts"):
+        for name in ("label", "caption", "edited_caption", "factor", "tau", "scores", "verdict", "analysts", "tags"):
             assert row[name] == pair.row[name], name
         assert row["prediction_after"] == pair.row["prediction_after"]
         assert (row["seed"], row["models"]) == (SETTINGS.seed, pair.row["models"])
         assert {"role": "diffusion", "model": PROFILE.diffusion} in row["models"]
     assert [row for row in rows.values() if len(row["analysts"]) == 2]
+
+
+def test_an_export_holds_what_the_edits_show(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
+    first, second, third, *_ = (one for _, one in run.items(frozen))
+    photos = {one.key: one.label for one in run.entries()}
+    before = archive(run, frozen).read_bytes()
+
+    def say(key: str, analyst: str, **more: object) -> None:
+        said = Decision(id=f"{key}-{analyst}-again", counterfactual=key, verdict="keep", analyst=analyst, **more)  # type: ignore[arg-type]
+        run.decide(said)
+
+    say(first.key, "ada", label="kite", tags=("night",))
+    say(second.key, "ada", label="kite")
+    say(second.key, "bob", label="boat")
+    rows = {str(pair.row["key"]): pair.row for pair in pairs(run, frozen)}
+    assert set(rows) == set(frozen.items) - {second.key}
+    row = rows[first.key]
+    assert (row["label"], row["corrected_label"], row["photo_label"]) == ("kite", "kite", photos[first.key])
+    assert (row["tags"], row["file_name"]) == (["night"], f"kite/{first.key[:32]}.png")
+    assert row["analysts"] == [{"analyst": "ada", "verdict": "keep", "label": "kite", "tags": ["night"]}]
+    assert (rows[third.key]["label"], rows[third.key]["corrected_label"]) == (photos[third.key], "")
+
+    folder = export(run, frozen, tmp_path / "out")
+    assert [one.label for one in load_folder(folder)].count("kite") == 1
+    assert "1 pair is left out: analysts disagree" in (folder / "README.md").read_text()
+    assert archive(run, frozen).read_bytes() != before, "the zip in the data folder is of what is said now"
+    say(second.key, "cy", kind="resolve")
+    assert {str(pair.row["key"]) for pair in pairs(run, frozen)} == set(frozen.items)
+
+
+def test_nothing_is_exported_of_which_nobody_can_say_what_it_shows(run: Store, tmp_path: Path) -> None:
+    frozen = run.freeze("one", [next(iter(run.decisions()))])
+    run.decide(Decision(id="other", counterfactual=frozen.items[0], verdict="keep", analyst="cy", label="boat"))
+    with pytest.raises(DataError, match=r"Nothing of this set.*analysts disagree"):
+        export(run, frozen, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_datasets_loads_the_parquet_file_with_pictures(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
@@ -158,7 +194,9 @@ def test_a_class_called_originals_is_no_folder_of_originals(tmp_path: Path) -> N
     store = Store(tmp_path / "run")
     picture = PIL.Image.new("RGB", (16, 16), (220, 40, 40))
     study = list(workflow.explore(SeamModels(), picture, "red", SETTINGS))[-1]
-    store.save_study(replace(study, photo=replace(study.photo, label="originals")))
+    said = replace(study.photo.prediction, labels=("originals", "green", "blue"))
+    photo = replace(study.photo, label="originals", prediction=said)
+    store.save_study(replace(study, photo=photo, control=said))
     store.decide(Decision(id="1", counterfactual=study.counterfactuals[0].key, verdict="keep"))
     folder = export(store, store.freeze("set"), tmp_path / "out")
     assert [one.label for one in load_folder(folder)] == ["originals"]

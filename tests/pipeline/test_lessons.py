@@ -32,6 +32,14 @@ def test_every_recipe_gets_as_many_pictures_and_each_photo_once(method: str) -> 
     assert len(lesson(ITEMS, Recipe(method=method, originals=False)).pictures) == 6
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_corrected_label_is_that_of_the_edit_alone(method: str) -> None:
+    found = lesson([ITEMS[0]._replace(corrected="blue"), *ITEMS[1:]], Recipe(method=method)).pictures
+    shows_the_edit = found[0][0] is ITEMS[0].counterfactual
+    assert [label for _, label in found[:2]] == ["blue" if shows_the_edit else "red", "red"]
+    assert [label for _, label in found[6:]] == ["red", "green"], "the photos keep theirs"
+
+
 def test_plain_augmentation_changes_the_photo_and_repeats_itself() -> None:
     found = lesson(ITEMS, Recipe(method="standard")).pictures
     views = [image.tobytes() for image, _ in found[:3]]

@@ -1,15 +1,20 @@
 """Sets by rule: quotas by class and factor, and photos that leak from one set into another."""
 
 from pipeline.catalogue import Catalogue
-from pipeline.quotas import Rule, leaks, select
+from pipeline.quotas import Kept, Rule, leaks, select
 from pipeline.store import Store
+from pipeline.triage import Entry
 from tests.crowd import fill
+
+
+def kept(entry: Entry) -> Kept:
+    return Kept(entry=entry, label=entry.label)
 
 
 def test_a_quota_takes_the_best_of_each_class_and_factor(store: Store) -> None:
     fill(store, 80)
     entries = store.entries()
-    taken = select(entries, Rule(quota=2))
+    taken = select(map(kept, entries), Rule(quota=2))
     chosen = {one.key: one for one in entries if one.key in taken.keys}
     assert len(chosen) == sum(count for count, _ in taken.cells.values())
     for (label, factor), (count, there) in taken.cells.items():
@@ -23,11 +28,24 @@ def test_a_quota_takes_the_best_of_each_class_and_factor(store: Store) -> None:
 def test_without_a_quota_everything_asked_for_is_taken(store: Store) -> None:
     fill(store, 40)
     entries = store.entries()
-    assert len(select(entries, Rule()).keys) == 40
+    assert len(select(map(kept, entries), Rule()).keys) == 40
     label = entries[0].label
-    some = select(entries, Rule(labels=(label,), factors=("subject", "weather")))
+    some = select(map(kept, entries), Rule(labels=(label,), factors=("subject", "weather")))
     assert {(one.label, one.factor) for one in entries if one.key in some.keys} == set(some.cells)
     assert {label} == {of for of, _ in some.cells}
+
+
+def test_a_rule_goes_by_what_the_analysts_say(store: Store) -> None:
+    fill(store, 4)
+    first, second, *rest = store.entries()
+    corrected = Kept(entry=first, label="unicorn", tags=("night", "blurred"))
+    tagged = Kept(entry=second, label=second.label, tags=("night",))
+    told = [corrected, tagged, *map(kept, rest)]
+    assert select(told, Rule(labels=("unicorn",))).keys == (first.key,)
+    assert select(told, Rule(labels=("unicorn",))).cells == {("unicorn", first.factor): (1, 1)}
+    assert first.key not in select(told, Rule(labels=(first.label,))).keys
+    assert set(select(told, Rule(tags=("night",))).keys) == {first.key, second.key}
+    assert select(told, Rule(tags=("blurred", "day"))).keys == (first.key,)
 
 
 def test_leaks_are_counted_by_source_photo(store: Store) -> None:

@@ -34,7 +34,7 @@ class State(TypedDict):
 
     key: str
     state: str
-    expected: int  # number of the analyst's latest decision, 0 for none
+    expected: int  # number of the analyst's last entry in the log, 0 for none
     opinion: str
 
 
@@ -169,7 +169,7 @@ class Triage:
         return State(
             key=key,
             state=self.catalogue.state(key, view),
-            expected=own.number if own else 0,
+            expected=self.catalogue.last_number(key, view.analyst),
             opinion=opinion_markup(said, own, hidden),
         )
 

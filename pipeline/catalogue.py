@@ -54,7 +54,7 @@ class _Known:
     picked: set[str] = field(default_factory=set)
     shown: tuple[Entry, ...] = ()  # the picked ones
     log: list[Decision] = field(default_factory=list)
-    views: decisions.Views = field(default_factory=dict)
+    histories: decisions.Histories = field(default_factory=dict)
     version: int = 0
 
 
@@ -86,17 +86,17 @@ class Catalogue:
     def _read_log(self, anew: bool) -> tuple[Decision, ...]:
         """What came since; with `anew` everything, for what was put away or brought back takes its decisions along."""
         known = self._known
-        log, views = ([], {}) if anew else (known.log, known.views)
+        log, histories = ([], {}) if anew else (known.log, known.histories)
         fresh = self.store.log(log[-1].number if log else 0)
         for one in fresh:
             log.append(one)
-            decisions.add(views, one)
-        known.log, known.views = log, views
+            decisions.add(histories, one)
+        known.log, known.histories = log, histories
         return fresh
 
     def _choose(self) -> None:
         known = self._known
-        known.picked = set(known.views)
+        known.picked = set(known.histories)
         known.shown = tuple(listed(known.read, known.picked))
         known.version += 1
 
@@ -124,11 +124,15 @@ class Catalogue:
 
     def said(self, key: str) -> tuple[Decision, ...]:
         """The verdicts and labels of all analysts on it, the newest last; those taken back are absent."""
-        return decisions.opinions(self._known.views.get(key, {}))
+        return decisions.opinions(self._views(key))
 
     def own(self, key: str, analyst: str) -> Decision | None:
         """This analyst's latest decision, taken back or not, since the last resolution."""
-        return self._known.views.get(key, {}).get(analyst)
+        return self._views(key).get(analyst)
+
+    def last_number(self, key: str, analyst: str) -> int:
+        """Return the number of the analyst's last entry on it, 0 for none: what they decide upon."""
+        return decisions.last_number(self._known.histories.get(key, ()), analyst)
 
     def state(self, key: str, view: View) -> str:
         """One of `STATES` but "all": what holds, or with `view.blind` what the analyst said."""
@@ -140,11 +144,14 @@ class Catalogue:
     def holds(self, key: str) -> str:
         """What all analysts together say: one of `STATES` but "all"."""
         one = self.settled(key)
-        return one.verdict if one else CONFLICT if decisions.is_disputed(self._known.views.get(key, {})) else WAITING
+        return one.verdict if one else CONFLICT if decisions.is_disputed(self._views(key)) else WAITING
 
     def settled(self, key: str) -> Decision | None:
         """Return the decision that holds, None without a verdict or in a conflict."""
-        return decisions.settled(self._known.views.get(key, {}))
+        return decisions.settled(self._views(key))
+
+    def _views(self, key: str) -> dict[str, Decision]:
+        return decisions.latest(self._known.histories.get(key, ()))
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
         """Everything shown, in this order. Raises `SettingsError` for an unknown one."""

@@ -2,21 +2,23 @@
 
 A log only grows. An analyst's verdict on a counterfactual is their latest one; while all analysts who have one agree it
 holds, otherwise it is a conflict until somebody resolves it. The same goes for what the edit shows: keeping an edit
-without another label says that it shows what its photo shows. Tags are everybody's. Undoing appends the verdicts from
-before, redoing those that were undone; both are entries of their own, so both survive a reload and neither loses
-anything. Pure.
+without another label says that it shows what its photo shows. Tags are everybody's. Undoing and redoing are entries of
+their own, so both survive a reload. An act that was undone counts no more: whatever it replaced, a conflict that it
+resolved included, holds again; one that was redone counts from then on. Every function takes any log there is. Pure.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.types import Decision
 
 RESOLVE, UNDO, REDO = "resolve", "undo", "redo"
+Histories = dict[str, tuple[Decision, ...]]
+"""counterfactual -> all entries about it, oldest first; one that is added makes a new tuple."""
 Views = dict[str, dict[str, Decision]]
 """counterfactual -> analyst -> their latest decision since the last resolution; taken-back ones included."""
 
@@ -33,19 +35,46 @@ class Agreement:
 
 def views(log: Iterable[Decision]) -> Views:
     """Everybody's latest decision on everything."""
-    found: Views = {}
+    histories: dict[str, list[Decision]] = {}
     for one in log:
-        add(found, one)
+        histories.setdefault(one.counterfactual, []).append(one)
+    return {key: latest(history) for key, history in histories.items()}
+
+
+def add(histories: Histories, one: Decision) -> None:
+    """Bring the histories up to date with one more decision."""
+    histories[one.counterfactual] = (*histories.get(one.counterfactual, ()), one)
+
+
+def latest(history: Sequence[Decision]) -> dict[str, Decision]:
+    """Return everybody's latest decision on one counterfactual since its last resolution, the newest last."""
+    found: dict[str, Decision] = {}
+    for one in standing(history):
+        if one.kind == RESOLVE:
+            found.clear()
+        found.pop(one.analyst, None)
+        found[one.analyst] = one
     return found
 
 
-def add(found: Views, one: Decision) -> None:
-    """Brings the views up to date with one more decision."""
-    of = found.setdefault(one.counterfactual, {})
-    if one.kind == RESOLVE:
-        of.clear()
-    of.pop(one.analyst, None)  # so that the latest stands last
-    of[one.analyst] = one
+def standing(log: Sequence[Decision]) -> Iterator[Decision]:
+    """Yield the decisions that count, oldest first: none that was undone, one that was redone where it was redone."""
+    kinds = {one.act: one.kind for one in log if one.kind not in (UNDO, REDO)}
+    undone: set[str] = set()
+    for one in log:
+        if one.kind == UNDO:
+            undone.add(one.of)
+        elif one.kind == REDO:
+            undone.discard(one.of)
+    for one in log:
+        act = one.of if one.kind == REDO else one.act
+        if one.kind != UNDO and act not in undone:
+            yield replace(one, kind=kinds.get(act, "")) if one.kind == REDO else one
+
+
+def last_number(history: Sequence[Decision], analyst: str) -> int:
+    """Return the place in the log of the analyst's last entry, whatever it means by now; 0 when there is none."""
+    return max((one.number for one in history if one.analyst == analyst), default=0)
 
 
 def holding(log: Iterable[Decision]) -> dict[str, Decision]:
@@ -96,17 +125,20 @@ def own(log: Iterable[Decision], analyst: str) -> dict[str, Decision]:
 
 def agreements(log: Sequence[Decision]) -> tuple[Agreement, ...]:
     """For every two analysts who judged something in common, on their own latest verdicts."""
-    latest: dict[str, dict[str, str]] = {}
-    for one in log:
+    verdicts: dict[str, dict[str, str]] = {}
+    for one in standing(log):
         if one.kind != RESOLVE:
-            latest.setdefault(one.analyst, {})[one.counterfactual] = one.verdict
-    pairs = itertools.combinations(sorted(latest), 2)
-    found = (_agreement(pair, latest[pair[0]], latest[pair[1]]) for pair in pairs)
+            verdicts.setdefault(one.analyst, {})[one.counterfactual] = one.verdict
+    pairs = itertools.combinations(sorted(verdicts), 2)
+    found = (_agreement(pair, verdicts[pair[0]], verdicts[pair[1]]) for pair in pairs)
     return tuple(one for one in found if one is not None)
 
 
 def stacks(log: Iterable[Decision], analyst: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(acts that can be undone, acts that can be redone), the next one last in each."""
+    """(acts that can be undone, acts that can be redone), the next one last in each.
+
+    What was undone twice was undone once: two windows may have asked at the same moment.
+    """
     done: list[str] = []
     undone: list[str] = []
     seen = set()
@@ -115,11 +147,9 @@ def stacks(log: Iterable[Decision], analyst: str) -> tuple[tuple[str, ...], tupl
             continue
         seen.add(one.act)
         if one.kind == UNDO:
-            done.remove(one.of)
-            undone.append(one.of)
+            _pass(one.of, done, undone)
         elif one.kind == REDO:
-            undone.remove(one.of)
-            done.append(one.of)
+            _pass(one.of, undone, done)
         else:
             done.append(one.act)
             undone.clear()
@@ -155,6 +185,13 @@ def _again(log: Sequence[Decision], analyst: str, act: str, kind: str, of: str) 
             made.append(replace(said, id=f"{act}-{len(made)}", act=act, kind=kind, of=of, time=0.0, number=0))
         before[one.counterfactual] = one
     return tuple(made)
+
+
+def _pass(act: str, source: list[str], target: list[str]) -> None:
+    """Move an act from one stack to the other, if it lies there."""
+    if act in source:
+        source.remove(act)
+        target.append(act)
 
 
 def _spoken(of: Mapping[str, Decision]) -> tuple[Decision, ...]:

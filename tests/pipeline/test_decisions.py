@@ -1,12 +1,16 @@
 """What a log of decisions means: verdicts of several analysts, conflicts, undo and redo, kappa by hand."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from pipeline.decisions import Agreement, agreements, conflicts, holding, own, redoing, stacks, undoing
 from pipeline.types import Decision
+
+Step = Callable[[Sequence[Decision], str, str], tuple[Decision, ...]]
+"""`undoing` or `redoing`."""
 
 
 def log_of(*entries: tuple[str, str, str]) -> tuple[Decision, ...]:
@@ -72,6 +76,40 @@ def test_undo_brings_back_the_verdict_before_and_redo_the_one_undone() -> None:
     assert undoing(log, "", "u1") == (back,), "the same request twice is one act"
     newer = replace(log[0], id="4", act="4", counterfactual="y")
     assert redoing((*log, newer), "", "r1") == (), "a new decision ends what could be redone"
+
+
+def grown(log: tuple[Decision, ...], *steps: tuple[Step, str]) -> tuple[Decision, ...]:
+    """The log after every step of an analyst, numbered as a store would."""
+    for step, analyst in steps:
+        made = step(log, analyst, f"{step.__name__}-{len(log)}")
+        log += tuple(replace(one, number=len(log) + place) for place, one in enumerate(made, start=1))
+    return log
+
+
+def test_undoing_a_resolution_brings_the_conflict_back_and_redoing_it_settles_it_again() -> None:
+    log = log_of(("Ada", "x", "keep"), ("Bo", "x", "reject"))
+    log += (replace(log[0], id="3", act="3", number=3, kind="resolve"),)
+    assert said(holding(log)) == {"x": "keep"}
+    undone = grown(log, (undoing, "Ada"))
+    assert [one.analyst for one in conflicts(undone)["x"]] == ["Ada", "Bo"]
+    assert own(undone, "Bo")["x"].verdict == "reject"
+    assert said(holding(grown(undone, (redoing, "Ada")))) == {"x": "keep"}
+    assert set(conflicts(grown(undone, (redoing, "Ada"), (undoing, "Ada")))) == {"x"}
+
+
+def test_what_is_undone_after_somebody_resolved_it_reopens_nothing() -> None:
+    log = log_of(("Bo", "x", "keep"), ("Bo", "x", "unsure"), ("Ada", "x", "reject"))
+    resolved = (*log[:2], replace(log[2], kind="resolve"))
+    assert said(holding(grown(resolved, (undoing, "Bo")))) == {"x": "reject"}
+
+
+def test_two_windows_that_undo_at_once_undo_once() -> None:
+    log = log_of(("", "x", "keep"), ("", "x", "reject"))
+    both = (*undoing(log, "", "u1"), *undoing(log, "", "u2"))
+    log += both
+    assert stacks(log, "") == (("1",), ("2",))
+    assert said(holding(log)) == {"x": "keep"}
+    assert stacks((*log, *redoing(log, "", "r1"), *redoing(log, "", "r2")), "") == (("1", "2"), ())
 
 
 def test_there_is_nothing_to_undo_for_somebody_who_decided_nothing() -> None:

@@ -23,6 +23,7 @@ from pipeline.types import Proportion, StudyRecord
 from pipeline.weakness import ALL, Weakness, overall_by_tau, weakness
 
 PAIRS = 24  # shown behind a cell
+P = ("p by photo", "adjusted p (Holm)")
 MAPPED = 1000  # pictures on the map, at most: each is decoded, and goes through the classifier once
 
 
@@ -114,16 +115,16 @@ def landmarks(studies: Sequence[StudyRecord]) -> tuple[Landmark, ...]:
 def cells_sheet(rows: tuple[Weakness, ...]) -> Sheet:
     """Every cell of the heat map with everything measured in it."""
     columns = ("class", "factor", "n", "photos", "no edit passed", "Acc@1 control", "Acc@1 edits",
-               *_names("change of Acc@1"), "McNemar p", "Acc@5 control", "Acc@5 edits", *_names("change of Acc@5"),
+               *_names("change of Acc@1"), *P, "Acc@5 control", "Acc@5 edits", *_names("change of Acc@5"), *P,
                *_names("flip rate"), *_names("change of p(label)"), *_names("change of the margin"))  # fmt: skip
     return Sheet(name="weakness-by-class-and-factor", columns=columns, rows=tuple(map(_cell_row, rows)))
 
 
 def _cell_row(row: Weakness) -> tuple[Cell, ...]:
     return (row.label, row.factor, row.n, row.photos, row.unpaired, row.control_acc1.value,
-            row.counterfactual_acc1.value, *_three(row.delta_acc1), row.delta_acc1.p, row.control_acc5.value,
-            row.counterfactual_acc5.value, *_three(row.delta_acc5), *_three(row.flips), *_three(row.sensitivity),
-            *_three(row.margin))  # fmt: skip
+            row.counterfactual_acc1.value, *_three(row.delta_acc1), *_chances(row.delta_acc1), row.control_acc5.value,
+            row.counterfactual_acc5.value, *_three(row.delta_acc5), *_chances(row.delta_acc5), *_three(row.flips),
+            *_three(row.sensitivity), *_three(row.margin))  # fmt: skip
 
 
 def tau_sheet(rows: tuple[Weakness, ...]) -> Sheet:
@@ -180,6 +181,10 @@ def values_sheet(one: Separation) -> Sheet:
 
 def _names(what: str) -> tuple[str, str, str]:
     return what, "low", "high"
+
+
+def _chances(change: Change) -> tuple[float, float]:
+    return change.p, change.p_adjusted
 
 
 def _three(found: Change | Mean | Proportion) -> tuple[float, float, float]:

@@ -18,11 +18,14 @@ from pipeline.classification import is_prediction_flip
 from pipeline.curation import chosen
 from pipeline.errors import DataError
 from pipeline.images import fit
-from pipeline.intervals import Mean, bootstrap_mean
+from pipeline.intervals import Mean, mean
 from pipeline.perceptual import Distance
 from pipeline.quality import FID_LEAST, Confidence, cout, diversity, frechet, kid, psnr, sparsity, ssim
 from pipeline.types import Classifier, Counterfactual, Study
 from pipeline.weakness import ALL
+
+DECIBELS = (0.0, 100.0)  # pictures of 8 bits that differ at all, and by how much
+DISTANCE = (0.0, 2.0)  # those of `pipeline/perceptual.py` hardly pass 1
 
 Embed = Callable[[Sequence[Image]], NDArray[np.floating]]
 """Pictures -> (n, width)."""
@@ -117,13 +120,13 @@ def _row(factor: str, edits: Sequence[_Edit], originals: dict[str, NDArray[np.fl
         factor=factor,
         n=len(edits),
         photos=len(groups),
-        sparsity=bootstrap_mean([edit.sparsity for edit in edits], photos),
-        diversity=bootstrap_mean(list(several.values()), list(several)),
-        cout=bootstrap_mean([value for value, _ in flips], [photo for _, photo in flips]),
-        ssim=bootstrap_mean([edit.ssim for edit in edits], photos),
-        psnr=bootstrap_mean([value for value, _ in changes], [photo for _, photo in changes]),
+        sparsity=mean([edit.sparsity for edit in edits], photos, (0.0, 1.0)),
+        diversity=mean(list(several.values()), list(several), (0.0, 2.0)),
+        cout=mean([value for value, _ in flips], [photo for _, photo in flips]),
+        ssim=mean([edit.ssim for edit in edits], photos),
+        psnr=mean([value for value, _ in changes], [photo for _, photo in changes], DECIBELS),
         distances={
-            name: bootstrap_mean([edit.distances[name] for edit in edits], photos) for name in edits[0].distances
+            name: mean([edit.distances[name] for edit in edits], photos, DISTANCE) for name in edits[0].distances
         },
         fid=frechet(*both) if min(map(len, both)) >= FID_LEAST else None,
         kid=kid(*both) if min(map(len, both)) > 1 else None,

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.curation import chosen
-from pipeline.intervals import Mean, bootstrap_mean, wilson
+from pipeline.intervals import Mean, mean, share
 from pipeline.types import Proportion, StudyRecord
-from pipeline.weakness import MIN_N
+from pipeline.weakness import MIN_PHOTOS
 
 CLUSTERS = 10  # of one factor, at most; LANCE's number
 EXAMPLES = 5
@@ -48,14 +48,14 @@ class _Edit:
 
 
 def insights(studies: Iterable[StudyRecord], embed: Embed, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
-    """Groups of at least `MIN_N` pairs, the most certain harm first; () when no group has as many."""
+    """Groups of at least `MIN_PHOTOS` photos, the most certain harm first; () when no group has as many."""
     edits = [edit for study in studies for edit in _edits(study)]
     found = []
     for factor in sorted({edit.factor for edit in edits}):
         mine = [edit for edit in edits if edit.factor == factor]
         places = _cluster([edit.words for edit in mine], embed, clusters)
         groups = [[edit for edit, at in zip(mine, places, strict=True) if at == place] for place in sorted(set(places))]
-        found += [_insight(group) for group in groups if len(group) >= MIN_N]
+        found += [_insight(group) for group in groups if len({edit.photo for edit in group}) >= MIN_PHOTOS]
     return tuple(sorted(found, key=lambda one: one.sensitivity.high))
 
 
@@ -90,6 +90,6 @@ def _insight(group: Sequence[_Edit]) -> Insight:
         edits=tuple(ranked[:EXAMPLES]),
         n=len(group),
         photos=len(set(photos)),
-        sensitivity=bootstrap_mean([edit.sensitivity for edit in group], photos),
-        flips=wilson(sum(edit.flip for edit in group), len(group)),
+        sensitivity=mean([edit.sensitivity for edit in group], photos),
+        flips=share([edit.flip for edit in group], photos),
     )

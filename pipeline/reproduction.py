@@ -24,7 +24,7 @@ from pipeline.intervals import Change, Mean, crossed_mean
 from pipeline.lessons import Item, Pictures
 from pipeline.reinforcement import ALPHAS, Logits, refuse_leaks, split_items, train
 from pipeline.types import Prediction, Study
-from pipeline.weakness import ALL, MIN_N, Weakness, weakness, weakness_by_tau
+from pipeline.weakness import ALL, Weakness, weakness, weakness_by_tau
 
 FRACTIONS = (0.75, 0.25)  # of the photos: training and validation; the test pictures are others
 SHARES = (0.25, 0.5, 1.0)  # of the training photos, for the gain over their number
@@ -50,7 +50,7 @@ class Weaknesses:
     rows: tuple[Weakness, ...]
     by_tau: tuple[Weakness, ...]
     truth: tuple[Weakness, ...]  # () where no true counterfactual is known
-    cells: tuple[Cell, ...]  # of at least `MIN_N` pairs
+    cells: tuple[Cell, ...]  # of at least `MIN_PHOTOS` photos
     correlation: Mean | None  # Pearson's r of edits and truth over the cells, with Fisher's interval
 
 
@@ -121,7 +121,7 @@ def weaknesses(features: Features, studies: Sequence[Study], truth: Mapping[str,
     cells = tuple(
         Cell(label=label, factor=factor, n=row.n, edits=row.delta_acc1, truth=other.delta_acc1)
         for ((label, factor), row), other in pairs
-        if row.n >= MIN_N
+        if not row.too_few
     )
     return Weaknesses(
         rows=weakness(seen),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.adapter import Trained
     from pipeline.appraisal import Appraisal
     from pipeline.insights import Insight
+    from pipeline.intervals import Change
     from pipeline.weakness import FailurePoint, Weakness
 
 Row = dict[str, object]
@@ -107,14 +108,20 @@ def weakness_cells(row: Weakness) -> Row:
         "class": row.label,
         "factor": row.factor,
         **({} if row.tau is None else {"tau": row.tau}),
-        "n": f"{row.n} (too few)" if row.too_few else row.n,
-        "Acc@1 control": _percent(row.control_acc1.value),
-        "delta Acc@1": _points(row.delta_acc1.value, row.delta_acc1.low, row.delta_acc1.high),
-        "p": f"{row.delta_acc1.p:.3g}",
-        "delta Acc@5": _points(row.delta_acc5.value, row.delta_acc5.low, row.delta_acc5.high),
+        "n edits of photos": f"{row.n} of {row.photos}{' (too few)' if row.too_few else ''}",
+        **_accuracy_cells("Acc@1", row.control_acc1, row.delta_acc1),
+        **_accuracy_cells("Acc@5", row.control_acc5, row.delta_acc5),
         "flips": _percent(row.flips.value),
         "sensitivity": f"{row.sensitivity.value:+.3f}",
         "none passed": row.unpaired,
+    }
+
+
+def _accuracy_cells(name: str, control: Proportion, change: Change) -> Row:
+    return {
+        f"{name} control": _percent(control.value),
+        f"delta {name}": _points(change.value, change.low, change.high),
+        f"p, Holm ({name})": f"{change.p_adjusted:.3g}",
     }
 
 

@@ -267,12 +267,13 @@ class CounterfactualSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proportion:
-    """k of n with its 95 % Wilson interval; all three in 0..1."""
+    """A share of edits with its 95 % interval; all three in 0..1."""
 
-    n: int
+    n: int  # edits, or whatever is counted
     value: float
     low: float
     high: float
+    photos: int = 0  # behind them; 0 where a record of an earlier version does not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Where a classifier is weak: what counterfactuals cost it, by class, factor and tau, with the uncertainty of it all.
 
 A pair is one chosen counterfactual (`curation.chosen`) beside the control, the reconstruction of its photo: so what
-inversion alone changed is not blamed on the edit. Intervals and tests are those of `pipeline/intervals.py`.
+inversion alone changed is not blamed on the edit. Intervals and tests are those of `pipeline/intervals.py`, with photos
+as the unit; p-values are adjusted over both accuracies of all rows that come together.
 
 Accuracy at k and its change follow Li et al. (2024) and LANCE (Prabhu et al., 2023); their sensitivity is absolute and
 measured against the original, this one is signed and measured against the control. Knows no model and no file.
@@ -9,17 +10,20 @@ measured against the original, this one is signed and measured against the contr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
+
+import numpy as np
 
 from pipeline.classification import is_prediction_flip, sensitivity
 from pipeline.curation import chosen
-from pipeline.intervals import Change, Mean, bootstrap_mean, change, wilson
+from pipeline.intervals import Change, Clusters, Mean, adjusted, share
 from pipeline.types import CounterfactualRecord, Prediction, Proportion, StudyRecord
 
 ALL = "all"
-MIN_N = 5
+MIN_PHOTOS = 6  # behind a row; with fewer no change can be told from chance: the least p of 5 photos is 2 / 2**5
 FLOOR = 1e-9  # below it a probability's logarithm says nothing
 WIDEST = -log(FLOOR)
 
@@ -51,8 +55,8 @@ class Weakness:
 
     @property
     def too_few(self) -> bool:
-        """True when the row rests on fewer than `MIN_N` pairs and says hardly anything."""
-        return self.n < MIN_N
+        """True when the row rests on fewer than `MIN_PHOTOS` photos and says hardly anything."""
+        return self.photos < MIN_PHOTOS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class _Pair:
     photo: str
     label: str
     factor: str
+    tau: float | None
     ranks: tuple[int, int, int]  # of the label: on the photo, on the control, on the counterfactual
     flip: bool
     sensitivity: float
@@ -81,31 +86,29 @@ class _Pair:
 class _Unpaired:
     label: str
     factor: str
+    tau: float | None
+
+
+_Row = tuple[str, str, float | None]  # label, factor, tau
 
 
 def weakness(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
     """Rows for every class and factor that occurs and for "all" of either; studies without a control are passed over.
 
     The overall row comes first; the others follow by how certain their loss of Acc@1 is: the row whose interval ends
-    lowest first, rows with fewer than `MIN_N` pairs last.
+    lowest first, rows of fewer than `MIN_PHOTOS` photos last.
     """
-    return _rows([(study, chosen(study)) for study in studies], None)
+    return _sorted(_rows(*_gather([(study, chosen(study)) for study in studies], None)))
 
 
 def weakness_by_tau(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
     """The same rows once per tau: every edit that passes the gates at this tau, chosen or not."""
-    known = list(studies)
-    taus = sorted({one.tau for study in known for one in study.counterfactuals})
-    found = {tau: [(study, _passing(study, tau)) for study in known] for tau in taus}
-    return tuple(row for tau in taus for row in _rows(found[tau], tau))
+    return _sorted(_rows(*_gather_by_tau(studies)))
 
 
 def overall_by_tau(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
     """One row per tau over all classes and factors: every edit that passes the gates at this tau, chosen or not."""
-    known = list(studies)
-    taus = sorted({one.tau for study in known for one in study.counterfactuals})
-    gathered = ((tau, _gather([(study, _passing(study, tau)) for study in known])) for tau in taus)
-    return tuple(_row(ALL, ALL, tau, pairs, unpaired) for tau, (pairs, unpaired) in gathered)
+    return _sorted(_rows(*_gather_by_tau(studies), overall=True))
 
 
 def failure_points(studies: Iterable[StudyRecord]) -> tuple[FailurePoint, ...]:
@@ -129,13 +132,16 @@ def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) 
 
     `others` are the same studies in the same order as the second classifier sees them (`workflow.judged_by`).
     """
-    confirmed = []
+    confirmed: list[bool] = []
+    photos: list[str] = []
     for one, other in zip(studies, others, strict=True):
         if one.control is None or other.control is None:
             continue
         again = {item.key: is_prediction_flip(other.control, item.prediction) for item in other.counterfactuals}
-        confirmed += [again[item.key] for item in chosen(one) if is_prediction_flip(one.control, item.prediction)]
-    return wilson(sum(confirmed), len(confirmed))
+        flips = [again[item.key] for item in chosen(one) if is_prediction_flip(one.control, item.prediction)]
+        confirmed += flips
+        photos += [one.photo.key] * len(flips)
+    return share(confirmed, photos)
 
 
 def margin(label: str, prediction: Prediction) -> float:
@@ -159,37 +165,35 @@ def _flips(study: StudyRecord) -> list[CounterfactualRecord]:
     return [one for one in passing if control is not None and is_prediction_flip(control, one.prediction)]
 
 
-def _rows(studies: Sequence[Edited], tau: float | None) -> tuple[Weakness, ...]:
-    pairs, unpaired = _gather(studies)
-    seen: list[_Pair | _Unpaired] = [*pairs, *unpaired]
-    labels = [ALL, *sorted({one.label for one in seen})]
-    factors = [ALL, *sorted({one.factor for one in seen})]
-    rows = [_row(label, factor, tau, pairs, unpaired) for label in labels for factor in factors]
-    rows = [row for row in rows if row.n or row.unpaired]
-    rows.sort(key=lambda row: (not row.label == row.factor == ALL, row.too_few, row.delta_acc1.high))
-    return tuple(rows)
-
-
-def _gather(studies: Sequence[Edited]) -> tuple[list[_Pair], list[_Unpaired]]:
+def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[_Pair], list[_Unpaired]]:
     """Edits beside their controls, and edited captions that have none; studies without a control are passed over."""
     pairs: list[_Pair] = []
     unpaired: list[_Unpaired] = []
     for study, best in studies:
         if study.control is None:
             continue
-        pairs += [_pair(study, study.control, one) for one in best]
+        pairs += [_pair(study, study.control, one, tau) for one in best]
         passed = {one.perturbation.edited_caption for one in best}
         lost = [factor for words, factor in _edits(study).items() if words not in passed]
-        unpaired += [_Unpaired(label=study.photo.label, factor=factor) for factor in lost]
+        unpaired += [_Unpaired(label=study.photo.label, factor=factor, tau=tau) for factor in lost]
     return pairs, unpaired
 
 
-def _pair(study: StudyRecord, control: Prediction, one: CounterfactualRecord) -> _Pair:
+def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[_Pair], list[_Unpaired]]:
+    """The same of every edit that passes the gates, once per tau."""
+    known = list(studies)
+    taus = sorted({one.tau for study in known for one in study.counterfactuals})
+    found = [_gather([(study, _passing(study, tau)) for study in known], tau) for tau in taus]
+    return [one for pairs, _ in found for one in pairs], [one for _, unpaired in found for one in unpaired]
+
+
+def _pair(study: StudyRecord, control: Prediction, one: CounterfactualRecord, tau: float | None) -> _Pair:
     label = study.photo.label
     return _Pair(
         photo=study.photo.key,
         label=label,
         factor=one.perturbation.factor,
+        tau=tau,
         ranks=(study.photo.prediction.rank(label), control.rank(label), one.prediction.rank(label)),
         flip=is_prediction_flip(control, one.prediction),
         sensitivity=sensitivity(label, control, one.prediction),
@@ -197,32 +201,67 @@ def _pair(study: StudyRecord, control: Prediction, one: CounterfactualRecord) ->
     )
 
 
-def _row(label: str, factor: str, tau: float | None, pairs: Sequence[_Pair], unpaired: Sequence[_Unpaired]) -> Weakness:
-    def belongs(one: _Pair | _Unpaired) -> bool:
-        return label in (ALL, one.label) and factor in (ALL, one.factor)
+def _rows_of(one: _Pair | _Unpaired, overall: bool) -> tuple[_Row, ...]:
+    """The rows that it counts in."""
+    labels, factors = ((ALL,), (ALL,)) if overall else ((one.label, ALL), (one.factor, ALL))
+    return tuple((label, factor, one.tau) for label in labels for factor in factors)
 
-    mine = [pair for pair in pairs if belongs(pair)]
-    photos = [pair.photo for pair in mine]
-    hits = {
-        k: [[rank <= k for rank in ranks] for ranks in zip(*(pair.ranks for pair in mine), strict=True)] for k in (1, 5)
-    }
-    (first, before, after), (first5, before5, after5) = (hits[k] or ([], [], []) for k in (1, 5))
-    return Weakness(
-        label=label,
-        factor=factor,
-        tau=tau,
-        n=len(mine),
-        photos=len(set(photos)),
-        unpaired=sum(map(belongs, unpaired)),
-        original_acc1=wilson(sum(first), len(mine)),
-        control_acc1=wilson(sum(before), len(mine)),
-        counterfactual_acc1=wilson(sum(after), len(mine)),
-        delta_acc1=change(before, after, photos),
-        original_acc5=wilson(sum(first5), len(mine)),
-        control_acc5=wilson(sum(before5), len(mine)),
-        counterfactual_acc5=wilson(sum(after5), len(mine)),
-        delta_acc5=change(before5, after5, photos),
-        flips=wilson(sum(pair.flip for pair in mine), len(mine)),
-        sensitivity=bootstrap_mean([pair.sensitivity for pair in mine], photos),
-        margin=bootstrap_mean([pair.margin for pair in mine], photos, WIDEST),
+
+def _rows(pairs: Sequence[_Pair], unpaired: Sequence[_Unpaired], overall: bool = False) -> list[Weakness]:
+    """Return a row for all that the pairs and the edited captions without one count in, in no order."""
+    lost = Counter(row for one in unpaired for row in _rows_of(one, overall))
+    places: dict[_Row, int] = {}
+    inside = [places.setdefault(row, len(places)) for pair in pairs for row in _rows_of(pair, overall)]
+    for row in lost:
+        places.setdefault(row, len(places))
+    owner = np.repeat(np.arange(len(pairs)), 1 if overall else 4)
+    clusters = Clusters(np.array([pair.photo for pair in pairs])[owner], inside, len(places))
+    ranks = np.array([pair.ranks for pair in pairs]).reshape(-1, 3)[owner].T
+    (first, before, after), (first5, before5, after5) = ranks <= 1, ranks <= 5
+    original, control, edited = (clusters.shares(hits) for hits in (first, before, after))
+    original5, control5, edited5 = (clusters.shares(hits) for hits in (first5, before5, after5))
+    delta, delta5 = clusters.changes(before, after), clusters.changes(before5, after5)
+    flips = clusters.shares(np.array([pair.flip for pair in pairs], bool)[owner])
+    sensitivities = clusters.means(np.array([pair.sensitivity for pair in pairs])[owner])
+    margins = clusters.means(np.array([pair.margin for pair in pairs])[owner], (-2 * WIDEST, 2 * WIDEST))
+    return _adjusted(
+        [
+            Weakness(
+                label=label,
+                factor=factor,
+                tau=tau,
+                n=delta[at].n,
+                photos=delta[at].photos,
+                unpaired=lost[label, factor, tau],
+                original_acc1=original[at],
+                control_acc1=control[at],
+                counterfactual_acc1=edited[at],
+                delta_acc1=delta[at],
+                original_acc5=original5[at],
+                control_acc5=control5[at],
+                counterfactual_acc5=edited5[at],
+                delta_acc5=delta5[at],
+                flips=flips[at],
+                sensitivity=sensitivities[at],
+                margin=margins[at],
+            )
+            for (label, factor, tau), at in places.items()
+        ]
     )
+
+
+def _adjusted(rows: Sequence[Weakness]) -> list[Weakness]:
+    """With p-values adjusted over both accuracies of all rows of enough photos; the others can say nothing anyway."""
+    told = [row for row in rows if not row.too_few]
+    changes = iter(adjusted([change for row in told for change in (row.delta_acc1, row.delta_acc5)]))
+    return [row if row.too_few else replace(row, delta_acc1=next(changes), delta_acc5=next(changes)) for row in rows]
+
+
+def _sorted(rows: Iterable[Weakness]) -> tuple[Weakness, ...]:
+    """By tau, the overall row first, then by how certain the loss is, rows of few photos last."""
+
+    def place(row: Weakness) -> tuple[object, ...]:
+        overall = row.label == row.factor == ALL
+        return row.tau or 0.0, not overall, row.too_few, row.delta_acc1.high, row.label, row.factor
+
+    return tuple(sorted(rows, key=place))

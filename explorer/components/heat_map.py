@@ -15,7 +15,7 @@ from explorer.components.markup import REPORT_CLICKS, Html, tag
 from explorer.components.shelf import FOLLOW
 from explorer.views import points
 from pipeline.intervals import Change
-from pipeline.weakness import ALL, MIN_N, Weakness
+from pipeline.weakness import ALL, MIN_PHOTOS, Weakness
 
 K = {"Acc@1": 1, "Acc@5": 5}
 
@@ -70,13 +70,15 @@ def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html
         )
     change = delta(row, measure)
     said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), {row.n} pairs of "
-    said += f"{row.photos} photos" + (f"; fewer than {MIN_N} pairs say hardly anything" if row.too_few else "")
+    said += f"{row.photos} photos, adjusted p {change.p_adjusted:.3f}" + (
+        f"; fewer than {MIN_PHOTOS} photos say hardly anything" if row.too_few else ""
+    )
     kind = "loss" if change.value < 0 else "gain"
-    clear = not row.too_few and (change.high < 0 or change.low > 0)
+    clear = change.reliable and not row.too_few
     button = tag(
         "button",
         tag("b" if clear else "span", points(change.value)),
-        tag("small", f"n {row.n}"),
+        tag("small", f"n {row.n} of {row.photos}"),
         type="button",
         data_do="cell",
         data_label=row.label,
@@ -93,7 +95,8 @@ def _legend(measure: str) -> Html:
     swatches = (tag("i", class_="loss", style=f"--heat:{share}%", aria_hidden="true") for share in (100, 60, 30, 0))
     gains = (tag("i", class_="gain", style=f"--heat:{share}%", aria_hidden="true") for share in (30, 60))
     text = (
-        f" change of {measure} on the edits against their reconstructions, in points; bold where the 95 % interval is "
-        f"clear of zero, faint and never bold with fewer than {MIN_N} pairs."
+        f" change of {measure} on the edits against their reconstructions, in points, with n edits of so many photos; "
+        "bold where it is reliable: p < 0.05 by flipping whole photos, adjusted over the table (Holm). Faint, "
+        f"and never bold, with fewer than {MIN_PHOTOS} photos."
     )
     return tag("p", tag("span", *swatches, *gains, class_="swatches"), text, class_="legend")

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from pipeline.intervals import Mean, bootstrap_mean
+from pipeline.intervals import Mean
+from pipeline.intervals import mean as mean_of_photos
 from pipeline.scoring import choose_tau
 from pipeline.tiny.measure import Laboratory, psnr, truth
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample
@@ -170,7 +171,7 @@ FIGURES: dict[str, Figure] = {
 def mean(rows: Sequence[Row], figure: Figure, keep: Callable[[Verdict], bool]) -> Mean:
     """Of the edits that `keep` takes, with an interval over scenes."""
     found = [(figure(one), str(row["scene"])) for row in rows for one in row["edits"] if keep(one)]
-    return bootstrap_mean([value for value, _ in found], [scene for _, scene in found], limit=100.0)
+    return mean_of_photos([value for value, _ in found], [scene for _, scene in found], bounds=(-100.0, 100.0))
 
 
 def difference(rows: Sequence[Row], variant: str, figure: Figure) -> Mean:
@@ -186,7 +187,7 @@ def difference(rows: Sequence[Row], variant: str, figure: Figure) -> Mean:
         for (name, scene, factor), value in of.items()
         if name == variant and (DEFAULT, scene, factor) in of
     ]
-    return bootstrap_mean([value for value, _ in pairs], [scene for _, scene in pairs], limit=100.0)
+    return mean_of_photos([value for value, _ in pairs], [scene for _, scene in pairs], bounds=(-100.0, 100.0))
 
 
 def report(rows: Sequence[Row], command: str) -> str:

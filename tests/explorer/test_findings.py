@@ -18,7 +18,7 @@ from pipeline.editing.axes import TAU
 from pipeline.intervals import Change
 from pipeline.store import Store
 from pipeline.thresholds import NAMES, separations
-from pipeline.weakness import ALL, MIN_N
+from pipeline.weakness import ALL, MIN_PHOTOS
 from tests.stores import study_of
 
 
@@ -60,13 +60,13 @@ def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store)
     assert "pairs of" in shown
 
 
-def test_a_cell_of_too_few_pairs_is_never_bold(store: Store) -> None:
+def test_only_a_reliable_change_of_enough_photos_is_bold(store: Store) -> None:
     row = findings(store.records(store.studies()[0].classifier)).rows[0]
-    clear = replace(row, delta_acc1=Change(value=-0.9, low=-1.0, high=-0.5, p=0.01))
-    for n, bold in ((MIN_N - 1, 0), (MIN_N, 1)):
-        shown = heat_markup([replace(clear, n=n)], "Acc@1", (ALL, ALL), "resnet")
+    for photos, adjusted, bold in ((MIN_PHOTOS - 1, 0.01, 0), (MIN_PHOTOS, 0.01, 1), (MIN_PHOTOS, 0.06, 0)):
+        change = Change(n=99, photos=photos, value=-0.9, low=-1.0, high=-0.5, p=0.01, p_adjusted=adjusted)
+        shown = heat_markup([replace(row, photos=photos, delta_acc1=change)], "Acc@1", (ALL, ALL), "resnet")
         assert shown.count("<b>") == bold
-        assert shown.count('class="loss few"') == 1 - bold
+        assert shown.count('class="loss few"') == (photos < MIN_PHOTOS)
 
 
 def test_every_score_has_the_same_name_in_charts_and_sheets() -> None:

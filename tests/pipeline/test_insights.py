@@ -21,7 +21,7 @@ def edited(name: str, old: str, new: str, rank: int, factor: str = "background")
 
 
 def test_alike_words_are_one_group_and_the_certain_harm_comes_first() -> None:
-    beach = [edited(f"b{n}", "snowy field", "sandy beach" if n % 2 else "beach", 6) for n in range(8)]
+    beach = [edited(f"b{n}", "snowy field", "sandy beach" if n % 2 else "beach", 6 + n % 2) for n in range(8)]
     desert = [edited(f"d{n}", "snowy field", "hot desert", 1 + n % 2) for n in range(8)]
     found = insights([*desert, *beach], EMBED, clusters=2)
     assert [one.n for one in found] == [8, 8]
@@ -31,26 +31,26 @@ def test_alike_words_are_one_group_and_the_certain_harm_comes_first() -> None:
 
 
 def test_a_large_harm_on_few_pictures_ranks_below_a_smaller_one_on_many() -> None:
-    few = [edited(f"f{n}", "dog", "zebra", 7 if n < 3 else 1) for n in range(5)]
-    many = [edited(f"m{n}", "dog", "cat", 4) for n in range(20)]
+    few = [edited(f"f{n}", "dog", "zebra", 7 if n < 3 else 1) for n in range(6)]
+    many = [edited(f"m{n}", "dog", "cat", 3 + n % 2) for n in range(20)]
     first, second = insights([*few, *many], EMBED, clusters=2)
     assert second.sensitivity.value < first.sensitivity.value < 0
     assert first.edits == ("dog -> cat",)
 
 
 def test_groups_below_the_least_number_and_studies_without_control_are_passed_over() -> None:
-    four = [edited(f"f{n}", "dog", "zebra", 7) for n in range(4)]
-    assert insights(four, EMBED) == ()
+    five = [edited(f"f{n}", "dog", "zebra", 7) for n in range(5)]
+    assert insights(five, EMBED) == ()
     assert insights([], EMBED) == ()
     without = [replace(edited(f"w{n}", "dog", "zebra", 7), control=None) for n in range(9)]
     assert insights(without, EMBED) == ()
 
 
 def test_factors_are_never_mixed_and_nothing_is_a_word() -> None:
-    inserted = [edited(f"i{n}", "", "old", 2, "adjective") for n in range(5)]
-    moved = [edited(f"m{n}", "", "old", 2) for n in range(5)]
+    inserted = [edited(f"i{n}", "", "old", 2, "adjective") for n in range(6)]
+    moved = [edited(f"m{n}", "", "old", 2) for n in range(6)]
     found = insights([*inserted, *moved], EMBED)
     assert {(one.factor, one.edits, one.n, one.photos) for one in found} == {
-        ("adjective", ("nothing -> old",), 5, 5),
-        ("background", ("nothing -> old",), 5, 5),
+        ("adjective", ("nothing -> old",), 6, 6),
+        ("background", ("nothing -> old",), 6, 6),
     }

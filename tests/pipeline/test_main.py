@@ -151,7 +151,10 @@ def test_weakness(run: Path) -> None:
     found = rows("weakness", run)
     first = found[0]
     assert (first["label"], first["factor"], first["photos"]) == ("all", "all", 15)
-    assert set(first["delta_acc1"]) == {"value", "low", "high", "p"}  # type: ignore[call-overload]
+    figures = {"n", "photos", "value", "low", "high"}
+    for k in (1, 5):
+        assert set(first[f"delta_acc{k}"]) == figures | {"p", "p_adjusted"}  # type: ignore[call-overload]
+        assert set(first[f"counterfactual_acc{k}"]) == figures  # type: ignore[call-overload]
     assert {row["label"] for row in found} == {"all", "red", "green", "blue"}
 
 

@@ -59,20 +59,24 @@ class Features:
         """What theta(alpha) says of pictures."""
         return Logits.of(theta_0, theta_1, self.part(pictures))
 
-    def part(self, pictures: Pictures) -> Part:
-        """Features and targets, row by row. Raises `LabelError` for labels that the classifier does not know."""
+    def part(self, pictures: Pictures, *, keep: bool = True) -> Part:
+        """Return features and targets, row by row; pictures that no one asks for twice need not be kept.
+
+        Raises `LabelError` for labels that the classifier does not know.
+        """
         refuse_unknown(self.classifier, {label for _, label in pictures})
         keys = [pixels(image) for image, _ in pictures]
         fresh = {key: image for key, (image, _) in zip(keys, pictures, strict=True) if key not in self._known}
-        places = list(fresh)
+        places, seen = list(fresh), dict[bytes, torch.Tensor]()
         for start in range(0, len(places), BATCH):
             batch = places[start : start + BATCH]
-            rows = self._seen([fresh[key] for key in batch])
-            self._known.update(zip(batch, rows, strict=True))
-        if places and self._file is not None:
-            self._write()
+            seen.update(zip(batch, self._seen([fresh[key] for key in batch]), strict=True))
+        if seen and keep:
+            self._known.update(seen)
+            if self._file is not None:
+                self._write()
         return Part(
-            features=torch.stack([self._known[key] for key in keys]),
+            features=torch.stack([seen[key] if key in seen else self._known[key] for key in keys]),
             targets=torch.tensor([self._rows[label] for _, label in pictures]),
         )
 

@@ -122,7 +122,7 @@ def head_logits(theta: Theta, features: torch.Tensor) -> torch.Tensor:
 
 
 def train_head(
-    train: Part,
+    train: Part | Callable[[int], Part],
     validation: Part,
     theta_0: Theta,
     *,
@@ -133,14 +133,16 @@ def train_head(
 ) -> Training:
     """theta_1 from theta_0 by Adam; every epoch in a new order, the best epoch on validation is kept.
 
+    `train` may be a function of the epoch, from 0: then every epoch has pictures of its own, equally many.
     Raises `Cancelled` when `progress` does and no epoch has improved on theta_0 yet: then there is nothing to keep.
     With `checkpoint` a training that was cut off goes on where it was, with the same result; one that ends removes it.
     """
-    weights = _afr_weights(train, theta_0) if recipe.method == "afr" else torch.ones(len(train.targets))
+    part = train(0) if callable(train) else train
+    weights = _afr_weights(part, theta_0) if recipe.method == "afr" else torch.ones(len(part.targets))
     parameters = tuple(part.detach().clone().requires_grad_() for part in theta_0)
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(recipe.seed)
-    mark = fingerprint([*train, *validation, *theta_0], repr(replace(recipe, max_epochs=1, alpha=None)))
+    mark = fingerprint([*part, *validation, *theta_0], repr(replace(recipe, max_epochs=1, alpha=None)))
     at = checkpoint and resume(checkpoint, mark, parameters, optimizer, generator)
     if not at:
         first, right = judged(theta_0, validation, network)
@@ -154,14 +156,17 @@ def train_head(
         return (cross_entropy(logits, targets, reduction="none") * weigh).mean() + AFR_PULL * moved
 
     while at.waited < recipe.patience and at.epoch < recipe.max_epochs:
-        total, order = 0.0, torch.randperm(len(train.targets), generator=generator)
-        shuffled = (torch.split(part[order], recipe.batch_size) for part in (*train, weights))
+        if callable(train):
+            part = train(at.epoch)
+        total, order = 0.0, torch.randperm(len(part.targets), generator=generator)
+        shuffled = (torch.split(one[order], recipe.batch_size) for one in (*part, weights))
         for batch in zip(*shuffled, strict=True):
             loss = training_loss(*batch)
             # A block may hold parameters that take no part in its logits.
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
+                # The fused step takes for granted that a gradient lies in memory as its parameter does.
+                parameter.grad = None if gradient is None else torch.empty_like(parameter).copy_(gradient)
             optimizer.step()
             total += float(loss.detach()) * len(batch[0])
         _note(at, tuple(one.detach().clone() for one in parameters), validation, recipe, network)
@@ -169,7 +174,7 @@ def train_head(
             write(checkpoint, mark, parameters, optimizer, generator, at)
         if progress is not None:
             try:
-                progress(Epoch(number=at.epoch, of=recipe.max_epochs, training_loss=total / len(train.targets),
+                progress(Epoch(number=at.epoch, of=recipe.max_epochs, training_loss=total / len(part.targets),
                                loss=at.losses[-1], accuracy=at.accuracies[-1]))  # fmt: skip
             except Cancelled:
                 if min(at.losses) == at.losses[0]:

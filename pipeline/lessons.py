@@ -1,8 +1,8 @@
 """What a head learns from: counterfactuals beside their photos, or as many pictures of a rival kind in their place.
 
 The plain augmentations are Li et al.'s "Standard": flips both ways, rotation, cropping, brightness, contrast,
-saturation and random masking, here drawn once per picture instead of once per epoch, so that features can be cached.
-Knows no model.
+saturation and random masking. They are drawn anew for every epoch, as are, by turns, the pictures made from a caption
+alone where there are several. Knows no model.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Pictures = Sequence[tuple[Image, str]]
 """(picture, label)"""
 
 ORIGINAL = "original"
+ANEW = ("standard", "text-to-image")  # methods whose pictures differ from epoch to epoch
 
 
 class Item(NamedTuple):
@@ -31,8 +32,7 @@ class Item(NamedTuple):
     photo_key: str
     factor: str = ""
     reconstruction: Image | None = None
-    sample: Image | None = None  # made from the edited caption alone
-    augmented: Image | None = None  # the photo, plainly augmented; made when it is missing
+    samples: tuple[Image, ...] = ()  # made from the edited caption alone, for this photo and no other
     key: str = ""  # the counterfactual's
     corrected: str = ""  # what an analyst says the counterfactual shows; "" where it shows what the photo shows
 
@@ -49,9 +49,12 @@ class Lesson(NamedTuple):
     groups: tuple[str, ...]
 
 
-def lesson(items: Sequence[Item], recipe: Recipe) -> Lesson:
-    """What the recipe learns from, and each of the photos once. Raises `DataError` when an item lacks what it needs."""
-    made = [_instead(item, number, recipe) for number, item in enumerate(items)]
+def lesson(items: Sequence[Item], recipe: Recipe, epoch: int = 0) -> Lesson:
+    """Return what the recipe learns from in one epoch, and each of the photos once.
+
+    Raises `DataError` when an item lacks what it needs.
+    """
+    made = [_instead(item, number, recipe, epoch) for number, item in enumerate(items)]
     photos = {item.photo_key: (item.photo, item.label) for item in items} if recipe.originals else {}
     groups = [f"{label}/{recipe.method}" for _, label in made] + [f"{label}/{ORIGINAL}" for _, label in photos.values()]
     return Lesson(pictures=[*made, *photos.values()], groups=tuple(groups))
@@ -80,11 +83,12 @@ def augment(photo: Image, seed: str) -> Image:
     return changed
 
 
-def _instead(item: Item, number: int, recipe: Recipe) -> tuple[Image, str]:
+def _instead(item: Item, number: int, recipe: Recipe, epoch: int) -> tuple[Image, str]:
     """Return what the recipe shows in the counterfactual's place, with the label of that picture."""
     if recipe.method == "standard":
-        return item.augmented or augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}"), item.label
-    rivals = {"reconstruction": item.reconstruction, "text-to-image": item.sample}
+        return augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}:{epoch}"), item.label
+    sample = item.samples[epoch % len(item.samples)] if item.samples else None
+    rivals = {"reconstruction": item.reconstruction, "text-to-image": sample}
     if recipe.method not in rivals:
         return item.counterfactual, item.shown
     wanted = rivals[recipe.method]

@@ -27,6 +27,7 @@ from pipeline.features import BlockInputs, Features, pixels, refuse_unknown
 from pipeline.heads import (
     METHODS,
     Epoch,
+    Part,
     Progress,
     Recipe,
     Training,
@@ -35,7 +36,7 @@ from pipeline.heads import (
     train_head,
 )
 from pipeline.intervals import mcnemar, wilson
-from pipeline.lessons import Item, Pictures, lesson
+from pipeline.lessons import ANEW, Item, Pictures, lesson
 from pipeline.runs import write_run
 from pipeline.types import Classifier, Proportion, Reinforcement
 
@@ -151,12 +152,17 @@ def train(
     """theta_1 and the alpha to use, from the items of two sets of photos; no other picture is looked at."""
     theta_0 = features.theta_0()
     taught, checked = lesson(items, recipe), lesson(validation, recipe)
-    part, check = features.part(taught.pictures), features.part(checked.pictures)
+    lasting = recipe.method != "standard"
+    part, check = (features.part(one.pictures, keep=lasting) for one in (taught, checked))
+
+    def of(epoch: int) -> Part:
+        return features.part(lesson(items, recipe, epoch).pictures, keep=lasting)
+
     if recipe.method == "dfr":
         training = balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
     else:
         training = train_head(
-            part,
+            of if recipe.method in ANEW else part,
             check,
             theta_0,
             recipe=recipe,

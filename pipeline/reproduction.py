@@ -2,34 +2,40 @@
 
 Table 1 is the change of Acc@1 and Acc@5 by class, on the edits and, where the true counterfactuals are known, on those
 too. Table 2 is the accuracy of every recipe on T, OOD and both together (Hybrid), over several seeds, each of which
-splits the photos anew; no test picture is ever learnt from. Means over seeds carry bootstrap intervals that resample
-seeds and pictures at once. Asks no model but the classifier, and that once per picture (`pipeline/features.py`).
+splits the photos anew; no test picture is ever learnt from or chosen by. All recipes have the same settings to choose
+from (learning rate, epochs, alpha) and choose by the same validation pictures. Intervals resample the photos with
+everything that follows from them (`pipeline/refits.py`), and the test pictures. Asks no model but the classifier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import linear
 
-from pipeline.curation import chosen, split_by_photo
+from pipeline.curation import chosen
 from pipeline.features import Features
 from pipeline.heads import METHODS, Recipe
-from pipeline.intervals import Change, Mean, crossed_mean
-from pipeline.lessons import Item, Pictures
-from pipeline.reinforcement import ALPHAS, Logits, refuse_leaks, split_items, train
-from pipeline.types import Prediction, Study
+from pipeline.intervals import Change, Mean, adjusted, wilson
+from pipeline.lessons import Item, Pictures, augment
+from pipeline.refits import ALPHAS, Bank, Draw, Fits, among, draws, refit, refitted, right
+from pipeline.types import Prediction, Proportion, Study
 from pipeline.weakness import ALL, Weakness, weakness, weakness_by_tau
 
 FRACTIONS = (0.75, 0.25)  # of the photos: training and validation; the test pictures are others
 SHARES = (0.25, 0.5, 1.0)  # of the training photos, for the gain over their number
+RATES = (3e-4, 1e-3, 3e-3)  # learning rates that every recipe has to choose from
 HYBRID = "Hybrid"
 CHOSEN = "chosen"  # alpha, on validation
+RIVALS = ("standard", "text-to-image", "reconstruction")
+KINDS = {"standard": "standard", "reconstruction": "reconstruction", "text-to-image": "text-to-image"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +67,11 @@ class Score:
     recipe: str  # one of `METHODS`
     alpha: str  # "0.3", "1" or `CHOSEN`
     test: str
-    n: int
-    accuracy: Mean  # Acc@1 over seeds
-    gain: Mean  # over the classifier as it was
-    over_standard: Mean  # over plain augmentation with the same rule for alpha
+    accuracy: Mean  # Acc@1
+    gain: Change  # over the classifier as it was
+    over: dict[str, Change]  # rival -> over it with the same rule for alpha
     accuracy5: Mean  # Acc@5
-    gain5: Mean
+    gain5: Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +80,15 @@ class Point:
 
     at: str  # alpha, a share of the training photos, or a factor
     test: str
-    gain: Mean
+    gain: Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
     """Table 2 of one classifier, and what explains it."""
 
-    baseline: dict[str, Mean]  # test -> Acc@1 as it was
+    baseline: dict[str, Proportion]  # test -> Acc@1 as it was
+    baseline5: dict[str, Proportion]  # Acc@5
     scores: tuple[Score, ...]
     alphas: tuple[float, ...]  # chosen on validation, one per seed
     curve: tuple[Point, ...]  # over alpha
@@ -90,26 +96,25 @@ class Repair:
     by_factor: tuple[Point, ...]
     photos: int  # to train on, of the first seed
     counterfactuals: int  # made of them
-    by_class: dict[str, Mean]  # label -> gain over all tests: what was forgotten shows here
+    by_class: dict[str, Change]  # label -> gain over all tests: what was forgotten shows here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """Both tables of every classifier, and what they rest on."""
+    """Both tables of every classifier, and what they rest on; classifiers are told by strength of bias and name."""
 
     command: str
     photos: int
     tests: int  # pictures of T and of OOD each
     seeds: int
-    learning_rate: float
+    replicates: int  # draws of the photos
+    samples: int  # text-to-image pictures a counterfactual
+    epochs: int  # at most
+    training: int  # steps that the classifiers were trained for
     edits: int  # made over all tau
     counterfactuals: int  # chosen, that is passed every gate
-    table_1: dict[str, Weaknesses]  # classifier ->
-    table_2: dict[str, Repair]
-
-
-Hits = NDArray[np.floating]
-"""(seeds, pictures), 1 where a picture is named right."""
+    table_1: dict[tuple[float, str], Weaknesses]  # (strength, classifier) ->
+    table_2: dict[tuple[float, str], Repair]
 
 
 def weaknesses(features: Features, studies: Sequence[Study], truth: Mapping[str, Image]) -> Weaknesses:
@@ -132,8 +137,8 @@ def weaknesses(features: Features, studies: Sequence[Study], truth: Mapping[str,
     )
 
 
-def items_of(studies: Sequence[Study], samples: Mapping[str, Image]) -> tuple[Item, ...]:
-    """Every chosen counterfactual with what the rival recipes take in its place; `samples` by edited caption."""
+def items_of(studies: Sequence[Study], samples: Mapping[str, Sequence[Image]]) -> tuple[Item, ...]:
+    """Return every chosen counterfactual with what rival recipes take in its place; `samples` by counterfactual."""
     return tuple(
         Item(
             label=study.photo.label,
@@ -142,152 +147,223 @@ def items_of(studies: Sequence[Study], samples: Mapping[str, Image]) -> tuple[It
             photo_key=study.photo.key,
             factor=one.perturbation.factor,
             reconstruction=study.reconstruction,
-            sample=samples.get(one.perturbation.edited_caption),
+            samples=tuple(samples.get(one.key, ())),
+            key=one.key,
         )
         for study in studies
         for one in chosen(study)
     )
 
 
+def views_of(classifiers: Mapping[str, Features], items: Sequence[Item], depth: int, folder: Path) -> None:
+    """Draw `depth` plain augmentations of the photo for every item and keep their features under every classifier.
+
+    A view is drawn once for all classifiers; what the folder holds already is not made again.
+    """
+    for photo in dict.fromkeys(item.photo_key for item in items):
+        missing = [name for name in classifiers if not _views_file(folder, name, photo).is_file()]
+        mine = [item for item in items if item.photo_key == photo]
+        if not missing:
+            continue
+        drawn = [
+            (augment(item.photo, f"{photo}:{place}:{epoch}"), item.label)
+            for place, item in enumerate(mine)
+            for epoch in range(depth)
+        ]
+        for name in missing:
+            seen = classifiers[name].part(drawn, keep=False).features
+            file = _views_file(folder, name, photo)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"views": seen.view(len(mine), depth, -1).half()}, file.with_suffix(".part"))
+            file.with_suffix(".part").replace(file)
+
+
+def bank_of(features: Features, items: Sequence[Item], views: Path, name: str) -> Bank:
+    """Return the features of everything the recipes learn from; those of `views_of` come from its folder."""
+    photos = {item.photo_key: (item.photo, item.label) for item in items}
+    keys, targets = tuple(photos), [(item.counterfactual, item.label) for item in items]
+    counterfactuals, plain = features.part(targets), features.part(list(photos.values()))
+    kinds = {"counterfactual": counterfactuals.features[:, None]}
+    if all(item.reconstruction for item in items):
+        kinds["reconstruction"] = features.part(
+            [(item.reconstruction, item.label) for item in items if item.reconstruction]
+        ).features[:, None]
+    if least := min(len(item.samples) for item in items):
+        drawn = features.part([(image, item.label) for item in items for image in item.samples[:least]])
+        kinds["text-to-image"] = drawn.features.view(len(items), least, -1)
+    place = np.array([keys.index(item.photo_key) for item in items])
+    standard = {key: load_file(_views_file(views, name, key))["views"].float() for key in keys}
+    order = [int((place[:number] == photo).sum()) for number, photo in enumerate(place)]
+    kinds["standard"] = torch.stack([standard[keys[photo]][row] for photo, row in zip(place, order, strict=True)])
+    return Bank(
+        photo_keys=keys,
+        labels={key: label for key, (_, label) in photos.items()},
+        photo=place,
+        factors=tuple(item.factor for item in items),
+        photos=plain.features,
+        kinds=kinds,
+        targets=torch.cat([counterfactuals.targets, plain.targets]),
+    )
+
+
+def _views_file(folder: Path, name: str, photo: str) -> Path:
+    return folder / name / f"{photo[:32]}.safetensors"
+
+
 def repair(
-    features: Features, items: Sequence[Item], tests: Mapping[str, Pictures], recipe: Recipe, seeds: int
+    features: Features,
+    bank: Bank,
+    tests: Mapping[str, Pictures],
+    recipe: Recipe,
+    *,
+    seeds: int,
+    replicates: int,
+    folder: Path,
 ) -> Iterator[int | Repair]:
-    """Table 2: yields the number of trainings done, at last the table; raises as `split_items` and `refuse_leaks`."""
-    refuse_leaks(items, tests)
-    bench = _Bench(features, tests)
-    methods = [name for name in METHODS if name != "text-to-image" or all(item.sample for item in items)]
-    runs: dict[str, list[_Run]] = {name: [] for name in methods}
-    shares: dict[str, list[_Run]] = {}
-    factors: dict[str, list[_Run]] = {}
-    done = 0
-    for seed in range(seeds):
-        taught, checked = split_items(features.classifier, items, FRACTIONS, seed)
-        plan = [(runs, name, name, taught, checked) for name in methods]
-        plan += [(shares, name, "counterfactual", part, checked) for name, part in _parts(taught, seed)]
-        plan += [
-            (factors, factor, "counterfactual", _of(factor, taught), _of(factor, checked))
-            for factor in sorted({item.factor for item in items})
-        ]  # fmt: skip
-        for place, key, method, part, check in plan:
-            if not part or not check:
-                continue
-            place.setdefault(key, []).append(bench.run(part, check, replace(recipe, method=method, seed=seed)))
-            done += 1
-            yield done
-    taught = split_items(features.classifier, items, FRACTIONS, 0)[0]
-    table = _table(bench, runs, shares, factors, recipe)
-    yield replace(table, photos=len({item.photo_key for item in taught}), counterfactuals=len(taught))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Run:
-    """One training: what theta(alpha) makes of the test pictures."""
-
-    logits: Logits
-    blend: float  # the recipe's own alpha
-    chosen: float  # on validation
+    """Table 2: yields the number of refits done, at last the table; refits that `folder` holds are not made again."""
+    bench = _Bench(features, tests, bank, recipe, draws(bank, FRACTIONS, replicates, seeds), seeds, folder)
+    everything = np.ones(len(bank.factors), bool)
+    plan = [
+        ("recipes", name, name, everything, 1.0) for name in METHODS if KINDS.get(name, "counterfactual") in bank.kinds
+    ]
+    plan += [("shares", f"{share:.0%}", "counterfactual", everything, share) for share in SHARES if share < 1]
+    plan += [
+        ("factors", factor, "counterfactual", np.array(bank.factors) == factor, 1.0)
+        for factor in sorted(set(bank.factors))
+    ]
+    fits: dict[str, dict[str, Fits]] = {"recipes": {}, "shares": {}, "factors": {}}
+    for done, (place, key, method, some, share) in enumerate(plan, start=1):
+        fits[place][key] = bench.fit(f"{place}-{key}", method, some, share)
+        yield done
+    fits["shares"][f"{1:.0%}"] = fits["recipes"]["counterfactual"]
+    yield _table(bench, fits["recipes"], fits["shares"], fits["factors"])
 
 
 class _Bench:
-    """The test pictures under one classifier."""
+    """The draws of the photos and the test pictures under one classifier."""
 
-    def __init__(self, features: Features, tests: Mapping[str, Pictures]) -> None:
-        self.features = features
+    def __init__(
+        self,
+        features: Features,
+        tests: Mapping[str, Pictures],
+        bank: Bank,
+        recipe: Recipe,
+        drawn: Sequence[Draw],
+        seeds: int,
+        folder: Path,
+    ) -> None:
+        self.bank, self.recipe, self.draws, self.seeds, self.folder = bank, recipe, drawn, seeds, folder
+        self.theta_0 = features.classifier.head()
         pictures = [one for part in tests.values() for one in part]
-        self.labels = [label for _, label in pictures]
+        self.labels = np.asarray([label for _, label in pictures])
         self.part = features.part(pictures)
         names = np.repeat(list(tests), [len(part) for part in tests.values()])
         self.masks = {name: names == name for name in tests} | {HYBRID: np.ones(len(names), bool)}
 
-    def run(self, taught: Sequence[Item], checked: Sequence[Item], recipe: Recipe) -> _Run:
-        training, best = train(self.features, taught, checked, replace(recipe, alpha=None))
-        theta_0 = self.features.classifier.head()
-        blend = recipe.blend if recipe.blend is not None else best
-        return _Run(logits=Logits.of(theta_0, training.theta, self.part), blend=blend, chosen=best)
+    def fit(self, name: str, method: str, items: NDArray[np.bool_], share: float) -> Fits:
+        """Return a head per draw, from these items of this share of its training photos."""
+        file = self.folder / f"{name}.safetensors"
+        if file.is_file():
+            return Fits(**load_file(file))
+        taught = [self.bank.rows(_first(one.taught, share, self.bank), items) for one in self.draws]
+        checked = [self.bank.rows(one.checked) for one in self.draws]
+        recipe = replace(self.recipe, method=method)
+        fits = refit(self.bank, KINDS.get(method, "counterfactual"), taught, checked, self.theta_0, recipe, RATES)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file({key: one.contiguous() for key, one in fits._asdict().items()}, file.with_suffix(".part"))
+        file.with_suffix(".part").replace(file)
+        return fits
 
-    def before(self, k: int = 1) -> Hits:
-        """(1, pictures) under the classifier as it was."""
-        return _hits(linear(self.part.features, *self.features.classifier.head()), self.part.targets, k)[None]
+    def before(self, k: int = 1) -> NDArray[np.floating]:
+        """Return (pictures,) under the classifier as it was."""
+        return among(linear(self.part.features, *self.theta_0), self.part.targets, k).astype(float)
+
+    def after(self, fits: Fits, alpha: float | None, k: int = 1) -> NDArray[np.floating]:
+        """Return (1 + replicates, pictures): the share of seeds that name each right, at the chosen alpha for None."""
+        found = right(self.theta_0, fits, alpha, self.part, k)
+        return np.asarray(found.reshape(-1, self.seeds, found.shape[1]).mean(axis=1))
+
+    def change(self, values: NDArray[np.floating]) -> Change:
+        """Return the change that (1 + replicates, pictures) of differences show."""
+        value, low, high, p = refitted(values)
+        photos = len(self.bank.photo_keys)
+        return Change(n=values.shape[1], photos=photos, value=value, low=low, high=high, p=p, p_adjusted=p)
+
+    def mean(self, values: NDArray[np.floating]) -> Mean:
+        """Return the accuracy that (1 + replicates, pictures) show."""
+        value, low, high, _ = refitted(values)
+        photos = len(self.bank.photo_keys)
+        return Mean(n=values.shape[1], photos=photos, value=value, low=max(0.0, low), high=min(1.0, high))
+
+
+def _first(photos: Sequence[int], share: float, bank: Bank) -> list[int]:
+    """Return this share of the photos, every class in it: each class's first ones in the order of the split."""
+    if share == 1:
+        return list(photos)
+    of: dict[str, list[int]] = {}
+    for photo in photos:
+        of.setdefault(bank.labels[bank.photo_keys[photo]], []).append(photo)
+    return [photo for group in of.values() for photo in group[: max(1, round(share * len(group)))]]
 
 
 def _table(
-    bench: _Bench,
-    runs: Mapping[str, Sequence[_Run]],
-    shares: Mapping[str, Sequence[_Run]],
-    factors: Mapping[str, Sequence[_Run]],
-    recipe: Recipe,
+    bench: _Bench, recipes: Mapping[str, Fits], shares: Mapping[str, Fits], factors: Mapping[str, Fits]
 ) -> Repair:
-    main, before = runs["counterfactual"], bench.before()
+    main, before, before5 = recipes["counterfactual"], bench.before(), bench.before(5)
 
-    def points(groups: Mapping[str, Hits]) -> tuple[Point, ...]:
+    def points(groups: Mapping[str, tuple[Fits, float | None]]) -> tuple[Point, ...]:
+        after = {at: bench.after(fits, alpha) - before for at, (fits, alpha) in groups.items()}
         return tuple(
-            Point(at=at, test=test, gain=crossed_mean((after - before)[:, mask]))
-            for at, after in groups.items()
+            Point(at=at, test=test, gain=bench.change(gained[:, mask]))
+            for at, gained in after.items()
             for test, mask in bench.masks.items()
         )
 
-    gained = _after(main, None) - before
+    gained = bench.after(main, None) - before
+    labels = sorted(set(bench.labels))
+    by_class = adjusted([bench.change(gained[:, bench.labels == label]) for label in labels])
+    taught = bench.draws[0].taught
     return Repair(
-        baseline={test: crossed_mean(before[:, mask]) for test, mask in bench.masks.items()},
-        scores=tuple(_scores(bench, runs, recipe)),
-        alphas=tuple(run.chosen for run in main),
-        photos=0,
-        counterfactuals=0,
-        curve=points({f"{alpha:g}": _after(main, alpha) for alpha in ALPHAS}),
-        by_number=points({number: _after(group, None) for number, group in shares.items()}),
-        by_factor=points({factor: _after(group, None) for factor, group in factors.items()}),
-        by_class={
-            label: crossed_mean(gained[:, np.asarray(bench.labels) == label]) for label in sorted(set(bench.labels))
-        },
+        baseline={test: _share(before[mask]) for test, mask in bench.masks.items()},
+        baseline5={test: _share(before5[mask]) for test, mask in bench.masks.items()},
+        scores=tuple(_scores(bench, recipes)),
+        alphas=tuple(round(float(alpha), 1) for alpha in main.alpha[: bench.seeds]),
+        photos=len(taught),
+        counterfactuals=len(bench.bank.rows(taught)) - len(taught),
+        curve=points({f"{alpha:g}": (main, alpha) for alpha in ALPHAS}),
+        by_number=points({share: (fits, None) for share, fits in sorted(shares.items(), key=lambda one: len(one[0]))}),
+        by_factor=points({factor: (fits, None) for factor, fits in factors.items()}),
+        by_class=dict(zip(labels, by_class, strict=True)),
     )
 
 
-def _scores(bench: _Bench, runs: Mapping[str, Sequence[_Run]], recipe: Recipe) -> Iterator[Score]:
+def _share(hits: NDArray[np.floating]) -> Proportion:
+    return wilson(int(hits.sum()), len(hits))
+
+
+def _scores(bench: _Bench, recipes: Mapping[str, Fits]) -> Iterator[Score]:
     """Every recipe at its own alpha and, where it blends, at the one chosen on validation."""
-    for name, group in runs.items():
+    recipe, before, before5 = bench.recipe, bench.before(), bench.before(5)
+    for name, fits in recipes.items():
         blend = replace(recipe, method=name).blend
         rules: dict[str, float | None] = {CHOSEN: None} if blend is None else {f"{blend:g}": blend}
         if blend != 1.0:
             rules[CHOSEN] = None
         for rule, alpha in rules.items():
-            after, after5 = _after(group, alpha), _after(group, alpha, k=5)
-            standard = _after(runs["standard"], recipe.alpha if rule != CHOSEN else None)
+            after, after5 = bench.after(fits, alpha), bench.after(fits, alpha, k=5)
+            same = recipe.alpha if rule == f"{recipe.alpha}" else None
+            rivals = {rival: bench.after(recipes[rival], same) for rival in RIVALS if rival in recipes}
             for test, mask in bench.masks.items():
                 yield Score(
                     recipe=name,
                     alpha=rule,
                     test=test,
-                    n=int(mask.sum()),
-                    accuracy=crossed_mean(after[:, mask]),
-                    gain=crossed_mean((after - bench.before())[:, mask]),
-                    over_standard=crossed_mean((after - standard)[:, mask]),
-                    accuracy5=crossed_mean(after5[:, mask]),
-                    gain5=crossed_mean((after5 - bench.before(5))[:, mask]),
+                    accuracy=bench.mean(after[:, mask]),
+                    gain=bench.change((after - before)[:, mask]),
+                    over={rival: bench.change((after - other)[:, mask]) for rival, other in rivals.items()},
+                    accuracy5=bench.mean(after5[:, mask]),
+                    gain5=bench.change((after5 - before5)[:, mask]),
                 )
-
-
-def _after(group: Sequence[_Run], alpha: float | None, k: int = 1) -> Hits:
-    """(seeds, pictures) at this alpha; None: each at the one chosen on validation."""
-    at = [run.logits.at(run.chosen if alpha is None else alpha) for run in group]
-    return np.stack([_hits(logits, run.logits.targets, k) for logits, run in zip(at, group, strict=True)])
-
-
-def _hits(logits: torch.Tensor, targets: torch.Tensor, k: int) -> Hits:
-    """(pictures,) 1.0 where the target is among the k best."""
-    best = logits.topk(min(k, logits.shape[1])).indices
-    return (best == targets[:, None]).any(1).double().numpy()
-
-
-def _parts(taught: Sequence[Item], seed: int) -> Iterator[tuple[str, list[Item]]]:
-    """The first quarter, half and all of the training photos, every class in each."""
-    labels = {item.photo_key: item.label for item in taught}
-    for share in SHARES:
-        keys = set(split_by_photo(list(labels), (share, 1 - share), seed, labels)[0])
-        yield f"{share:.0%}", [item for item in taught if item.photo_key in keys]
-
-
-def _of(factor: str, items: Sequence[Item]) -> list[Item]:
-    return [item for item in items if item.factor == factor]
 
 
 def _seen_by(features: Features, study: Study) -> Study:

@@ -1,8 +1,10 @@
 """The paper's two tables in the miniature world, where the truth is known: pictures, edits, rivals' pictures, tables.
 
-Photos follow the classifiers' bias (T); test pictures are drawn from other seeds, biased (T) and uniform (OOD), and are
-never edited. Everything that takes long is kept under one folder and found again: edits in a store, text-to-image
-pictures as files, features per classifier. The edits do not depend on the classifier, so they are made once for all.
+Classifiers of several architectures are trained at several strengths of bias, all for the same number of steps; those
+of the world's own strength are the ones that the profile names. Photos follow the world's bias; test pictures are drawn
+from other seeds, with the bias of the classifier (T) and uniform (OOD), and are never edited. What takes long is kept
+under one folder and found again: edits in a store, text-to-image pictures as files, features, refits. The edits do not
+depend on the classifier, so they are made once for all.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
+from pipeline.classification import TimmClassifier
 from pipeline.curation import METADATA, chosen
 from pipeline.errors import DataError
 from pipeline.features import Features
@@ -23,10 +26,12 @@ from pipeline.heads import Recipe
 from pipeline.images import encode, key_of, open_image
 from pipeline.lessons import Pictures
 from pipeline.models import LoadedModels
-from pipeline.reproduction import Repair, Results, items_of, repair, weaknesses
+from pipeline.reinforcement import refuse_leaks
+from pipeline.reproduction import Repair, Results, bank_of, items_of, repair, views_of, weaknesses
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.tiny.measure import text_to_image
+from pipeline.tiny.train import Workshop, train_classifiers
 from pipeline.tiny.world import BIAS, VALUES, Scene, draw, parse, sample
 from pipeline.types import Step, Study
 from pipeline.workflow import stress
@@ -45,12 +50,19 @@ class Plan:
 
     photos: int = 240
     tests: int = 1000  # pictures of T and of OOD each
-    seeds: int = 5  # splits and trainings
+    seeds: int = 3  # splits and trainings
+    replicates: int = 40  # draws of the photos with replacement, each split and trained on by every seed
+    samples: int = 2  # text-to-image pictures a counterfactual, which the epochs take in turn
+    epochs: int = 30  # of a head's training, at most; each has plain augmentations of its own
+    strengths: tuple[float, ...] = (0.5, 0.8, BIAS)  # of the bias in the classifiers' training
+    training: float = 1.0  # share of the steps that the shipped classifiers were trained for
     proposals: int = 1  # variations a factor
     taus: tuple[float, ...] = (0.2, 0.6, 1.0)
 
 
-SMALL = Plan(photos=24, tests=240, seeds=2, taus=(0.4,))
+SMALL = Plan(
+    photos=24, tests=240, seeds=2, taus=(0.4,), replicates=4, samples=1, epochs=5, strengths=(0.5, BIAS), training=0.1
+)
 
 
 def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step: Step) -> Results:
@@ -59,36 +71,64 @@ def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step
     settings = replace(models.profile.settings, proposals=plan.proposals, taus=plan.taus)
     scenes = {key_of(draw(scene)): scene for scene in sample(plan.photos, PHOTOS_SEED, BIAS)}
     studies = _edits(models, folder, list(scenes.values()), settings, step)
-    samples = _samples(models, folder, studies, step)
+    items = items_of(studies, _samples(models, folder, studies, plan.samples, step))
     truth = {key: draw(scene) for key, scene in _truth(studies, scenes)}
-    tests: dict[str, Pictures] = {
-        name: [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED + number, bias)]
-        for number, (name, bias) in enumerate((("T", BIAS), ("OOD", 0.0)))
-    }
-    items = items_of(studies, samples)
-    recipe = Recipe(learning_rate=settings.learning_rate)
+    ood = [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED + 1)]
+    classifiers = _classifiers(models, folder, plan)
+    views_of({_name(*key): one for key, one in classifiers.items()}, items, plan.epochs, folder / "views")
+    recipe = Recipe(max_epochs=plan.epochs)
     table_1, table_2 = {}, {}
-    for name in models.profile.classifiers:
-        features = Features(models.classifier(name), folder / "features" / f"{name}.safetensors")
-        table_1[name] = weaknesses(features, studies, truth)
-        log.info("%s: table 1 is done", name)
-        for found in repair(features, items, tests, recipe, plan.seeds):
+    for (strength, name), features in classifiers.items():
+        key = strength, name
+        biased = [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED, strength)]
+        tests: dict[str, Pictures] = {"T": biased, "OOD": ood}
+        refuse_leaks(items, tests)
+        table_1[key] = weaknesses(features, studies, truth)
+        log.info("%s: table 1 is done", _name(*key))
+        bank = bank_of(features, items, folder / "views", _name(*key))
+        refits = folder / "refits" / _name(*key)
+        for found in repair(features, bank, tests, recipe, seeds=plan.seeds, replicates=plan.replicates, folder=refits):
             if isinstance(found, Repair):
-                table_2[name] = found
+                table_2[key] = found
             else:
                 step(found, found + 1)
-        log.info("%s: table 2 is done", name)
+                log.info("%s: refit %d", _name(*key), found)
     return Results(
         command=command,
         photos=plan.photos,
         tests=plan.tests,
         seeds=plan.seeds,
-        learning_rate=recipe.learning_rate,
+        replicates=plan.replicates,
+        samples=plan.samples,
+        epochs=plan.epochs,
+        training=Workshop(out=folder, work=folder, share=plan.training).steps("classifiers"),
         edits=sum(len(study.counterfactuals) for study in studies),
         counterfactuals=len(items),
         table_1=table_1,
         table_2=table_2,
     )
+
+
+def _name(strength: float, classifier: str) -> str:
+    return f"{classifier}-{strength:g}"
+
+
+def _classifiers(models: LoadedModels, folder: Path, plan: Plan) -> dict[tuple[float, str], Features]:
+    """Return the classifiers of every strength; those of the world's own are the profile's, others are trained."""
+    found = {}
+    for strength in plan.strengths:
+        trained, names = folder / "classifiers" / f"{strength:g}", tuple(models.profile.classifiers)
+        if strength != BIAS:
+            shop = Workshop(out=trained, work=folder / "training", share=plan.training)
+            train_classifiers(shop, trained, strength, names)
+        for name in names:
+            classifier = (
+                models.classifier(name)
+                if strength == BIAS
+                else TimmClassifier.from_pretrained(str(trained / name), name=name, device=models.device)
+            )
+            found[strength, name] = Features(classifier, folder / "features" / f"{_name(strength, name)}.safetensors")
+    return found
 
 
 def _claim(folder: Path, plan: Plan) -> None:
@@ -122,22 +162,31 @@ def _edits(models: LoadedModels, folder: Path, scenes: Sequence[Scene], settings
     return sorted((study for study in loaded if study is not None), key=lambda study: study.photo.name)
 
 
-def _samples(models: LoadedModels, folder: Path, studies: Sequence[Study], step: Step) -> dict[str, Image]:
-    """Edited caption -> a picture that the diffusion model makes of the words alone."""
+def _samples(
+    models: LoadedModels, folder: Path, studies: Sequence[Study], count: int, step: Step
+) -> dict[str, tuple[Image, ...]]:
+    """Key of a chosen counterfactual -> pictures that the diffusion model makes of its words alone.
+
+    Each photo has its own, so that none is learnt from and validated on at once.
+    """
     place = folder / "samples"
     place.mkdir(exist_ok=True)
-    words = list(dict.fromkeys(one.perturbation.edited_caption for study in studies for one in chosen(study)))
-    files = {text: place / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.png" for text in words}
-    missing = [text for text in words if not files[text].is_file()]
+    edits = {(study.photo.key, one.perturbation.edited_caption): one.key for study in studies for one in chosen(study)}
+    names = {pair: hashlib.sha256("\0".join(pair).encode()).hexdigest()[:32] for pair in edits}
+    wanted = [(pair, place / f"{names[pair]}-{number}.png") for number in range(count) for pair in edits]
+    missing = [(text, file) for (_, text), file in wanted if not file.is_file()]
     for start in range(0, len(missing), CHUNK):
         chunk = missing[start : start + CHUNK]
-        for text, image in zip(chunk, text_to_image(models, chunk, seed=start), strict=True):
-            part = files[text].with_suffix(".part")
-            part.write_bytes(encode(image))
-            part.replace(files[text])
+        seed = int(hashlib.sha256(chunk[0][1].name.encode()).hexdigest()[:8], 16)
+        for (_, file), image in zip(chunk, text_to_image(models, [text for text, _ in chunk], seed), strict=True):
+            file.with_suffix(".part").write_bytes(encode(image))
+            file.with_suffix(".part").replace(file)
         step(start + len(chunk), len(missing))
         log.info("%d of %d text-to-image pictures", start + len(chunk), len(missing))
-    return {text: open_image(file) for text, file in files.items()}
+    made: dict[str, tuple[Image, ...]] = {}
+    for pair, file in wanted:
+        made[edits[pair]] = (*made.get(edits[pair], ()), open_image(file))
+    return made
 
 
 def _truth(studies: Sequence[Study], scenes: dict[str, Scene]) -> Iterator[tuple[str, Scene]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,11 @@ def _diffusion(shop: Workshop, out: Path) -> None:
     pipeline.save_pretrained(out, max_shard_size=SHARD)
 
 
-def train_classifiers(shop: Workshop, out: Path, bias: float = BIAS) -> None:
-    """Train every architecture on scenes of this strength of bias; those that are complete are left alone."""
-    for name in ARCHITECTURES:
+def train_classifiers(
+    shop: Workshop, out: Path, bias: float = BIAS, names: Sequence[str] = tuple(ARCHITECTURES)
+) -> None:
+    """Train these architectures on scenes of this strength of bias; those that are complete are left alone."""
+    for name in names:
         if (out / name).exists():
             continue
         unfinished = out / f"{name}.part"

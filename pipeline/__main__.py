@@ -372,23 +372,22 @@ def reproduce(
     small: Annotated[bool, typer.Option("--small", help="A tenth of the size, to see that it works.")] = False,
     photos: Annotated[int | None, typer.Option(min=12, help="Photos to edit and learn from.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Splits and trainings.")] = None,
+    replicates: Annotated[int | None, typer.Option(min=2, help="Draws of the photos, for intervals.")] = None,
     tau: Taus = None,
     profile: ProfileName = "tiny",
     device: Device = "",
 ) -> None:
     """Make the paper's two tables in the miniature world, with intervals, and write a report."""
-    import json
     import logging
     import shlex
     import sys
-    from dataclasses import asdict
 
-    from pipeline.report import html, markdown
+    from pipeline.report import as_json, html, markdown
     from pipeline.tiny import reproduce as study
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("pipeline.tiny").setLevel(logging.INFO)
-    wished = {"photos": photos, "seeds": seeds, "taus": tuple(tau) if tau else None}
+    wished = {"photos": photos, "seeds": seeds, "replicates": replicates, "taus": tuple(tau) if tau else None}
     plan = replace(study.SMALL if small else study.Plan(), **{name: one for name, one in wished.items() if one})  # type: ignore[arg-type]
     command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
     with progress("working") as step:
@@ -396,7 +395,7 @@ def reproduce(
     files = {
         "report.md": markdown(results),
         "report.html": html(results),
-        "results.json": json.dumps(asdict(results), indent=1),
+        "results.json": as_json(results),
     }
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")

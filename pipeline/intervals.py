@@ -32,8 +32,6 @@ from pipeline.types import Proportion
 LEVEL = 0.05  # adjusted p below which a change is called reliable
 TAIL = 1 - LEVEL / 2
 Z = 1.959963984540054  # the normal distribution's 97.5 % point
-RESAMPLES = 1000
-SEED = 0
 
 Array = NDArray[np.float64]
 
@@ -216,18 +214,6 @@ class Clusters:
         freedom = np.maximum(1, np.minimum(2 * telling, self.photos - 1))
         kish = n**2 / np.maximum(1.0, self._totals(self._size**2))
         return np.clip(n / effect * (Z / stdtrit(freedom, TAIL)) ** 2, kish, n)
-
-
-def crossed_mean(values: NDArray[np.floating]) -> Mean:
-    """Mean of values (seeds, pictures), with seeds and pictures resampled at once: both are drawn by chance."""
-    seeds, pictures = values.shape
-    draw = np.random.default_rng(SEED)
-    means = np.empty(RESAMPLES)
-    for row in range(RESAMPLES):
-        often = np.bincount(draw.integers(0, pictures, pictures), minlength=pictures) / pictures
-        means[row] = (values[draw.integers(0, seeds, seeds)] @ often).mean()
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Mean(n=pictures, value=float(values.mean()), low=float(low), high=float(high))
 
 
 _UNKNOWN = Proportion(n=0, photos=0, value=0.0, low=0.0, high=1.0)

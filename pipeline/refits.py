@@ -80,10 +80,11 @@ def draws(bank: Bank, fractions: Sequence[float], replicates: int, seeds: int) -
 
 
 def _split(bank: Bank, photos: NDArray[np.intp], fractions: Sequence[float], seed: int) -> Draw:
-    places, often = np.unique(photos, return_counts=True)
-    of = {bank.photo_keys[place]: (int(place), int(count)) for place, count in zip(places, often, strict=True)}
+    of: dict[str, list[int]] = {}
+    for photo in photos.tolist():
+        of.setdefault(bank.photo_keys[photo], []).append(photo)
     parts = split_by_photo(list(of), fractions, seed, {key: bank.labels[key] for key in of})
-    taught, checked = (tuple(np.repeat(*zip(*(of[key] for key in part), strict=True)).tolist()) for part in parts)
+    taught, checked = (tuple(photo for key in part for photo in of[key]) for part in parts)
     return Draw(taught, checked)
 
 
@@ -121,20 +122,21 @@ def _train(
     A draw that has fewer rows than the largest begins another order of its rows to fill its last steps.
     """
     heads = len(taught)
-    parameters = [part.detach().repeat(heads, *(1 for _ in part.shape)).requires_grad_() for part in theta_0]
+    weight, bias = (part.detach().repeat(heads, *(1 for _ in part.shape)).requires_grad_() for part in theta_0)
+    parameters = (weight, bias)
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     chance = [torch.Generator().manual_seed(recipe.seed + number) for number in range(heads)]
     length = ceil(max(map(len, taught)) / recipe.batch_size) * recipe.batch_size
     weights = _afr_weights(bank, kind, taught, theta_0) if recipe.method == "afr" else None
     check = _Check(bank, checked)
-    best, reference = [one.detach().clone() for one in parameters], check.loss(*parameters)
+    best, reference = (weight.detach().clone(), bias.detach().clone()), check.loss(weight, bias)
     least, waited = reference.clone(), torch.zeros(heads)
     stack = torch.arange(heads)[:, None]
     for epoch in range(recipe.max_epochs):
         table = bank.table(kind, epoch)
         order = torch.stack([_order(rows, length, one) for rows, one in zip(taught, chance, strict=True)])
-        for rows in order.split(recipe.batch_size, dim=1):
-            logits = _logits(*parameters, table[rows])
+        for rows in torch.split(order, recipe.batch_size, dim=1):
+            logits = _logits(weight, bias, table[rows])
             losses = cross_entropy(logits.flatten(0, 1), bank.targets[rows].flatten(), reduction="none").view_as(rows)
             if weights is not None:
                 losses = losses * weights[stack, rows]
@@ -145,7 +147,7 @@ def _train(
             for one, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                 one.grad = gradient.contiguous()  # as its parameter lies: the fused step takes that for granted
             optimizer.step()
-        found = check.loss(*parameters)
+        found = check.loss(weight, bias)
         going = waited < recipe.patience
         better = going & (found < least)
         least = torch.where(better, found, least)
@@ -156,7 +158,7 @@ def _train(
         waited = torch.where(going, torch.where(gained, 0, waited + 1), waited)
         if not (waited < recipe.patience).any():
             break
-    return Fits(*best, least, check.alpha(theta_0, *best))
+    return Fits(best[0], best[1], least, check.alpha(theta_0, *best))
 
 
 def _order(rows: torch.Tensor, length: int, chance: torch.Generator) -> torch.Tensor:
@@ -241,16 +243,20 @@ def among(logits: torch.Tensor, targets: torch.Tensor, k: int) -> NDArray[np.boo
     return np.asarray((best == targets[:, None]).any(1))
 
 
-def refitted(values: NDArray[np.floating]) -> tuple[float, float, float, float]:
+def refitted(
+    values: NDArray[np.floating], bounds: tuple[float, float] = (-1.0, 1.0)
+) -> tuple[float, float, float, float]:
     """Return the mean of row 0 with its 95 % interval and the two-sided p that it is 0.
 
     `values` (1 + R, pictures): a figure of each test picture, after learning from the photos as they are and from R
     draws of them. What varies over the draws is what the photos and their splits are worth; that the test pictures are
-    a draw too is told by how they differ among themselves. Student's interval with R - 1 degrees of freedom.
+    a draw too is told by how they differ among themselves, with half a picture more at either bound, so that pictures
+    that all say the same do not look certain. Student's interval with R - 1 degrees of freedom.
     """
     first, others = values[0], values[1:].mean(axis=1)
-    error = float(np.sqrt(others.var(ddof=1) + first.var(ddof=1) / len(first)))
-    mean, freedom = float(first.mean()), len(others) - 1
+    mean, freedom, n = float(first.mean()), len(others) - 1, len(first) + 1
+    spread = np.square(first - mean).sum() + np.square(np.asarray(bounds) - mean).sum() / 2
+    error = float(np.sqrt(others.var(ddof=1) + spread / n**2))
     reach = float(student.ppf(0.975, freedom)) * error
-    p = float(2 * student.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
-    return mean, mean - reach, mean + reach, p
+    p = float(2 * student.sf(abs(mean) / error, freedom))
+    return mean, max(bounds[0], mean - reach), min(bounds[1], mean + reach), p

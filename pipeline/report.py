@@ -5,8 +5,9 @@ Figures are percentage points with 95 % intervals wherever something was measure
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,14 @@ def markdown(results: Results) -> str:
             lines = [section.columns, tuple("---" for _ in section.columns), *section.rows]
             parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
     return "\n\n".join(parts) + "\n"
+
+
+def as_json(results: Results) -> str:
+    """Return all figures as JSON, classifiers called as in the report."""
+    told = asdict(results)
+    for table in ("table_1", "table_2"):
+        told[table] = {called(key): one for key, one in told[table].items()}
+    return json.dumps(told, indent=1)
 
 
 def html(results: Results) -> str:

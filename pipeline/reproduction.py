@@ -291,9 +291,8 @@ class _Bench:
 
     def mean(self, values: NDArray[np.floating]) -> Mean:
         """Return the accuracy that (1 + replicates, pictures) show."""
-        value, low, high, _ = refitted(values)
-        photos = len(self.bank.photo_keys)
-        return Mean(n=values.shape[1], photos=photos, value=value, low=max(0.0, low), high=min(1.0, high))
+        value, low, high, _ = refitted(values, (0.0, 1.0))
+        return Mean(n=values.shape[1], photos=len(self.bank.photo_keys), value=value, low=low, high=high)
 
 
 def _first(photos: Sequence[int], share: float, bank: Bank) -> list[int]:
@@ -330,7 +329,7 @@ def _table(
         alphas=tuple(round(float(alpha), 1) for alpha in main.alpha[: bench.seeds]),
         photos=len(taught),
         counterfactuals=len(bench.bank.rows(taught)) - len(taught),
-        curve=points({f"{alpha:g}": (main, alpha) for alpha in ALPHAS}),
+        curve=points({f"{alpha:g}": (main, alpha) for alpha in ALPHAS[1:]}),
         by_number=points({share: (fits, None) for share, fits in sorted(shares.items(), key=lambda one: len(one[0]))}),
         by_factor=points({factor: (fits, None) for factor, fits in factors.items()}),
         by_class=dict(zip(labels, by_class, strict=True)),

@@ -55,13 +55,23 @@ class Plan:
     samples: int = 2  # text-to-image pictures a counterfactual, which the epochs take in turn
     epochs: int = 30  # of a head's training, at most; each has plain augmentations of its own
     strengths: tuple[float, ...] = (0.5, 0.8, BIAS)  # of the bias in the classifiers' training
+    scenes: int = 3_000  # that a classifier is trained on
     training: float = 1.0  # share of the steps that the shipped classifiers were trained for
     proposals: int = 1  # variations a factor
     taus: tuple[float, ...] = (0.2, 0.6, 1.0)
 
 
 SMALL = Plan(
-    photos=24, tests=240, seeds=2, taus=(0.4,), replicates=4, samples=1, epochs=5, strengths=(0.5, BIAS), training=0.1
+    photos=24,
+    tests=240,
+    seeds=2,
+    taus=(0.4,),
+    replicates=4,
+    samples=1,
+    epochs=5,
+    strengths=(0.5, BIAS),
+    scenes=300,
+    training=0.1,
 )
 
 
@@ -119,7 +129,7 @@ def _classifiers(models: LoadedModels, folder: Path, plan: Plan) -> dict[tuple[f
     for strength in plan.strengths:
         trained, names = folder / "classifiers" / f"{strength:g}", tuple(models.profile.classifiers)
         if strength != BIAS:
-            shop = Workshop(out=trained, work=folder / "training", share=plan.training)
+            shop = Workshop(out=trained, work=folder / "training", biased=plan.scenes, share=plan.training)
             train_classifiers(shop, trained, strength, names)
         for name in names:
             classifier = (

@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.heads import METHODS, Recipe
-from pipeline.lessons import Item, augment, lesson
+from pipeline.lessons import ANEW, Item, augment, lesson
 from tests.seams import picture
 
 ITEMS = [
     Item(label, picture(label, n), picture("yellow", 10 * n + m), f"{label}{n}", "background",
-         picture(label, 50 + n), picture("yellow", 90 + 10 * n + m))
+         picture(label, 50 + n), (picture("yellow", 90 + 10 * n + m), picture("yellow", 200 + 10 * n + m)))
     for n, label in enumerate(("red", "green"))
     for m in range(3)
 ]  # fmt: skip
@@ -24,10 +24,11 @@ def test_every_recipe_gets_as_many_pictures_and_each_photo_once(method: str) -> 
     assert [label for _, label in found.pictures] == ["red"] * 3 + ["green"] * 3 + ["red", "green"]
     assert len(set(found.groups)) == 4
     assert found.groups[0] == f"red/{method}"
-    kinds = {"standard": None, "reconstruction": "reconstruction", "text-to-image": "sample"}
+    kinds = {"standard": None, "reconstruction": "reconstruction", "text-to-image": "samples"}
     field = kinds.get(method, "counterfactual")
     if field is not None:
-        assert [image for image, _ in found.pictures[:6]] == [getattr(item, field) for item in ITEMS]
+        shown = [getattr(item, field) for item in ITEMS]
+        assert [image for image, _ in found.pictures[:6]] == [one[0] if field == "samples" else one for one in shown]
     assert [image for image, _ in found.pictures[6:]] == [ITEMS[0].photo, ITEMS[3].photo]
     assert len(lesson(ITEMS, Recipe(method=method, originals=False)).pictures) == 6
 
@@ -50,6 +51,18 @@ def test_plain_augmentation_changes_the_photo_and_repeats_itself() -> None:
     assert augment(wide, "a").size == wide.size
     reddest = np.asarray(augment(ITEMS[0].photo, "b"), float).mean((0, 1)).argmax()
     assert reddest == 0
+
+
+def test_rivals_pictures_are_others_in_the_next_epoch() -> None:
+    def seen(method: str, epoch: int) -> list[bytes]:
+        return [image.tobytes() for image, _ in lesson(ITEMS, Recipe(method=method), epoch).pictures]
+
+    for method in METHODS:
+        first, second = seen(method, 0), seen(method, 1)
+        assert first[6:] == second[6:]  # the photos
+        assert (first[:6] != second[:6]) == (method in ANEW)
+    assert not set(seen("standard", 0)[:6]) & set(seen("standard", 1)[:6])
+    assert seen("text-to-image", 0) == seen("text-to-image", 2)  # two each
 
 
 @pytest.mark.parametrize("method", ["reconstruction", "text-to-image"])

@@ -134,8 +134,12 @@ def test_intervals_cover_what_other_photos_would_have_given(photo_spread: float,
     assert 0.92 <= covered / 400 <= 0.98
 
 
-def test_a_figure_that_never_changes_is_certain() -> None:
-    assert refitted(np.zeros((5, 10))) == (0.0, 0.0, 0.0, 1.0)
-    mean, low, high, p = refitted(np.ones((5, 10)) + 1e-3 * np.arange(10))
-    assert low < mean < high
+def test_pictures_that_all_say_the_same_are_not_certain() -> None:
+    mean, low, high, p = refitted(np.zeros((5, 20)))
+    assert (mean, p) == (0.0, 1.0)
+    assert -0.2 < low < 0.0 < high < 0.2
+    mean, low, high, p = refitted(np.ones((41, 100)))
+    assert (mean, high) == (1.0, 1.0)
+    assert 0.9 < low < 1.0
     assert p < 1e-6
+    assert refitted(np.ones((41, 100)), (0.0, 1.0))[1] > low

@@ -14,7 +14,10 @@ from pipeline.store import Store
 from pipeline.tiny.reproduce import PHOTOS_SEED, SMALL, Plan, _truth, reproduce
 from pipeline.tiny.world import BIAS, HOME, draw, sample
 
-PLAN = Plan(photos=12, tests=12, seeds=1, taus=(0.4,))
+PLAN = Plan(
+    photos=12, tests=12, seeds=1, replicates=2, samples=2, epochs=2, taus=(0.4,), strengths=(0.5, BIAS), scenes=64,
+    training=0.003,
+)  # fmt: skip
 
 
 def quiet(done: int, total: int) -> None:
@@ -35,11 +38,18 @@ def few(models: LoadedModels) -> LoadedModels:
 def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     first = reproduce(few, folder, PLAN, "the command", quiet)
-    assert set(first.table_1) == set(first.table_2) == {"repvgg"}
+    assert set(first.table_1) == set(first.table_2) == {(0.5, "repvgg"), (BIAS, "repvgg")}
     assert 0 < first.counterfactuals <= first.edits <= 12
-    assert {score.recipe for score in first.table_2["repvgg"].scores} >= {"counterfactual", "text-to-image", "dfr"}
+    assert {score.recipe for score in first.table_2[BIAS, "repvgg"].scores} >= {
+        "counterfactual",
+        "text-to-image",
+        "dfr",
+    }
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png") if "pictures" not in path.parts}
-    assert any("samples" in path.parts for path in files)
+    assert sum("samples" in path.parts for path in files) == 2 * first.counterfactuals
+    assert [path.name for path in (folder / "classifiers" / "0.5").iterdir()] == ["repvgg"]
+    weak = first.table_2[0.5, "repvgg"].baseline["OOD"], first.table_2[BIAS, "repvgg"].baseline["OOD"]
+    assert weak[0] != weak[1]
     assert reproduce(few, folder, PLAN, "the command", quiet) == first
     assert {path: path.stat().st_mtime_ns for path in files} == files
     with pytest.raises(DataError, match="another size"):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.editing import inversion
+from pipeline.settings import Settings
 from pipeline.tiny import study
 from pipeline.tiny.__main__ import MODELS
 from pipeline.tiny.study import DEFAULT, FIGURES, Row, Verdict, difference, mean, plan, report
@@ -27,8 +29,20 @@ def test_every_scene_has_the_default_and_the_changes_take_turns() -> None:
     pairs = list(plan(26, 1))
     assert pairs.count((5, DEFAULT)) == 1
     changed = [variant for _, variant in pairs if variant != DEFAULT]
-    assert {changed.count(name) for name in study.VARIANTS if name != DEFAULT} == {2}
+    others = set(study.VARIANTS) - {DEFAULT, study.PUBLISHED}
+    assert {changed.count(name) for name in others} == {2}
+    assert [scene for scene, variant in plan(50, 1) if variant == study.PUBLISHED] == list(range(40))
     assert set(pairs) < set(plan(26, 2))
+
+
+def test_null_text_as_published_is_the_published_one() -> None:
+    """The settings without a profile are the published ones."""
+    published, known = study.VARIANTS[study.PUBLISHED], Settings()
+    assert published["inversion"] == "null-text"
+    assert published["null_text_learning_rate"] == known.null_text_learning_rate == 0.01
+    assert published["null_text_min_gain"] == known.null_text_min_gain == 0.0
+    assert inversion.INNER_STEPS == 10
+    assert study.VARIANTS["inversion: null-text, quick"]["null_text_learning_rate"] == 0.1
 
 
 def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:

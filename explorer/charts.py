@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from explorer.views import ACCENT, BEFORE, FALL, SCORES, SPLITS, percent, plain, plain_look, points
+from explorer.views import ACCENT, BEFORE, FALL, SCORES, SPLITS, counted, percent, plain, plain_look, points
 from pipeline.heads import Epoch
 from pipeline.intervals import Mean
 from pipeline.thresholds import Separation
@@ -31,8 +31,8 @@ def flips_figure(rows: Sequence[Weakness], axis: Axis) -> go.Figure:
         mode="lines+markers",
         line={"color": ACCENT, "width": 2},
         marker={"size": 8},
-        customdata=[row.n for row in shown],
-        hovertemplate=plain(axis.symbol) + " %{x:.2f}: %{y:.0%}, n %{customdata}<extra></extra>",
+        customdata=[counted(row.n, row.photos) for row in shown],
+        hovertemplate=plain(axis.symbol) + " %{x:.2f}: %{y:.0%}, %{customdata}<extra></extra>",
         showlegend=False,
     )
     plain_look(figure, height=300)
@@ -48,7 +48,7 @@ def change_figure(rows: Sequence[Weakness]) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[mean.value for mean in means],
-        y=[f"{plain(row.factor)} (n {row.n})" for row in shown],
+        y=[f"{plain(row.factor)}<br>{counted(row.n, row.photos)}" for row in shown],
         error_x=_bars(means),
         mode="markers",
         marker={"size": 11, "color": [FALL if mean.value < 0 else ACCENT for mean in means]},
@@ -57,7 +57,7 @@ def change_figure(rows: Sequence[Weakness]) -> go.Figure:
         showlegend=False,
     )
     figure.add_vline(x=0, line={"color": BEFORE, "width": 1})
-    plain_look(figure, height=120 + 36 * len(shown))
+    plain_look(figure, height=120 + 44 * len(shown))
     figure.update_xaxes(tickformat=".0%", title={"text": "change of p(label)", "font": {"size": 12}})
     figure.update_yaxes(showgrid=False, ticksuffix="  ")
     return figure
@@ -79,7 +79,7 @@ def score_figure(one: Separation) -> go.Figure:
                 marker={"color": colour, "line": {"width": 0}},
                 hovertemplate="%{x}: %{y}<extra>" + name + "</extra>",
             )
-    if one.threshold is not None:
+    if one.threshold is not None and one.helps:
         figure.add_vline(x=one.threshold, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
         figure.add_annotation(
             x=one.threshold, y=1, yref="paper", text=f"≥ {one.threshold:.2f}", showarrow=False, xanchor="left", xshift=5

@@ -13,14 +13,14 @@ from random import Random
 from explorer.components.pairs import Pair, explore_link
 from explorer.sheets import Cell, Sheet
 from explorer.views import SCORES, points
-from pipeline.classification import is_prediction_flip, sensitivity
+from pipeline.classification import is_prediction_flip
 from pipeline.curation import chosen
 from pipeline.insights import Embed, Insight, insights
 from pipeline.intervals import Change, Mean
 from pipeline.store import Store
 from pipeline.thresholds import Separation
 from pipeline.types import Proportion, StudyRecord
-from pipeline.weakness import ALL, Weakness, overall_by_tau, weakness
+from pipeline.weakness import ALL, Effect, Weakness, effects, overall_by_tau, weakness
 
 PAIRS = 24  # shown behind a cell
 P = ("p by photo", "adjusted p (Holm)")
@@ -32,6 +32,7 @@ class Findings:
     """Everything that needs no model."""
 
     studies: tuple[StudyRecord, ...]  # of one classifier, with a control and at least one edit
+    effects: tuple[Effect, ...]  # of their chosen edits
     rows: tuple[Weakness, ...]
     by_tau: tuple[Weakness, ...]
 
@@ -50,7 +51,7 @@ class Findings:
 def findings(records: tuple[StudyRecord, ...]) -> Findings:
     """Of a classifier's records, which the store gives anew after every change, so nothing stale is told."""
     studies = tuple(one for one in records if one.control is not None and one.counterfactuals)
-    return Findings(studies=studies, rows=weakness(studies), by_tau=overall_by_tau(studies))
+    return Findings(studies=studies, effects=effects(studies), rows=weakness(studies), by_tau=overall_by_tau(studies))
 
 
 @lru_cache(maxsize=4)
@@ -59,32 +60,26 @@ def words_of(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight, .
     return insights(studies, embed)
 
 
-def behind(store: Store, studies: tuple[StudyRecord, ...], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
+def behind(store: Store, found: Sequence[Effect], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
     """The pairs of one cell, the greatest loss of p(label) first, and how many there are; at most `PAIRS` are made."""
-    found = []
-    for study in studies:
-        if study.control is None or label not in (ALL, study.photo.label):
-            continue
-        for one in chosen(study):
-            if factor in (ALL, one.perturbation.factor):
-                found.append((sensitivity(study.photo.label, study.control, one.prediction), study, one))
-    found.sort(key=lambda entry: entry[0])
+    inside = [one for one in found if label in (ALL, one.label) and factor in (ALL, one.factor)]
+    inside.sort(key=lambda one: one.sensitivity)
     shown = []
-    for change, study, one in found[:PAIRS]:
+    for effect in inside[:PAIRS]:
+        study, one, change = effect.study, effect.edit, effect.sensitivity
         label_now = one.prediction.top(1)[0][0]
-        flipped = study.control is not None and is_prediction_flip(study.control, one.prediction)
         shown.append(
             Pair(
                 photo=store.file(study.photo.key),
                 edit=store.file(one.key),
                 title=one.perturbation.edited_caption,
-                said=f"p({study.photo.label}) {points(change)}" + (f" ⇄ {label_now}" if flipped else ""),
+                said=f"p({study.photo.label}) {points(change)}" + (f" ⇄ {label_now}" if effect.flip else ""),
                 mark="fall" if change <= -0.005 else "rise" if change >= 0.005 else "",
                 words=f"{one.perturbation.original or 'nothing'} → {one.perturbation.edit or 'nothing'}",
                 link=explore_link(study.photo.key, study.photo.classifier, one.key),
             )
         )
-    return tuple(shown), len(found)
+    return tuple(shown), len(inside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,31 +124,39 @@ def _cell_row(row: Weakness) -> tuple[Cell, ...]:
 
 def tau_sheet(rows: tuple[Weakness, ...]) -> Sheet:
     """Flip rate and what goes with it, per tau."""
-    columns = ("tau", "n", "photos", "no edit passed", *_names("flip rate"), *_names("change of p(label)"))
-    found = tuple(
-        (row.tau, row.n, row.photos, row.unpaired, *_three(row.flips), *_three(row.sensitivity)) for row in rows
+    columns = ("tau", "n", "photos", "no edit passed", *_names("flip rate"), *_names("change of p(label)"),
+               *_names("change of Acc@1"), *_names("change of Acc@5"))  # fmt: skip
+    found: tuple[tuple[Cell, ...], ...] = tuple(
+        (row.tau, row.n, row.photos, row.unpaired, *_three(row.flips), *_three(row.sensitivity), *_accuracies(row))
+        for row in rows
     )
     return Sheet(name="flip-rate-by-tau", columns=columns, rows=found)
 
 
 def factor_sheet(rows: tuple[Weakness, ...]) -> Sheet:
     """Signed change of p(label) per factor."""
-    columns = ("factor", "n", "photos", *_names("change of p(label)"), *_names("flip rate"))
-    found = tuple((row.factor, row.n, row.photos, *_three(row.sensitivity), *_three(row.flips)) for row in rows)
+    columns = ("factor", "n", "photos", *_names("change of p(label)"), *_names("flip rate"),
+               *_names("change of Acc@1"), *_names("change of Acc@5"))  # fmt: skip
+    found: tuple[tuple[Cell, ...], ...] = tuple(
+        (row.factor, row.n, row.photos, *_three(row.sensitivity), *_three(row.flips), *_accuracies(row)) for row in rows
+    )
     return Sheet(name="change-by-factor", columns=columns, rows=found)
 
 
 def words_sheet(found: tuple[Insight, ...]) -> Sheet:
-    """Groups of alike edits, the most certain harm first."""
-    columns = ("words", "factor", "n", "photos", "mean change of p(label)", "low", "high", "flip rate")
-    rows = tuple(
+    """Groups of alike edits, the most certain harm on the ranking half of the photos first."""
+    columns = ("words", "factor", "n", "photos", *_names("mean change of p(label)"), *_names("flip rate"),
+               "photos that ranked it", "their mean change")  # fmt: skip
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             "; ".join(one.edits).replace("->", "→"),
             one.factor,
             one.n,
             one.photos,
             *_three(one.sensitivity),
-            one.flips.value,
+            *_three(one.flips),
+            one.ranked.photos,
+            one.ranked.value,
         )
         for one in found
     )
@@ -161,13 +164,15 @@ def words_sheet(found: tuple[Insight, ...]) -> Sheet:
 
 
 def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
-    """Every score with its suggested threshold and what it would do to what was decided."""
+    """Every score with its suggested threshold and what thresholds from other photos do to what was decided."""
     columns = ("score", "kept", "rejected", "undecided", "suggested threshold", *_names("kept that pass"),
-               *_names("rejected that fail"))  # fmt: skip
+               *_names("rejected that fail"), "better than chance")  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for one in found:
         name, counts = SCORES[one.score], (len(one.kept), len(one.rejected), len(one.undecided))
-        shares = (*_three(one.kept_above), *_three(one.rejected_below)) if one.threshold is not None else (None,) * 6
+        shares: tuple[Cell, ...] = (None,) * 7
+        if one.threshold is not None:
+            shares = (*_three(one.kept_above), *_three(one.rejected_below), "yes" if one.helps else "not shown")
         rows.append((name, *counts, one.threshold, *shares))
     return Sheet(name="thresholds", columns=columns, rows=tuple(rows))
 
@@ -181,6 +186,10 @@ def values_sheet(one: Separation) -> Sheet:
 
 def _names(what: str) -> tuple[str, str, str]:
     return what, "low", "high"
+
+
+def _accuracies(row: Weakness) -> tuple[float, ...]:
+    return *_three(row.delta_acc1), *_three(row.delta_acc5)
 
 
 def _chances(change: Change) -> tuple[float, float]:

@@ -33,10 +33,11 @@ from explorer.findings import (
 )
 from explorer.jobs import Desk
 from explorer.sheets import Sheet, sheet_markup
-from explorer.views import SCORES
+from explorer.views import SCORES, counted
 from explorer.wiring import reads, works
 from pipeline.features import Features, features_file
 from pipeline.images import open_image
+from pipeline.insights import LEAST
 from pipeline.landscape import landscape
 from pipeline.thresholds import MIN_N, NAMES, Separation, separations
 from pipeline.types import Models
@@ -46,8 +47,23 @@ NOTHING = (
     "No edit of this classifier is here yet. Make some on the Explore page, or study a folder of pictures at once: "
     "python -m pipeline stress FOLDER --out DATA."
 )
-FEW_WORDS = f"No group of alike edits has {MIN_N} pairs yet; edit more photos and the words that hurt appear here."
-NO_THRESHOLD = f"A threshold is suggested once {MIN_N} edits are kept and {MIN_N} rejected; decide on some in Curate."
+WORDS_HINT = (
+    "Alike edits together, the most certain harm first. One half of the photos gives the order, the other half the "
+    "figures: on the photos that ranked it, whatever comes first looks worse than it is."
+)
+FEW_WORDS = (
+    f"No group of alike edits has {LEAST} photos in either half yet; edit more photos to see the words that hurt."
+)
+SCORES_HINT = (
+    "What you kept and rejected, and the threshold that parts them best. What passes and what fails is told for photos "
+    "that had no part in choosing the threshold."
+)
+NO_THRESHOLD = (
+    f"A threshold is suggested once edits of {MIN_N} photos are kept and of {MIN_N} rejected; decide on some in Curate."
+)
+NO_HELP = (
+    "No threshold of this score is shown to part them better than chance on photos that had no part in choosing it."
+)
 # The edits of a chosen cell lie below the fold of most screens.
 TO_ITEMS = "() => document.querySelector('#behind').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 MAP_HINT = "Original photos and chosen edits by the classifier's own features, on their two main directions (PCA)."
@@ -67,14 +83,18 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         heat, items = heat_map(), _plain("behind")
         with gr.Row(elem_classes="halves"):
             with gr.Column(min_width=300):
-                section("2", "Flip rate", "Share of edits that change the prediction, with 95 % intervals.")
+                section(
+                    "2",
+                    "Flip rate",
+                    "Share of edits that change the prediction. All intervals on this page are 95 %, over photos.",
+                )
                 flips, flips_table = _plot("flips"), _plain()
             with gr.Column(min_width=300):
                 section("3", "Change of p(label) by factor", "Signed, at each edit's chosen strength.")
                 change, change_table = _plot("change"), _plain()
-        section("4", "Words that hurt most", "Alike edits together, the most certain harm first.")
+        section("4", "Words that hurt most", WORDS_HINT)
         words = _plain()
-        section("5", "Scores by verdict", "What you kept and rejected, and the threshold that parts them best.")
+        section("5", "Scores by verdict", SCORES_HINT)
         score = gr.Dropdown([(SCORES[name], name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score")
         histogram, thresholds = _plot("histogram"), _plain()
         section("6", "Map of originals and edits", MAP_HINT)
@@ -167,7 +187,7 @@ def tell_scores(desk: Desk, classifier: str, score: str) -> tuple[object, Html]:
     """The histogram of one score, and all suggested thresholds."""
     found = _separations(desk, classifier)
     one = next(each for each in found if each.score == score)
-    hint = Html() if one.threshold is not None else tag("p", NO_THRESHOLD, class_="hint")
+    hint = Html() if one.helps else tag("p", NO_THRESHOLD if one.threshold is None else NO_HELP, class_="hint")
     tables = join(hint, sheet_markup(thresholds_sheet(found), opened=True), sheet_markup(values_sheet(one)))
     return _shown(charts.score_figure(one)), tables
 
@@ -204,16 +224,19 @@ def _separations(desk: Desk, classifier: str) -> tuple[Separation, ...]:
     decided = desk.store.decisions()
     verdicts = {key: decision.verdict for key, decision in decided.items()}
     studies = _findings(desk, classifier).studies
-    return separations((one, verdicts.get(one.key, "")) for study in studies for one in study.counterfactuals)
+    return separations(
+        (study.photo.key, one, verdicts.get(one.key, "")) for study in studies for one in study.counterfactuals
+    )
 
 
 def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> tuple[object, ...]:
     """(selected, heat map, items) of one cell; of a cell without edits the overall one."""
     cell = cell if cell in found.cells else (ALL, ALL)
-    pairs, count = behind(desk.store, found.studies, *cell)
+    pairs, count = behind(desk.store, found.effects, *cell)
+    photos = next(row.photos for row in found.rows if (row.label, row.factor) == cell)
     what = "all edits" if cell == (ALL, ALL) else " under ".join(part for part in cell if part != ALL)
     more = f" The {len(pairs)} greatest losses of {count} are shown." if count > len(pairs) else ""
-    head = tag("p", tag("b", what), f": {count} pairs at their chosen strength.{more}", class_="hint")
+    head = tag("p", tag("b", what), f": {counted(count, photos)}, each at its chosen strength.{more}", class_="hint")
     return cell, _heat(found, classifier, measure, cell), join(head, pairs_markup(pairs))
 
 

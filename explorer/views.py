@@ -220,6 +220,11 @@ def points(change: float) -> str:
     return f"{'±' if size == '0' else '−' if change < 0 else '+'}{size}{THIN}pt"
 
 
+def counted(n: int, photos: int) -> str:
+    """Return what a figure rests on, such as "n 100 edits of 5 photos"."""
+    return f"n {n} edit{'s' * (n != 1)} of {photos} photo{'s' * (photos != 1)}"
+
+
 def interval(proportion: Proportion) -> str:
     """Such as "83 % [76, 88]", which breaks before the bracket only."""
     return f"{proportion.value * 100:.0f}{THIN}% [{proportion.low * 100:.0f},{THIN}{proportion.high * 100:.0f}]"

@@ -1,26 +1,30 @@
-"""Which words hurt a classifier most: edits grouped by meaning, ranked by how certain their harm is.
+"""Which words hurt a classifier most: edits grouped by meaning, ranked on one half of the photos and told on the other.
 
-Edits of one factor are clustered (k-means) on sentence embeddings of what went and what came. A group is as bad as the
-end of its interval that is nearest to no harm: two lucky pictures rank below fifty middling ones. LANCE (Prabhu et al.,
-2023) clusters the difference of CLIP captions and shows means alone. Knows no model: embeddings come from a function.
+Edits of one factor are clustered (k-means) on sentence embeddings of what went and what came; outcomes have no part in
+it. Whichever group does worst looks worse than it is on the photos that made it the worst (the winner's curse), so the
+photos are split: one half ranks the groups, by the end of the interval that is nearest to no harm, so that two lucky
+pictures rank below fifty middling ones; the figures are the other half's. LANCE (Prabhu et al., 2023) clusters the
+difference of CLIP captions and shows means alone. Knows no model: embeddings come from a function.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classification import is_prediction_flip, sensitivity
-from pipeline.curation import chosen
+from pipeline.curation import split_by_photo
 from pipeline.intervals import Mean, mean, share
 from pipeline.types import Proportion, StudyRecord
-from pipeline.weakness import MIN_PHOTOS
+from pipeline.weakness import MIN_PHOTOS, Effect, effects
 
 CLUSTERS = 10  # of one factor, at most; LANCE's number
 EXAMPLES = 5
+LEAST = MIN_PHOTOS // 2  # photos of a group in either half
+SEED = 0
 
 Embed = Callable[[Sequence[str]], NDArray[np.floating]]
 """Texts -> (n, width) unit vectors."""
@@ -32,42 +36,32 @@ class Insight:
 
     factor: str
     edits: tuple[str, ...]  # "old -> new" as often as it came, the commonest first; at most `EXAMPLES`
-    n: int  # pairs
-    photos: int
+    n: int  # edits that the figures rest on
+    photos: int  # behind those
     sensitivity: Mean  # signed change of p(label) against the control, -1..1
     flips: Proportion
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Edit:
-    photo: str
-    factor: str
-    words: str
-    sensitivity: float
-    flip: bool
+    ranked: Mean  # the change on the other photos, which gave the group its place
 
 
 def insights(studies: Iterable[StudyRecord], embed: Embed, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
-    """Groups of at least `MIN_PHOTOS` photos, the most certain harm first; () when no group has as many."""
-    edits = [edit for study in studies for edit in _edits(study)]
-    found = []
-    for factor in sorted({edit.factor for edit in edits}):
-        mine = [edit for edit in edits if edit.factor == factor]
-        places = _cluster([edit.words for edit in mine], embed, clusters)
-        groups = [[edit for edit, at in zip(mine, places, strict=True) if at == place] for place in sorted(set(places))]
-        found += [_insight(group) for group in groups if len({edit.photo for edit in group}) >= MIN_PHOTOS]
-    return tuple(sorted(found, key=lambda one: one.sensitivity.high))
+    """Return groups of at least `LEAST` photos in either half, the most certain harm on the ranking half first."""
+    found = effects(studies)
+    labels = {one.photo: one.label for one in found}
+    ranking = frozenset(split_by_photo(list(labels), (0.5, 0.5), SEED, labels)[0])
+    groups: list[Insight] = []
+    for factor in sorted({one.factor for one in found}):
+        mine = [one for one in found if one.factor == factor]
+        places = _cluster([_words(one) for one in mine], embed, clusters)
+        for place in sorted(set(places)):
+            group = [one for one, at in zip(mine, places, strict=True) if at == place]
+            first, second = ([one for one in group if (one.photo in ranking) == side] for side in (True, False))
+            if min(len({one.photo for one in half}) for half in (first, second)) >= LEAST:
+                groups.append(_insight(first, second))
+    return tuple(sorted(groups, key=lambda one: one.ranked.high))
 
 
-def _edits(study: StudyRecord) -> Iterable[_Edit]:
-    for one in chosen(study) if study.control is not None else ():
-        yield _Edit(
-            photo=study.photo.key,
-            factor=one.perturbation.factor,
-            words=f"{one.perturbation.original or 'nothing'} -> {one.perturbation.edit or 'nothing'}",
-            sensitivity=sensitivity(study.photo.label, study.control, one.prediction),  # type: ignore[arg-type]
-            flip=is_prediction_flip(study.control, one.prediction),  # type: ignore[arg-type]
-        )
+def _words(one: Effect) -> str:
+    return f"{one.edit.perturbation.original or 'nothing'} -> {one.edit.perturbation.edit or 'nothing'}"
 
 
 def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
@@ -82,14 +76,15 @@ def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
     return [int(place) for place in KMeans(k, n_init=4, random_state=0).fit_predict(vectors)]
 
 
-def _insight(group: Sequence[_Edit]) -> Insight:
-    photos, words = [edit.photo for edit in group], [edit.words for edit in group]
-    ranked = sorted(set(words), key=lambda text: (-words.count(text), text))
+def _insight(ranking: Sequence[Effect], told: Sequence[Effect]) -> Insight:
+    often = Counter(_words(one) for one in (*ranking, *told))
+    photos = [one.photo for one in told]
     return Insight(
-        factor=group[0].factor,
-        edits=tuple(ranked[:EXAMPLES]),
-        n=len(group),
+        factor=told[0].factor,
+        edits=tuple(sorted(often, key=lambda text: (-often[text], text))[:EXAMPLES]),
+        n=len(told),
         photos=len(set(photos)),
-        sensitivity=mean([edit.sensitivity for edit in group], photos),
-        flips=share([edit.flip for edit in group], photos),
+        sensitivity=mean([one.sensitivity for one in told], photos),
+        flips=share([one.flip for one in told], photos),
+        ranked=mean([one.sensitivity for one in ranking], [one.photo for one in ranking]),
     )

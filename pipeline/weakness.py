@@ -17,7 +17,7 @@ from math import log
 
 import numpy as np
 
-from pipeline.classification import is_prediction_flip, sensitivity
+from pipeline.classification import is_prediction_flip
 from pipeline.curation import chosen
 from pipeline.intervals import Change, Clusters, Mean, adjusted, share
 from pipeline.types import CounterfactualRecord, Prediction, Proportion, StudyRecord
@@ -70,16 +70,32 @@ class FailurePoint:
     tau: float | None  # the largest, most conservative one whose edit passes the gates and flips; None: none does
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    photo: str
-    label: str
-    factor: str
-    tau: float | None
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Effect:
+    """What one edit did to the prediction, against the control."""
+
+    study: StudyRecord
+    edit: CounterfactualRecord
     ranks: tuple[int, int, int]  # of the label: on the photo, on the control, on the counterfactual
-    flip: bool
-    sensitivity: float
-    margin: float
+    flip: bool  # the most probable label is another one
+    sensitivity: float  # signed change of p(label)
+    margin: float  # signed change of the logit margin
+    tau: float | None  # of the rows that it counts in; None where the edit stands at its chosen tau
+
+    @property
+    def photo(self) -> str:
+        """Key of the photo that it comes from."""
+        return self.study.photo.key
+
+    @property
+    def label(self) -> str:
+        """What the photo shows."""
+        return self.study.photo.label
+
+    @property
+    def factor(self) -> str:
+        """What was changed."""
+        return self.edit.perturbation.factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +106,12 @@ class _Unpaired:
 
 
 _Row = tuple[str, str, float | None]  # label, factor, tau
+
+
+def effects(studies: Iterable[StudyRecord]) -> tuple[Effect, ...]:
+    """Return what each chosen edit did; studies without a control are passed over."""
+    found, _ = _gather([(study, chosen(study)) for study in studies], None)
+    return tuple(found)
 
 
 def weakness(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
@@ -146,8 +168,7 @@ def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) 
 
 def margin(label: str, prediction: Prediction) -> float:
     """log p(label) - log p(best other label): the difference of their logits, above 0 when the label is first."""
-    others = (p for name, p in zip(prediction.labels, prediction.probabilities, strict=True) if name != label)
-    return log(max(FLOOR, prediction.probability(label))) - log(max(FLOOR, *others, 0.0))
+    return _Reader()(label, prediction).margin
 
 
 def _edits(study: StudyRecord) -> dict[str, str]:
@@ -165,21 +186,70 @@ def _flips(study: StudyRecord) -> list[CounterfactualRecord]:
     return [one for one in passing if control is not None and is_prediction_flip(control, one.prediction)]
 
 
-def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[_Pair], list[_Unpaired]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """One prediction as a label sees it."""
+
+    rank: int
+    probability: float
+    margin: float
+    first: str  # the most probable label
+
+
+class _Reader:
+    """Reads predictions; finds the place of a label once for each list of labels."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, str], int] = {}
+
+    def __call__(self, label: str, prediction: Prediction) -> _Reading:
+        """Return how the label stands in the prediction. Raises `LabelError` for an unknown one."""
+        key = id(prediction.labels), label
+        if key not in self._places:
+            prediction.probability(label)
+            self._places[key] = prediction.labels.index(label)
+        place, values = self._places[key], np.asarray(prediction.probabilities, dtype=np.float64)
+        own, first = float(values[place]), int(values.argmax())
+        others = float(
+            values[first] if first != place else max(values[:place].max(initial=0), values[place + 1 :].max(initial=0))
+        )
+        return _Reading(
+            rank=1 + int(np.count_nonzero(values > own)),
+            probability=own,
+            margin=log(max(FLOOR, own)) - log(max(FLOOR, others)),
+            first=prediction.labels[first],
+        )
+
+
+def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect], list[_Unpaired]]:
     """Edits beside their controls, and edited captions that have none; studies without a control are passed over."""
-    pairs: list[_Pair] = []
+    read = _Reader()
+    pairs: list[Effect] = []
     unpaired: list[_Unpaired] = []
     for study, best in studies:
         if study.control is None:
             continue
-        pairs += [_pair(study, study.control, one, tau) for one in best]
+        photo, control = (read(study.photo.label, one) for one in (study.photo.prediction, study.control))
+        for one in best:
+            after = read(study.photo.label, one.prediction)
+            pairs.append(
+                Effect(
+                    study=study,
+                    edit=one,
+                    ranks=(photo.rank, control.rank, after.rank),
+                    flip=control.first != after.first,
+                    sensitivity=after.probability - control.probability,
+                    margin=after.margin - control.margin,
+                    tau=tau,
+                )
+            )
         passed = {one.perturbation.edited_caption for one in best}
         lost = [factor for words, factor in _edits(study).items() if words not in passed]
         unpaired += [_Unpaired(label=study.photo.label, factor=factor, tau=tau) for factor in lost]
     return pairs, unpaired
 
 
-def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[_Pair], list[_Unpaired]]:
+def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[Effect], list[_Unpaired]]:
     """The same of every edit that passes the gates, once per tau."""
     known = list(studies)
     taus = sorted({one.tau for study in known for one in study.counterfactuals})
@@ -187,27 +257,13 @@ def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[_Pair], list[_U
     return [one for pairs, _ in found for one in pairs], [one for _, unpaired in found for one in unpaired]
 
 
-def _pair(study: StudyRecord, control: Prediction, one: CounterfactualRecord, tau: float | None) -> _Pair:
-    label = study.photo.label
-    return _Pair(
-        photo=study.photo.key,
-        label=label,
-        factor=one.perturbation.factor,
-        tau=tau,
-        ranks=(study.photo.prediction.rank(label), control.rank(label), one.prediction.rank(label)),
-        flip=is_prediction_flip(control, one.prediction),
-        sensitivity=sensitivity(label, control, one.prediction),
-        margin=margin(label, one.prediction) - margin(label, control),
-    )
-
-
-def _rows_of(one: _Pair | _Unpaired, overall: bool) -> tuple[_Row, ...]:
+def _rows_of(one: Effect | _Unpaired, overall: bool) -> tuple[_Row, ...]:
     """The rows that it counts in."""
     labels, factors = ((ALL,), (ALL,)) if overall else ((one.label, ALL), (one.factor, ALL))
     return tuple((label, factor, one.tau) for label in labels for factor in factors)
 
 
-def _rows(pairs: Sequence[_Pair], unpaired: Sequence[_Unpaired], overall: bool = False) -> list[Weakness]:
+def _rows(pairs: Sequence[Effect], unpaired: Sequence[_Unpaired], overall: bool = False) -> list[Weakness]:
     """Return a row for all that the pairs and the edited captions without one count in, in no order."""
     lost = Counter(row for one in unpaired for row in _rows_of(one, overall))
     places: dict[_Row, int] = {}

@@ -13,7 +13,7 @@ import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, tag
 from explorer.components.shelf import FOLLOW
-from explorer.views import points
+from explorer.views import counted, points
 from pipeline.intervals import Change
 from pipeline.weakness import ALL, MIN_PHOTOS, Weakness
 
@@ -69,8 +69,8 @@ def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html
             "td", tag("span", "0", title=f"{row.unpaired} edits were made, none passed the gates"), class_="none"
         )
     change = delta(row, measure)
-    said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), {row.n} pairs of "
-    said += f"{row.photos} photos, adjusted p {change.p_adjusted:.3f}" + (
+    said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), "
+    said += f"{counted(row.n, row.photos)}, adjusted p {change.p_adjusted:.3f}" + (
         f"; fewer than {MIN_PHOTOS} photos say hardly anything" if row.too_few else ""
     )
     kind = "loss" if change.value < 0 else "gain"

@@ -35,10 +35,10 @@ def test_every_cell_opens_exactly_its_edits(store: Store) -> None:
     found = findings(store.records(name))
     assert len(found.studies) == 3
     for row in found.rows:
-        pairs, count = behind(store, found.studies, row.label, row.factor)
+        pairs, count = behind(store, found.effects, row.label, row.factor)
         assert count == row.n
         assert all("photo=" in pair.link and pair.edit.is_file() for pair in pairs)
-    assert behind(store, found.studies, ALL, ALL)[1] == sum(len(chosen(study)) for study in found.studies)
+    assert behind(store, found.effects, ALL, ALL)[1] == sum(len(chosen(study)) for study in found.studies)
 
 
 def test_a_study_that_comes_later_is_told(store: Store) -> None:
@@ -57,7 +57,7 @@ def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store)
     assert shown.count('aria-pressed="true"') == 1
     assert '<th scope="row">&lt;b&gt;</th>' in shown
     assert "?classifier=one+%26+two&amp;label=all&amp;factor=all" in shown
-    assert "pairs of" in shown
+    assert "edits of 3 photos" in shown
 
 
 def test_only_a_reliable_change_of_enough_photos_is_bold(store: Store) -> None:

@@ -316,7 +316,7 @@ def test_insights_lead_from_a_figure_to_the_edits_behind_it(
         page.wait_for_selector(f"{chart} .js-plotly-plot .scatterlayer")
     page.wait_for_selector("#histogram .js-plotly-plot .bars")
     page.wait_for_selector("text=A threshold is suggested once")
-    page.wait_for_selector("text=No group of alike edits has 5 pairs yet")
+    page.wait_for_selector("text=No group of alike edits has 3 photos in either half yet")
     with page.expect_download() as saved:
         page.click("a[download='weakness-by-class-and-factor.csv']")
     assert saved.value.path().read_text().startswith("class,factor,n,")

@@ -1,12 +1,13 @@
 """The figures of a run: against published values, against counting by hand, and under simulation."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
-from pipeline.weakness import ALL, MIN_PHOTOS, confirmation, failure_points, margin, weakness, weakness_by_tau
+from pipeline.weakness import ALL, MIN_PHOTOS, confirmation, effects, failure_points, margin, weakness, weakness_by_tau
 from tests.seams import picture
 
 LABELS = ("a", "b", "c", "d", "e", "f", "g")
@@ -163,3 +164,22 @@ def test_a_flip_counts_as_confirmed_when_the_second_classifier_flips_too() -> No
     found = confirmation(first, second)
     assert (found.n, found.value) == (2, 0.5)
     assert confirmation([replace(first[0], control=None)], second[:1]).n == 0
+
+
+def test_a_thousand_classes_are_read_in_no_time() -> None:
+    """2,000 edits of 100 photos under 1,000 classes; element by element this took five seconds."""
+    draw = np.random.default_rng(0)
+    labels = tuple(f"class {n}" for n in range(1000))
+    studies = []
+    for n in range(100):
+        study = study_of(str(n), "a", 1, *((("background", "object")[k % 2], 1, ()) for k in range(20)))
+        judged = [Prediction(labels=labels, probabilities=tuple(draw.dirichlet(np.ones(1000)))) for _ in range(22)]
+        edits = (replace(one, prediction=judged[k + 2]) for k, one in enumerate(study.counterfactuals))
+        photo = replace(study.photo, label=labels[n], prediction=judged[0])
+        studies.append(replace(study, photo=photo, control=judged[1], counterfactuals=tuple(edits)))
+    began = time.process_time()
+    rows = weakness(studies)
+    assert time.process_time() - began < 2
+    assert len(rows) == 101 * 3
+    one = studies[0]
+    assert effects([one])[0].ranks[1] == one.control.rank(one.photo.label)  # type: ignore[union-attr]

@@ -16,11 +16,11 @@ from explorer.components.status import progress_markup, said
 from explorer.components.variations import variations_markup
 from explorer.components.word_maps import word_maps_markup
 from explorer.jobs import Desk, Progress
-from explorer.place import need
+from explorer.place import need, place_of
 from pipeline import workflow
 from pipeline.captioning import quality
 from pipeline.errors import Cancelled, PipelineError
-from pipeline.types import Models, Rewording, Step, Study, WordMap
+from pipeline.types import Models, Step, Study, WordMap
 
 REPLACED = ("You replaced it by other words.",)
 CANDIDATES = 5
@@ -67,7 +67,8 @@ def _asked(desk: Desk, key: str, *, several: bool) -> Iterator[tuple[object, ...
             yield gr.skip(), gr.skip(), gr.skip(), status
         else:
             told, found = made
-            desk.store.save_study(told)
+            if not study.caption:
+                desk.store.set_caption(told.photo.key, told.caption, expected="")
             yield told.caption, card(desk, told, found), variations(told), status
 
 
@@ -128,8 +129,6 @@ def described(desk: Desk, study: Study, text: str, request: gr.Request) -> Study
     if study.caption and text.strip() in ("", study.caption):
         return study
     told = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
-    desk.store.save_study(told)
-    if text.strip():
-        analyst = request.username or ""
-        desk.store.reword(Rewording(photo=study.photo.key, before=study.caption, caption=told.caption, analyst=analyst))
-    return told
+    analyst = (request.username or "") if text.strip() else None
+    desk.store.set_caption(study.photo.key, told.caption, analyst=analyst, expected=study.caption)
+    return need(desk, place_of(study))

@@ -22,7 +22,7 @@ from explorer.components.tau_strip import strip_markup
 from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need
 from explorer.shifts import shift_figure, tau_figure
-from pipeline import workflow
+from pipeline import studio, workflow
 from pipeline.classification import is_prediction_flip
 from pipeline.errors import Cancelled, DataError, InputError, PipelineError
 from pipeline.provenance import Provenance, provenance
@@ -121,7 +121,7 @@ def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection
 
 def _provenance(desk: Desk, study: Study, item: Counterfactual) -> Provenance | None:
     picture = desk.store.file(study.photo.key).relative_to(desk.store.root)
-    return provenance(desk.models, study, item, picture.as_posix())
+    return provenance(desk.models.axis, study, item, picture.as_posix())
 
 
 def look(desk: Desk, key: str, frame_key: str) -> Html:
@@ -164,6 +164,7 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
     except PipelineError as error:
         yield said(str(error), "failed"), strip(desk, study, ""), *quiet
         raise
+    study = need(desk, key)  # with what was done to it meanwhile
     found = best(study)
     chosen = found.key if found else ""
     shown = strip(desk, study, chosen)
@@ -193,10 +194,12 @@ def _wanted(study: Study, settings: Settings) -> tuple[Perturbation, ...]:
 
 def _edit(desk: Desk, models: Models, step: Step, order: Order) -> Iterator[Study]:
     """Saves before it shows, in the worker's thread, so that a closed tab loses nothing."""
-    name = order.study.photo.classifier
-    for grown in workflow.edit(models, *order, classifier=name, step=step, inversions=desk.inversions):
-        desk.store.save_study(grown)
-        yield grown
+    study, wanted, settings = order
+    photo, caption = study.photo, study.caption
+    yield from studio.edit(
+        models, desk.store, photo.key, wanted, settings, photo.classifier,
+        caption=caption, step=step, inversions=desk.inversions,
+    )  # fmt: skip
 
 
 def _summary(study: Study) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from types import MethodType
@@ -17,7 +18,7 @@ from explorer import classifiers, place, reinforce
 from explorer.alerts import shown
 from explorer.door import offered, uploaded
 from explorer.jobs import Desk
-from pipeline import workflow
+from pipeline import studio, workflow
 from pipeline.curation import labelled
 from pipeline.exporting import archive, find_set
 from pipeline.images import open_image
@@ -70,16 +71,20 @@ def classify(desk: Desk, image: gr.FileData, classifier: str = "") -> tuple[str,
     """Opens a picture; answers its key and its five most probable labels."""
     opened = open_image(uploaded(image))
     name = classifiers.need(desk, classifier)
-    study = desk.ask(lambda models: workflow.open_photo(models, opened, classifier=name))
-    desk.store.save_study(study)
+    study = desk.ask(lambda models: studio.take_in(models, desk.store, opened, classifier=name or _first(models)))
     return place.place_of(study), dict(study.photo.prediction.top())
+
+
+def _first(models: Models) -> str:
+    return next(iter(models.profile.classifiers))
 
 
 def caption(desk: Desk, photo: str, text: str = "") -> str:
     """Captions an opened photo, or sets its caption when `text` is given."""
     study = place.need(desk, photo)
     described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, text))
-    desk.store.save_study(described)
+    analyst = "" if text else None
+    desk.store.set_caption(study.photo.key, described.caption, analyst=analyst, expected=study.caption)
     return described.caption
 
 
@@ -88,13 +93,14 @@ def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list
     study = place.need(desk, photo)
     if label:
         study.photo.prediction.probability(label)
-        study = replace(study, photo=replace(study.photo, label=label))
+        desk.store.set_label(study.photo.key, label, expected=study.photo.label)
+    words = (study.caption, label or study.photo.label)
     settings = replace(desk.models.profile.settings, factors=tuple(factors))
-    proposed = desk.ask(lambda models: workflow.propose(models, study, settings))
-    desk.store.save_study(proposed)
+    proposed = desk.ask(lambda models: tuple(workflow.proposals(models, *words, settings)))
+    desk.store.add_proposals(study.photo.key, study.caption, proposed)
     return [
         Variation(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
-        for p in proposed.perturbations
+        for p in place.need(desk, photo).perturbations
     ]
 
 
@@ -110,12 +116,10 @@ def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: 
 
     def work(models: Models) -> tuple[Perturbation, Study]:
         one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.label, settings)
-        study = replace(known, perturbations=(*known.perturbations, one))
-        name = study.photo.classifier
-        for grown in workflow.edit(models, study, (one,), settings, name, inversions=desk.inversions):
-            desk.store.save_study(grown)
-            study = grown
-        return one, study
+        key, caption, name = known.photo.key, known.caption, known.photo.classifier
+        desk.store.add_proposals(key, caption, [one])
+        made = studio.edit(models, desk.store, key, (one,), settings, name, caption=caption, inversions=desk.inversions)
+        return one, deque(made, maxlen=1).pop()
 
     one, study = desk.ask(work)
     return [

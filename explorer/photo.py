@@ -6,7 +6,6 @@ handler changes it saves first and then shows.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from explorer.components.pairs import Pair, explore_link
 from explorer.components.welcome import welcome_markup
 from explorer.jobs import Desk
 from explorer.place import find, history, need, place_of
-from pipeline import workflow
+from pipeline import studio
 from pipeline.curation import LabelledImage, load_folder
 from pipeline.images import open_image
 from pipeline.triage import Entry
@@ -78,12 +77,7 @@ def open_known(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
 
 def _open(desk: Desk, path: Path, label: str) -> Study:
     image = open_image(path)
-    study = desk.ask(lambda models: workflow.open_photo(models, image, label=label, name=path.name))
-    known = desk.store.load_study(study.photo.key)
-    if known is not None:
-        return known
-    desk.store.save_study(study)
-    return study
+    return desk.ask(lambda models: studio.take_in(models, desk.store, image, label, name=path.name))
 
 
 def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, ...]:
@@ -164,18 +158,13 @@ def relabel(desk: Desk, key: str, frame_key: str, label: str) -> tuple[object, .
     """Another label is to be protected; every figure on the page follows it."""
     study = need(desk, key)
     study.photo.prediction.probability(label)
-    study = replace(study, photo=replace(study.photo, label=label))
-    desk.store.save_study(study)
-    return page(desk, study, frame_key)
+    desk.store.set_label(study.photo.key, label, expected=study.photo.label)
+    return page(desk, need(desk, key), frame_key)
 
 
 def reclassify(desk: Desk, key: str, name: str) -> tuple[object, ...]:
-    """Another classifier is under study: caption and variations stay, its own edits are shown, if there are any."""
-    old = need(desk, key)
-    study = desk.store.load_study(old.photo.key, name)
-    if study is None or study.caption != old.caption:
-        photo = (old.photo.image, old.photo.label, name, old.photo.name)
-        study = desk.ask(lambda models: workflow.open_photo(models, *photo))
-        study = replace(study, caption=old.caption, perturbations=old.perturbations)
-        desk.store.save_study(study)
+    """Another classifier is under study: it judges what there is of the photo, and everything else stays."""
+    photo = need(desk, key).photo
+    study = desk.ask(lambda models: studio.judge_photo(models, desk.store, photo.key, name))
+    desk.store.set_classifier(photo.key, study.photo.judge)
     return page(desk, study)

@@ -5,7 +5,7 @@ Each takes the desk first, saves what it changes, and answers with the list of v
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import gradio as gr
@@ -14,7 +14,7 @@ from explorer import alerts
 from explorer.captions import REPLACED, described, variations
 from explorer.components.status import progress_markup, said
 from explorer.jobs import Desk, Progress
-from explorer.place import need
+from explorer.place import need, place_of
 from pipeline import workflow
 from pipeline.agreement import guess
 from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
@@ -41,8 +41,8 @@ def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterat
             if isinstance(item, Progress):
                 yield gr.skip(), progress_markup(what, item, unit="factor")
             else:
-                desk.store.save_study(item)
-                yield variations(item), gr.skip()
+                desk.store.add_proposals(study.photo.key, study.caption, item)
+                yield variations(need(desk, key)), gr.skip()
     except Cancelled as stopped:
         ended = str(stopped)
     except PipelineError as error:
@@ -51,15 +51,15 @@ def _suggested(desk: Desk, key: str, study: Study, settings: Settings) -> Iterat
     yield gr.skip(), said(ended)
 
 
-def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[Study]:
+def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[tuple[Perturbation, ...]]:
     """One factor at a time, so that each is seen as soon as it is there and one bad answer loses nothing."""
     for done, factor in enumerate(settings.factors):
         step(done, len(settings.factors))
         try:
-            study = workflow.propose(models, study, replace(settings, factors=(factor,)))
+            words = (study.caption, study.photo.label, replace(settings, factors=(factor,)))
+            yield tuple(workflow.proposals(models, *words))
         except PerturbationError as error:
             alerts.warn(error)
-        yield study
 
 
 def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...]]:
@@ -74,7 +74,7 @@ def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...
         yield variations(_none(desk, study)), gr.skip()
     elif data["do"] == "rewrite":
         old = _named(study, str(data["caption"]))
-        study = _changed(desk, study, replace(old, rejected_by=REPLACED))
+        desk.store.tick(study.photo.key, study.caption, {old.edited_caption: REPLACED})
         yield variations(_judged(desk, study, str(data["text"]))), gr.skip()
     elif data["do"] == "more":
         known = sum(p.factor == data["factor"] for p in study.perturbations)
@@ -96,40 +96,34 @@ def _named(study: Study, edited_caption: str) -> Perturbation:
 
 def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
     one = _named(study, edited_caption)
-    return _changed(desk, study, replace(one, rejected_by=REJECTED if one.accepted else ()))
+    return _ticked(desk, study, {edited_caption: REJECTED if one.accepted else ()})
 
 
 def _all_that_pass(desk: Desk, study: Study) -> Study:
     """Ticks whatever no gate objects to, also what the analyst had unticked."""
-
-    def passes(one: Perturbation) -> bool:
-        unticked = one.caption == study.caption and one.rejected_by == REJECTED
-        return unticked and all(check.passed for check in one.checks)
-
-    return _listed(desk, study, [replace(one, rejected_by=()) if passes(one) else one for one in study.perturbations])
+    unticked = [one for one in study.perturbations if one.rejected_by == REJECTED]
+    passing = [one for one in unticked if all(check.passed for check in one.checks)]
+    return _ticked(desk, study, {one.edited_caption: () for one in passing})
 
 
 def _none(desk: Desk, study: Study) -> Study:
     """Unticks everything; what a gate or the analyst objected to keeps its reason."""
-    return _listed(desk, study, [replace(one, rejected_by=one.rejected_by or REJECTED) for one in study.perturbations])
+    return _ticked(desk, study, {one.edited_caption: REJECTED for one in study.perturbations if one.accepted})
 
 
-def _listed(desk: Desk, study: Study, perturbations: Sequence[Perturbation]) -> Study:
-    study = replace(study, perturbations=tuple(perturbations))
-    desk.store.save_study(study)
-    return study
+def _ticked(desk: Desk, study: Study, decided: Mapping[str, tuple[str, ...] | None]) -> Study:
+    desk.store.tick(study.photo.key, study.caption, decided)
+    return need(desk, place_of(study))
 
 
 def _judged(desk: Desk, study: Study, text: str) -> Study:
+    """The study with a variation in the analyst's own words, which the gates judge; one that is there is judged anew.
+
+    Who writes it wants it, so an earlier word against it no longer counts.
+    """
     words = (study.caption, text.strip(), guess(study.caption, text) or OWN, study.photo.label)
     one = desk.ask(lambda models: models.perturber.judge(*words, models.profile.settings))
     if one.rejected_by:
         alerts.note("Added, but a gate objects; tick it to use it all the same.")
-    return _changed(desk, study, one)
-
-
-def _changed(desk: Desk, study: Study, one: Perturbation) -> Study:
-    """Saves the study with this variation in place of the one with the same words, or added."""
-    same = [(p.caption, p.edited_caption) == (one.caption, one.edited_caption) for p in study.perturbations]
-    listed = [one if hit else p for p, hit in zip(study.perturbations, same, strict=True)]
-    return _listed(desk, study, listed if any(same) else [*listed, one])
+    desk.store.add_proposals(study.photo.key, study.caption, [one])
+    return _ticked(desk, study, {one.edited_caption: None})

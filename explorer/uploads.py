@@ -15,7 +15,7 @@ from explorer import edits, photo
 from explorer.components.markup import Html, join, tag
 from explorer.components.status import said
 from explorer.jobs import Desk
-from pipeline import workflow
+from pipeline import studio
 from pipeline.curation import LabelledImage
 from pipeline.errors import DataError, ImageError, InputError
 from pipeline.images import open_image
@@ -63,11 +63,7 @@ def take(desk: Desk, one: LabelledImage) -> Study | Refusal:
     except InputError as error:
         return Refusal(name=one.path.name, reason=str(error))
     label = one.label
-    study = desk.ask(lambda models: workflow.open_photo(models, image, label=label, name=one.path.name))
-    known = desk.store.load_study(study.photo.key)
-    if known is None:
-        desk.store.save_study(study)
-    return known or study
+    return desk.ask(lambda models: studio.take_in(models, desk.store, image, label, name=one.path.name))
 
 
 def report(count: int, refusals: Sequence[Refusal]) -> Html:

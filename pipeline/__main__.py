@@ -38,6 +38,7 @@ from pipeline.rows import (
 from pipeline.terminal import (
     AsJson,
     Blend,
+    Changed,
     Classifier,
     CrossAttention,
     CrossReplace,
@@ -53,6 +54,7 @@ from pipeline.terminal import (
     Steps,
     Taus,
     alpha_of,
+    changed,
     item_of,
     models_of,
     opened,
@@ -151,6 +153,7 @@ def edit(
     cross_attention: CrossAttention = None,
     cross_replace: CrossReplace = None,
     local_blend: Blend = None,
+    setting: Changed = None,
     profile: ProfileName = "tiny",
     device: Device = "",
     as_json: AsJson = False,
@@ -170,6 +173,7 @@ def edit(
         cross_replace_words=cross_replace,
         local_blend=local_blend,
     )
+    settings = changed(settings, setting)
     if caption is not None:
         caption = workflow.tidy(caption, settings)
     words = workflow.tidy(edited_caption, settings)
@@ -202,7 +206,7 @@ def stress(
     """Study every picture of a folder under every factor; can be stopped and started again."""
     from pipeline.curation import load_folder
     from pipeline.store import Store
-    from pipeline.workflow import stress as studies
+    from pipeline.studio import stress as studies
 
     models = models_of(profile, device)
     changes = {"factors": factor, "proposals": number, "taus": tau, "inversion": inversion}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.attribution import grad_cam
 from pipeline.errors import LabelError, ModelError, StoreError
+from pipeline.fingerprints import of_preprocessing, of_weights
 from pipeline.hub import located
 from pipeline.networks import bare, fill, refuse_pickles, timm_name
 from pipeline.types import Prediction
@@ -64,6 +65,7 @@ class LinearHeadClassifier(ABC):
         self._name = name
         self._labels = labels
         self._preprocess = preprocess
+        self._fingerprint = ""
         self._linear()
 
     @abstractmethod
@@ -96,12 +98,20 @@ class LinearHeadClassifier(ABC):
         """Class names, in the order of the head's rows; no two are equal."""
         return self._labels
 
+    @property
+    def fingerprint(self) -> str:
+        """Of weights, labels and preprocessing."""
+        if not self._fingerprint:
+            known = (type(self).__name__, self._labels, of_preprocessing(self._preprocess))
+            self._fingerprint = of_weights(cast("torch.nn.Module", self._model), *known)
+        return self._fingerprint
+
     def predict(self, images: Sequence[Image]) -> tuple[Prediction, ...]:
         """Full distributions, one per picture. Raises `ModelError` when they are not numbers."""
         if not images:
             return ()
         probabilities = self._run(self._logits, images).double().softmax(dim=-1)
-        return tuple(Prediction(labels=self._labels, probabilities=tuple(row)) for row in probabilities.tolist())
+        return tuple(Prediction(labels=self._labels, probabilities=row) for row in probabilities.float().numpy())
 
     def features(self, images: Sequence[Image]) -> torch.Tensor:
         """(n, features) float32 on the CPU: what the head sees. Raises `ModelError` when they are not numbers."""

@@ -19,26 +19,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline import tables
 from pipeline.errors import DataError, StoreError
+from pipeline.migrations import MIGRATIONS
 
 FILE = "explorer.db"
-SCHEMA = 5
+SCHEMA = 6
 BUSY_SECONDS = 30
 LOCK = 0x1A4CE  # the advisory lock that writers take on PostgreSQL
-# Version -> what leads to the next one; tables that are new are made in any case. PostgreSQL began with version 4.
-MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: ("ALTER TABLE perturbations ADD COLUMN checks JSON NOT NULL DEFAULT '[]'",),
-    2: tuple(
-        f"""ALTER TABLE decisions ADD COLUMN "{name}" VARCHAR NOT NULL DEFAULT ''""" for name in ("act", "kind", "of")
-    ),
-    3: (
-        "ALTER TABLE decisions ADD COLUMN label VARCHAR NOT NULL DEFAULT ''",
-        "ALTER TABLE decisions ADD COLUMN tags JSON NOT NULL DEFAULT '[]'",
-    ),
-    4: (
-        "ALTER TABLE counterfactuals ADD COLUMN seed INTEGER",
-        "ALTER TABLE counterfactuals ADD COLUMN models JSON NOT NULL DEFAULT '{}'",
-    ),
-}
 _versions = sql.Table("version", sql.MetaData(), sql.Column("number", sql.Integer, nullable=False))
 
 
@@ -58,7 +44,11 @@ class Database:
             self.name = self.engine.url.render_as_string()  # without the password
         try:
             with saving(f"The database {self.name} cannot be opened"), self.write() as connection:
-                self._prepare(connection)
+                version = _version(connection)
+                if version == 0:
+                    self._make(connection)
+            if version not in (0, SCHEMA):
+                self._migrate(root, version)
         except StoreError:
             self.close()
             raise
@@ -85,19 +75,38 @@ class Database:
                 connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LOCK)))
             yield connection
 
-    def _prepare(self, connection: sql.Connection) -> None:
-        """Makes the tables of a new database, brings an older one up to date; refuses one of a later version."""
-        version = _version(connection)
-        if version == SCHEMA:
-            return
-        known = version in MIGRATIONS
-        if not known and (version != 0 or sql.inspect(connection).get_table_names()):
-            raise StoreError(f"{self.name} is of version {version}, this program writes {SCHEMA}; use another one.")
-        for number in range(version, SCHEMA) if known else ():
-            for statement in MIGRATIONS[number]:
-                connection.exec_driver_sql(statement)
+    def _make(self, connection: sql.Connection) -> None:
+        """Makes the tables of a new database; refuses one that holds others."""
+        if sql.inspect(connection).get_table_names():
+            raise _unknown(self.name, 0)
         tables.schema.create_all(connection)
         _set_version(connection)
+
+    def _migrate(self, root: Path, version: int) -> None:
+        """Brings an older database up to date, all at once or not at all; refuses one of a later version."""
+        if version not in MIGRATIONS:
+            raise _unknown(self.name, version)
+        with saving(f"The database {self.name} cannot be brought up to date"), self._unchecked(root) as connection:
+            for number in range(_version(connection), SCHEMA):  # another process may have been first
+                MIGRATIONS[number](connection)
+            tables.schema.create_all(connection)
+            _set_version(connection)
+
+    @contextmanager
+    def _unchecked(self, root: Path) -> Iterator[sql.Connection]:
+        """A transaction that writes, in which SQLite lets tables be replaced; references are checked at its end."""
+        if self.engine.dialect.name != "sqlite":
+            with self.write() as connection:
+                yield connection
+            return
+        engine = _sqlite(root, references=False)
+        try:
+            with engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
+                if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                    raise StoreError(f"{self.name} names rows that are not there; restore it from a backup.")
+        finally:
+            engine.dispose()
 
 
 @contextmanager
@@ -109,16 +118,22 @@ def saving(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {_reason(error)}.") from error
 
 
-def _sqlite(root: Path) -> sql.Engine:
+def _unknown(name: str, version: int) -> StoreError:
+    return StoreError(f"{name} is of version {version}, this program writes {SCHEMA}; use another one.")
+
+
+def _sqlite(root: Path, *, references: bool = True) -> sql.Engine:
+    """`references`: have SQLite refuse rows that name others which are not there."""
     engine = sql.create_engine(f"sqlite:///{root / FILE}", connect_args={"timeout": BUSY_SECONDS})
-    sql.event.listen(engine, "connect", _on_connect)
+    sql.event.listen(engine, "connect", lambda connection, _record: _on_connect(connection, references))
     sql.event.listen(engine, "begin", _on_begin)
     return engine
 
 
-def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+def _on_connect(connection: sqlite3.Connection, references: bool) -> None:
     connection.isolation_level = None  # transactions begin where `_on_begin` says, not where the driver guesses
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "foreign_keys=ON"):
+    keys = f"foreign_keys={'ON' if references else 'OFF'}"
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", keys):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

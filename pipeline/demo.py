@@ -16,12 +16,24 @@ from typing import Any
 
 from PIL.Image import Image
 
+from pipeline import studio
 from pipeline.errors import DataError
 from pipeline.images import encode, key_of, open_image
 from pipeline.reinforcement import save
 from pipeline.runs import read_run
 from pipeline.store import Store
-from pipeline.types import Check, Counterfactual, Decision, Models, Perturbation, Photo, Prediction, Scores, Study
+from pipeline.types import (
+    FOLDER,
+    Check,
+    Counterfactual,
+    Decision,
+    Models,
+    Perturbation,
+    Photo,
+    Prediction,
+    Scores,
+    Study,
+)
 
 STUDIES, DECISIONS, SETS = "studies.jsonl", "decisions.jsonl", "sets.jsonl"
 RUN = "run"  # folder of a reinforcement's figures and heads
@@ -57,7 +69,7 @@ def bring(store: Store, folder: Path) -> None:
     studies, sets = {one.key for one in store.studies()}, {one.name for one in store.sets()}
     for row in _lines(folder / STUDIES):
         if row["photo"] not in studies:
-            store.save_study(_study(folder, row))
+            studio.keep(store, _study(folder, row))
     store.decide_all([Decision(**{**row, "tags": tuple(row["tags"])}) for row in _lines(folder / DECISIONS)])
     for row in _lines(folder / SETS):
         if row["name"] not in sets:
@@ -104,12 +116,14 @@ def _row(folder: Path, study: Study) -> dict[str, object]:
         "picture": _put(folder, photo.image),
         "name": photo.name,
         "label": photo.label,
+        "label_source": photo.label_source,
         "classifier": photo.classifier,
+        "fingerprint": photo.fingerprint,
         "labels": photo.prediction.labels,
-        "prediction": photo.prediction.probabilities,
+        "prediction": photo.prediction.probabilities.tolist(),
         "caption": study.caption,
         "reconstruction": _put(folder, study.reconstruction) if study.reconstruction is not None else None,
-        "control": study.control.probabilities if study.control is not None else None,
+        "control": study.control.probabilities.tolist() if study.control is not None else None,
         "words": [asdict(one) for one in words],
         "proposed": [words.index(one) for one in study.perturbations],
         "counterfactuals": [
@@ -119,10 +133,12 @@ def _row(folder: Path, study: Study) -> dict[str, object]:
                 "tau": one.tau,
                 "picture": _put(folder, one.image),
                 "scores": asdict(one.scores),
-                "prediction": one.prediction.probabilities,
+                "prediction": one.prediction.probabilities.tolist(),
                 "missed": one.missed,
                 "seed": one.seed,
                 "models": one.models,
+                "settings": one.settings,
+                "scorer": one.scorer,
             }
             for one in study.counterfactuals
         ],
@@ -141,7 +157,9 @@ def _study(folder: Path, row: Row) -> Study:
             label=row["label"],
             prediction=_prediction(labels, row["prediction"]),
             name=row["name"],
+            label_source=row.get("label_source", FOLDER),
             classifier=row["classifier"],
+            fingerprint=row.get("fingerprint", ""),
         ),
         caption=row["caption"],
         reconstruction=_get(folder, row["reconstruction"]) if row["reconstruction"] else None,
@@ -158,6 +176,8 @@ def _study(folder: Path, row: Row) -> Study:
                 missed=tuple(one["missed"]),
                 seed=one["seed"],
                 models=one["models"],
+                settings=one.get("settings"),
+                scorer=one.get("scorer", ""),
             )
             for one in row["counterfactuals"]
         ),
@@ -170,7 +190,7 @@ def _perturbation(row: Row) -> Perturbation:
 
 
 def _prediction(labels: tuple[str, ...], values: Iterable[float]) -> Prediction:
-    return Prediction(labels=labels, probabilities=tuple(values))
+    return Prediction(labels=labels, probabilities=list(values))
 
 
 def _put(folder: Path, image: Image) -> str:

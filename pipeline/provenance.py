@@ -1,33 +1,19 @@
 """How a counterfactual was made, so that it can be made again: its parameters, as Python and as a command line.
 
-A counterfactual's key is the hash of everything that determined it. So the settings need no record of their own: those
-whose key is the counterfactual's are the ones that made it, and where none fits that is said instead of guessed.
+All of it is printed from what was kept with the picture when it was drawn. What an earlier version of this program drew
+has no such record, and that is said instead of guessed.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from pipeline.settings import INVERSIONS, Settings
-from pipeline.types import Counterfactual, Models, Study
-from pipeline.workflow import edit_key
-
-STEPS = range(1, 101)  # what the page offers, and shorter
-SHOWN = (
-    "inversion",
-    "num_inference_steps",
-    "guidance_scale",
-    "cross_attention",
-    "cross_replace_steps",
-    "cross_replace_words",
-    "word_weight",
-    "local_blend",
-    "local_blend_start",
-    "null_text_learning_rate",
-    "null_text_min_gain",
-)  # of Settings: what an edit's key is made of
+from pipeline.settings import DRAWING
+from pipeline.types import Axis, Counterfactual, Study
 
 PYTHON = """\
 import os
@@ -68,54 +54,43 @@ class Provenance:
     command: str  # one line for a POSIX shell; writes into the folder edited
 
 
-def provenance(models: Models, study: Study, item: Counterfactual, picture: str) -> Provenance | None:
-    """What makes this counterfactual again, or None when the present profile cannot have made it.
+def provenance(axis: Axis, study: Study, item: Counterfactual, picture: str) -> Provenance | None:
+    """What makes this counterfactual again, or None when nobody noted its settings.
 
     `picture` is the photo's file, from the data folder on.
     """
-    settings = settings_behind(models, study, item)
-    if settings is None:
+    if item.settings is None:
         return None
     return Provenance(
-        parameters=tuple(_parameters(models, study, item, settings)),
-        python=_python(models, study, item, settings, picture),
-        command=_command(models, study, item, settings, picture),
+        parameters=tuple(_parameters(axis, study, item, item.settings)),
+        python=_python(study, item, item.settings, picture),
+        command=_command(study, item, item.settings, picture),
     )
 
 
-def settings_behind(models: Models, study: Study, item: Counterfactual) -> Settings | None:
-    """The profile's settings with the inversion and the steps that this counterfactual's key tells of, or None."""
-    base = models.profile.settings
-    likely = dict.fromkeys([base.num_inference_steps, *STEPS])
-    for steps in likely:
-        for inversion in dict.fromkeys([base.inversion, *INVERSIONS]):
-            settings = replace(base, inversion=inversion, num_inference_steps=steps, taus=(item.tau,))
-            if edit_key(models, study, item.perturbation, item.tau, settings) == item.key:
-                return settings
-    return None
-
-
-def _parameters(models: Models, study: Study, item: Counterfactual, settings: Settings) -> Iterator[tuple[str, str]]:
-    profile, axis = models.profile, models.axis
+def _parameters(
+    axis: Axis, study: Study, item: Counterfactual, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     yield "photo", study.photo.key[:16]
     yield "caption", study.caption
     yield "edited caption", item.perturbation.edited_caption
     yield "label", study.photo.label
     yield axis.name, f"{axis.value(item.tau):.2f}"
-    for name in SHOWN:
-        value = getattr(settings, name)
-        yield name.replace("_", " "), ", ".join(value) or "none" if isinstance(value, tuple) else f"{value}"
-    yield "profile", profile.name
+    for name in DRAWING:
+        value = settings[name]
+        yield name.replace("_", " "), ", ".join(value) or "none" if isinstance(value, list) else f"{value}"
+    yield "profile", settings["profile"]
     yield "classifier", study.photo.classifier
-    yield "size", f"{profile.image_size} pixels, {profile.dtype}"
+    yield "size", f"{settings['image_size']} pixels, {settings['dtype']}"
     yield "key", item.key[:16]
 
 
-def _python(models: Models, study: Study, item: Counterfactual, settings: Settings, picture: str) -> str:
+def _python(study: Study, item: Counterfactual, settings: Mapping[str, Any], picture: str) -> str:
+    drawn = {name: tuple(one) if isinstance(one := settings[name], list) else one for name in DRAWING}
     return PYTHON.format(
-        profile=models.profile.name,
+        profile=settings["profile"],
         tau=item.tau,
-        settings="\n".join(f"    {name}={getattr(settings, name)!r}," for name in SHOWN),
+        settings="\n".join(f"    {name}={value!r}," for name, value in drawn.items()),
         picture=picture,
         label=study.photo.label,
         classifier=study.photo.classifier,
@@ -127,18 +102,16 @@ def _python(models: Models, study: Study, item: Counterfactual, settings: Settin
     )
 
 
-def _command(models: Models, study: Study, item: Counterfactual, settings: Settings, picture: str) -> str:
-    """Options that the command lacks are the profile's, as `settings_behind` found them."""
+def _command(study: Study, item: Counterfactual, settings: Mapping[str, Any], picture: str) -> str:
     options = {
         "caption": study.caption,
         "edited-caption": item.perturbation.edited_caption,
         "label": study.photo.label,
         "classifier": study.photo.classifier,
         "tau": repr(item.tau),
-        "inversion": settings.inversion,
-        "steps": str(settings.num_inference_steps),
-        "profile": models.profile.name,
+        "profile": settings["profile"],
         "out": "edited",
     }
-    words = " ".join(shlex.quote(f"--{name}={value}") for name, value in options.items())
+    drawn = [f"--setting={name}={json.dumps(settings[name])}" for name in DRAWING]
+    words = " ".join(map(shlex.quote, (*(f"--{name}={value}" for name, value in options.items()), *drawn)))
     return f'python -m pipeline edit "${{EXPLORER_DATA:-data}}"/{shlex.quote(picture)} {words}'

@@ -372,7 +372,12 @@ def _seen_by(features: Features, study: Study) -> Study:
     found = _predict(features, [*images, *control], study.photo.label)
     return replace(
         study,
-        photo=replace(study.photo, prediction=found[0], classifier=features.classifier.name),
+        photo=replace(
+            study.photo,
+            prediction=found[0],
+            classifier=features.classifier.name,
+            fingerprint=features.classifier.fingerprint,
+        ),
         control=found[-1] if control else None,
         counterfactuals=tuple(
             replace(one, prediction=found[place]) for place, one in enumerate(study.counterfactuals, start=1)
@@ -398,7 +403,7 @@ def _predict(features: Features, images: Sequence[Image], label: str) -> list[Pr
         return []
     logits = linear(features.part([(image, label) for image in images]).features, *features.classifier.head())
     labels = features.classifier.labels
-    return [Prediction(labels=labels, probabilities=tuple(row)) for row in logits.double().softmax(-1).tolist()]
+    return [Prediction(labels=labels, probabilities=row) for row in logits.double().softmax(-1).float().numpy()]
 
 
 def _by_cell(rows: Sequence[Weakness]) -> dict[tuple[str, str], Weakness]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from pipeline.errors import ModelError
+from pipeline.fingerprints import of_preprocessing, of_weights
 from pipeline.settings import Settings
 from pipeline.types import CounterfactualRecord, Scores
 
@@ -53,6 +54,7 @@ class OpenClipScorer:
         self._model = model
         self._preprocess = preprocess
         self._tokenize = tokenize
+        self._fingerprint = ""
 
     @classmethod
     def from_pretrained(cls, path: str, *, device: str) -> Self:
@@ -64,6 +66,14 @@ class OpenClipScorer:
             name, pretrained=weights, precision="fp32", device=device
         )
         return cls(cast("ClipModel", model.eval()), preprocess, open_clip.get_tokenizer(name), device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of weights and preprocessing."""
+        if not self._fingerprint:
+            network = cast("torch.nn.Module", self._model)
+            self._fingerprint = of_weights(network, of_preprocessing(self._preprocess))
+        return self._fingerprint
 
     def score(self, image: Image, caption: str, edited: Sequence[tuple[Image, str]]) -> tuple[Scores, ...]:
         """Scores of each (edited picture, edited caption) against one source, all in one batch.

@@ -9,6 +9,12 @@ from pipeline.errors import SettingsError
 
 INVERSIONS = ("pnp", "null-text", "negative-prompt", "ddim")
 CROSS_ATTENTION = ("refine", "replace", "auto")
+DRAWING = (
+    "inversion", "null_text_learning_rate", "null_text_min_gain", "num_inference_steps", "guidance_scale",
+    "cross_attention", "cross_replace_steps", "cross_replace_words", "word_weight", "local_blend",
+    "local_blend_start", "seed",
+)  # fmt: skip
+"""The settings, beside tau, on which the pixels of an edit depend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,66 +1,68 @@
-"""The tables of a store, and how their rows become the pipeline's types.
+"""The tables of a store, and the rows of decisions and sets as the pipeline's types.
 
-Schema and conversion only: knows no file, no folder and no transaction. Every function that takes a connection leaves
-beginning and ending the transaction to its caller (`pipeline/store.py`).
+Those of photos and their pictures are in `pipeline/study_rows.py`. Knows no file, no folder and no transaction: every
+function that takes a connection leaves beginning and ending the transaction to its caller.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import sqlalchemy as sql
-from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.triage import Entry
-from pipeline.types import (
-    Check,
-    CounterfactualRecord,
-    CounterfactualSet,
-    Decision,
-    Perturbation,
-    PhotoRecord,
-    Prediction,
-    Rewording,
-    Scores,
-    Study,
-)
+from pipeline.types import CounterfactualSet, Decision, Rewording
 
 Row = sql.Row[Any]
-Stamp = tuple[int, float, int]
-"""What changes with a store: see `stamp`."""
+RECORDS, DECISIONS = "records", "decisions"
+"""Topics of `revision`: photos and what was made of them; what analysts said of that."""
 
 schema = sql.MetaData()
-# One line per classifier and its labels, so that a prediction is nothing but its numbers.
+# One line per classifier as it once was, so that a judgement is nothing but its numbers.
 vocabularies = sql.Table(
     "vocabularies",
     schema,
     sql.Column("key", sql.String, primary_key=True),
     sql.Column("classifier", sql.String, nullable=False),
     sql.Column("labels", sql.JSON, nullable=False),
+    sql.Column("fingerprint", sql.String, nullable=False, server_default=""),  # "" where nobody noted it
+    sql.Column("used", sql.Integer, nullable=False, server_default="0"),  # greatest for what bears this name now
 )
-# What is known of a photo under one caption and one classifier; the newest of a photo's rows is its study.
+photos = sql.Table(
+    "photos",
+    schema,
+    sql.Column("key", sql.String, primary_key=True),
+    sql.Column("picture", sql.String, nullable=False),
+    sql.Column("name", sql.String, nullable=False),
+    sql.Column("label", sql.String, nullable=False),
+    sql.Column("label_source", sql.String, nullable=False),  # one of `types.LABEL_SOURCES`
+    sql.Column("label_analyst", sql.String, nullable=False),
+    sql.Column("caption", sql.String, nullable=False),  # the present one, "" for none
+    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), nullable=False),  # the classifier it is shown under
+    sql.Column("created", sql.Float, nullable=False),
+    sql.Column("updated", sql.Float, nullable=False, index=True),
+)
+# What a classifier makes of a picture: of a photo, a reconstruction or an edit alike.
+judgements = sql.Table(
+    "judgements",
+    schema,
+    sql.Column("picture", sql.String, primary_key=True),  # as `Media` names it, by its content
+    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), primary_key=True),
+    sql.Column("prediction", sql.LargeBinary, nullable=False),
+)
+# What rests on one caption of a photo.
 studies = sql.Table(
     "studies",
     schema,
     sql.Column("key", sql.String, primary_key=True),
-    sql.Column("photo", sql.String, nullable=False, index=True),
-    sql.Column("picture", sql.String, nullable=False),
-    sql.Column("name", sql.String, nullable=False),
-    sql.Column("label", sql.String, nullable=False),
+    sql.Column("photo", sql.ForeignKey("photos.key"), nullable=False, index=True),
     sql.Column("caption", sql.String, nullable=False),
-    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), nullable=False),
-    sql.Column("prediction", sql.LargeBinary, nullable=False),
     sql.Column("reconstruction", sql.String),
-    sql.Column("control", sql.LargeBinary),
     sql.Column("created", sql.Float, nullable=False),
-    sql.Column("updated", sql.Float, nullable=False, index=True),
+    sql.Column("updated", sql.Float, nullable=False),
 )
 perturbations = sql.Table(
     "perturbations",
@@ -80,6 +82,8 @@ proposals = sql.Table(
     sql.Column("study", sql.ForeignKey("studies.key"), primary_key=True),
     sql.Column("position", sql.Integer, primary_key=True),
     sql.Column("perturbation", sql.ForeignKey("perturbations.key"), nullable=False),
+    # The analyst's word in place of the gates' `rejected_by`; NULL where the gates have theirs.
+    sql.Column("decided", sql.JSON(none_as_null=True)),
 )
 counterfactuals = sql.Table(
     "counterfactuals",
@@ -91,17 +95,19 @@ counterfactuals = sql.Table(
     sql.Column("tau", sql.Float, nullable=False),
     sql.Column("picture", sql.String, nullable=False),
     sql.Column("scores", sql.JSON, nullable=False),
-    sql.Column("prediction", sql.LargeBinary, nullable=False),
+    sql.Column("scorer", sql.String, nullable=False, server_default=""),  # fingerprint of the CLIP, "" if not noted
     sql.Column("missed", sql.JSON, nullable=False),
     sql.Column("seed", sql.Integer),
     sql.Column("models", sql.JSON, nullable=False, server_default="{}"),
+    sql.Column("settings", sql.JSON(none_as_null=True)),  # what drew it; NULL where nobody noted it
+    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), nullable=False),  # the classifier it was drawn for
 )
 decisions = sql.Table(
     "decisions",
     schema,
     sql.Column("number", sql.Integer, primary_key=True),
     sql.Column("id", sql.String, nullable=False, unique=True),
-    sql.Column("counterfactual", sql.ForeignKey("counterfactuals.key"), nullable=False),
+    sql.Column("counterfactual", sql.ForeignKey("counterfactuals.key"), nullable=False, index=True),
     sql.Column("verdict", sql.String, nullable=False),
     sql.Column("reason", sql.String, nullable=False),
     sql.Column("analyst", sql.String, nullable=False),
@@ -130,6 +136,13 @@ rewordings = sql.Table(
     sql.Column("caption", sql.String, nullable=False),
     sql.Column("analyst", sql.String, nullable=False),
     sql.Column("time", sql.Float, nullable=False),
+)
+# How often something was written, by what it is about: whoever keeps a copy in memory compares these.
+revision = sql.Table(
+    "revision",
+    schema,
+    sql.Column("topic", sql.String, primary_key=True),
+    sql.Column("number", sql.Integer, nullable=False),
 )
 # Photos that are left out of every list.
 away = sql.Table("away", schema, sql.Column("photo", sql.String, primary_key=True))
@@ -190,54 +203,6 @@ def digest(*parts: object) -> str:
     return total.hexdigest()
 
 
-def pack(prediction: Prediction) -> bytes:
-    """Little-endian float32, one per label."""
-    return struct.pack(f"<{len(prediction.probabilities)}f", *prediction.probabilities)
-
-
-def unpack(data: bytes, labels: tuple[str, ...]) -> Prediction:
-    """The prediction behind `pack`."""
-    return Prediction(labels=labels, probabilities=struct.unpack(f"<{len(labels)}f", data))
-
-
-def perturbation_of(row: Row) -> Perturbation:
-    """From a row that holds the columns of `perturbations`."""
-    return Perturbation(
-        caption=row.caption,
-        edited_caption=row.edited_caption,
-        factor=row.factor,
-        original=row.original,
-        edit=row.edit,
-        rejected_by=tuple(row.rejected_by),
-        checks=tuple(Check(**check) for check in row.checks),
-    )
-
-
-def photo_of(row: Row) -> PhotoRecord:
-    """From a row of `heads`."""
-    return PhotoRecord(
-        key=row.photo,
-        label=row.label,
-        prediction=unpack(row.prediction, tuple(row.labels)),
-        name=row.name,
-        classifier=row.classifier,
-    )
-
-
-def counterfactual_of(row: Row, labels: tuple[str, ...]) -> CounterfactualRecord:
-    """From a row of `counterfactual_rows` and its classifier's labels."""
-    return CounterfactualRecord(
-        key=row.key,
-        perturbation=perturbation_of(row),
-        tau=row.tau,
-        scores=Scores(**row.scores),
-        prediction=unpack(row.prediction, labels),
-        missed=tuple(row.missed),
-        seed=row.seed,
-        models=row.models,
-    )
-
-
 def decision_of(row: Row) -> Decision:
     """From a row of `decisions`."""
     return Decision(
@@ -266,61 +231,12 @@ def set_of(row: Row) -> CounterfactualSet:
     return CounterfactualSet(name=row.name, version=row.version, items=tuple(row.items))
 
 
-def counterfactual_rows() -> sql.Select[Any]:
-    """Every counterfactual with its perturbation; the perturbation's own key is left out."""
-    words = [column for column in perturbations.c if column.name != "key"]
-    return sql.select(counterfactuals, *words).join(perturbations)
-
-
-def rows_of_study(connection: sql.Connection, study: str) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Its proposals in the analyst's order and its counterfactuals in the order they were made."""
-    proposed = sql.select(perturbations).join(proposals).where(proposals.c.study == study)
-    made = counterfactual_rows().where(counterfactuals.c.study == study)
-    return (
-        connection.execute(proposed.order_by(proposals.c.position)).all(),
-        connection.execute(made.order_by(counterfactuals.c.number)).all(),
-    )
-
-
-def made_of(connection: sql.Connection, studies_: Sequence[str]) -> dict[str, list[Row]]:
-    """Study -> its counterfactuals in the order they were made; studies without any are absent."""
-    found: dict[str, list[Row]] = {}
-    query = counterfactual_rows().order_by(counterfactuals.c.number)
-    for row in in_chunks(connection, query, counterfactuals.c.study, studies_):
-        found.setdefault(row.study, []).append(row)
-    return found
-
-
-def count_for_study(column: sql.Column[str], name: str) -> sql.Label[int]:
-    """How many rows of another table name the study, as a column of a query on `studies`."""
-    query = sql.select(sql.func.count()).where(column == studies.c.key)
-    return query.correlate(studies).scalar_subquery().label(name)
-
-
 def in_chunks(
     connection: sql.Connection, query: sql.Select[Any], column: sql.Column[str], keys: Sequence[str]
 ) -> Iterator[Row]:
     """Rows of the query whose column is one of the keys, asked for in portions that SQLite accepts."""
     for start in range(0, len(keys), 500):
         yield from connection.execute(query.where(column.in_(keys[start : start + 500])))
-
-
-def heads() -> sql.Select[Any]:
-    """Every line of `studies` with its classifier and labels."""
-    return sql.select(studies, vocabularies.c.classifier, vocabularies.c.labels).join(vocabularies)
-
-
-def entry_rows() -> sql.Select[Any]:
-    """What `entry_of` needs of every counterfactual."""
-    whole = sql.select(
-        counterfactuals.c.number, counterfactuals.c.key, counterfactuals.c.study, counterfactuals.c.tau,
-        counterfactuals.c.scores, counterfactuals.c.prediction, counterfactuals.c.missed,
-        perturbations.c.factor, perturbations.c.edited_caption, studies.c.photo, studies.c.label,
-        studies.c.control, studies.c.prediction.label("original"), studies.c.vocabulary,
-        studies.c.name, perturbations.c.caption,
-    )  # fmt: skip
-    joined = whole.join(perturbations).join(studies).where(studies.c.photo.not_in(hidden()))
-    return joined.order_by(counterfactuals.c.number)
 
 
 def hidden() -> sql.Select[Any]:
@@ -330,7 +246,8 @@ def hidden() -> sql.Select[Any]:
 
 def hidden_counterfactuals() -> sql.Select[Any]:
     """Keys of what was made of them."""
-    return sql.select(counterfactuals.c.key).join(studies).join(away, away.c.photo == studies.c.photo)
+    made = sql.select(counterfactuals.c.key).join(studies, studies.c.key == counterfactuals.c.study)
+    return made.join(away, away.c.photo == studies.c.photo)
 
 
 def put_away(connection: sql.Connection, photo_keys: Collection[str]) -> None:
@@ -346,65 +263,16 @@ def bring_back(connection: sql.Connection, photo_keys: Collection[str]) -> None:
         connection.execute(sql.delete(away).where(away.c.photo == key))
 
 
-class Vocabulary(NamedTuple):
-    """A classifier's labels, and the place of each."""
-
-    classifier: str
-    labels: tuple[str, ...]
-    places: dict[str, int]
-
-
-def entry_of(row: Row, words: Vocabulary) -> Entry:
-    """From a row of `entry_rows` and its vocabulary; a photo without a control is compared with itself."""
-    before = np.frombuffer(row.control or row.original, "<f4")
-    after = np.frombuffer(row.prediction, "<f4")
-    best, here = np.sort(np.partition(after, -2)[-2:]) if len(after) > 1 else (0.0, after[0]), words.places[row.label]
-    return Entry(
-        number=row.number,
-        key=row.key,
-        photo=row.photo,
-        study=row.study,
-        label=row.label,
-        factor=row.factor,
-        edited_caption=row.edited_caption,
-        tau=row.tau,
-        before=float(before[here]),
-        after=float(after[here]),
-        margin=float(best[1] - best[0]),
-        flip=bool(before.argmax() != after.argmax()),
-        directional_similarity=row.scores["directional_similarity"],
-        passes=not row.missed,
-        name=row.name,
-        classifier=words.classifier,
-        caption=row.caption,
-        was=_top(before, words.labels),
-        now=_top(after, words.labels),
-        scores=Scores(**row.scores),
-        missed=tuple(row.missed),
-    )
+def raised(connection: sql.Connection, topics: Collection[str]) -> None:
+    """Counts one more write on each topic."""
+    for topic in sorted(topics):
+        line = insert(connection, revision).values(topic=topic, number=1)
+        connection.execute(line.on_conflict_do_update(index_elements=["topic"], set_={"number": revision.c.number + 1}))
 
 
-def _top(prediction: NDArray[np.float32], labels: tuple[str, ...]) -> tuple[str, float]:
-    place = int(prediction.argmax())
-    return labels[place], float(prediction[place])
-
-
-def words(connection: sql.Connection) -> dict[str, Vocabulary]:
-    """Every vocabulary by its key."""
-    found = {}
-    for row in connection.execute(sql.select(vocabularies)):
-        places = {label: place for place, label in enumerate(row.labels)}
-        found[row.key] = Vocabulary(row.classifier, tuple(row.labels), places)
-    return found
-
-
-def stamp(connection: sql.Connection) -> Stamp:
-    """Changes whenever a counterfactual is added, a study is saved, or photos are put away or brought back."""
-    number = sql.select(sql.func.max(counterfactuals.c.number)).scalar_subquery()
-    updated = sql.select(sql.func.max(studies.c.updated)).scalar_subquery()
-    number_away = sql.select(sql.func.count()).select_from(away).scalar_subquery()
-    row = connection.execute(sql.select(number, updated, number_away)).one()
-    return row[0] or 0, row[1] or 0.0, row[2]
+def number_of(connection: sql.Connection, topic: str) -> int:
+    """How many writes on this topic there were."""
+    return connection.execute(sql.select(revision.c.number).where(revision.c.topic == topic)).scalar() or 0
 
 
 def latest(connection: sql.Connection, counterfactual: str, analyst: str) -> Decision | None:
@@ -421,70 +289,6 @@ def append(connection: sql.Connection, decision: Decision) -> Decision:
     del line["number"]
     connection.execute(insert(connection, decisions).values(line).on_conflict_do_nothing(index_elements=["id"]))
     return decision_of(connection.execute(sql.select(decisions).where(decisions.c.id == decision.id)).one())
-
-
-def save_head(connection: sql.Connection, study: Study, picture: str, reconstruction: str | None) -> str:
-    """Inserts or refreshes the study's own line and returns its key. What is known already is never emptied."""
-    photo, now = study.photo, time.time()
-    words = {"classifier": photo.classifier, "labels": list(photo.prediction.labels)}
-    vocabulary = digest(photo.classifier, photo.prediction.labels)
-    connection.execute(insert(connection, vocabularies).values(key=vocabulary, **words).on_conflict_do_nothing())
-    key = digest(photo.key, study.caption, vocabulary)
-    fresh: dict[str, object] = {
-        "name": photo.name,
-        "label": photo.label,
-        "prediction": pack(photo.prediction),
-        "updated": now,
-    }
-    if reconstruction is not None:
-        fresh["reconstruction"] = reconstruction
-    if study.control is not None:
-        fresh["control"] = pack(study.control)
-    fixed = {"key": key, "photo": photo.key, "picture": picture, "caption": study.caption, "vocabulary": vocabulary}
-    line = insert(connection, studies).values(created=now, **fixed, **fresh)
-    connection.execute(line.on_conflict_do_update(index_elements=["key"], set_=fresh))
-    return key
-
-
-def save_perturbations(connection: sql.Connection, all_of: Sequence[Perturbation]) -> tuple[str, ...]:
-    """Inserts what is not there yet and returns all keys."""
-    keys = tuple(digest(*asdict(one).values()) for one in all_of)
-    rows = [{"key": key, **asdict(one)} for key, one in zip(keys, all_of, strict=True)]
-    if rows:
-        connection.execute(insert(connection, perturbations).on_conflict_do_nothing(), rows)
-    return keys
-
-
-def save_proposals(connection: sql.Connection, study: str, all_of: Sequence[Perturbation]) -> None:
-    """Makes this the study's list of proposals."""
-    keys = save_perturbations(connection, all_of)
-    connection.execute(sql.delete(proposals).where(proposals.c.study == study))
-    rows = [{"study": study, "position": place, "perturbation": key} for place, key in enumerate(keys)]
-    if rows:
-        connection.execute(sql.insert(proposals), rows)
-
-
-def save_counterfactuals(connection: sql.Connection, study: str, made: Study, pictures: Mapping[str, str]) -> None:
-    """Inserts those with a picture here; for the others only the judgement of the gates is refreshed."""
-    keys = save_perturbations(connection, [one.perturbation for one in made.counterfactuals])
-    for one, perturbation in zip(made.counterfactuals, keys, strict=True):
-        if one.key not in pictures:
-            query = sql.update(counterfactuals).where(counterfactuals.c.key == one.key)
-            connection.execute(query.values(missed=list(one.missed)))
-            continue
-        line = insert(connection, counterfactuals).values(
-            key=one.key,
-            study=study,
-            perturbation=perturbation,
-            tau=one.tau,
-            picture=pictures[one.key],
-            scores=asdict(one.scores),
-            prediction=pack(one.prediction),
-            missed=list(one.missed),
-            seed=one.seed,
-            models=one.models,
-        )
-        connection.execute(line.on_conflict_do_nothing(index_elements=["key"]))
 
 
 def next_version(connection: sql.Connection, name: str, items: Sequence[str]) -> CounterfactualSet:

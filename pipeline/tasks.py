@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from pipeline import workflow
+from pipeline import studio, workflow
 from pipeline.curation import load_folder
-from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError, StoreError
+from pipeline.errors import Cancelled, ConflictError, DataError, PerturbationError, PipelineError, StoreError
 from pipeline.heads import Recipe
 from pipeline.inversions import Inversions
 from pipeline.jobs import Hold, Job
-from pipeline.profiles import models_of
+from pipeline.keys import run_key, sources
 from pipeline.settings import Profile, Settings
 from pipeline.store import Store
 from pipeline.tables import digest
@@ -72,7 +73,7 @@ class StudyTask:
         return f"{self.photo}@{self.classifier}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        study = _saved(store, self.photo, self.classifier)
+        study = studio.need(store, self.photo, self.classifier)
         if self.caption and study.caption != self.caption:
             raise DataError("The photo has another caption by now; start the job again for that one.")
         begun = False
@@ -113,7 +114,7 @@ class PhotosTask:
                 continue
             name = key[:8]
             try:
-                study = _saved(store, key, classifier)
+                study = studio.need(store, key, classifier)
                 name = study.photo.name or name
                 hold.step(done, len(self.photos), name)
                 for _ in _varied(hold, models, store, study, self.settings):
@@ -135,7 +136,7 @@ class PhotosTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderTask:
-    """Every picture of a labelled folder that lies on the server, as `workflow.stress` studies it."""
+    """Every picture of a labelled folder that lies on the server, as `studio.stress` studies it."""
 
     folder: str  # its name below `FOLDERS` in the data folder
     contents: str  # hash of its files' names, labels and sizes
@@ -151,11 +152,11 @@ class FolderTask:
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
         folder = store.root / FOLDERS / self.folder
-        total, run = len(load_folder(folder)), workflow.run_key(models, self.settings, self.classifier)
+        total, run = len(load_folder(folder)), run_key(models, self.settings, models.classifier(self.classifier))
         done = len(store.finished(run))
         hold.step(min(done, total), total, "")
         look: Step = lambda _done, _total: hold.look()  # noqa: E731
-        for study in workflow.stress(models, folder, store, self.settings, self.classifier, step=look):
+        for study in studio.stress(models, folder, store, self.settings, self.classifier, step=look):
             done += 1
             hold.step(min(done, total), total, study.photo.name)
             hold.kept()
@@ -172,8 +173,7 @@ KINDS: Mapping[str, type[StudyTask] | type[PhotosTask] | type[FolderTask] | type
 def job_of(task: Task, profile: Profile, analyst: str = "") -> tuple[Job, str]:
     """The task as a job to be added, and its parameters as JSON; its id is a hash of everything that determines it."""
     parameters = json.dumps(asdict(task), sort_keys=True)  # type: ignore[call-overload]
-    used = [workflow.model_name(path) for role, _, path in models_of(profile) if role != "classifier"]
-    id_ = digest(task.kind, parameters, used, profile.image_size)
+    id_ = digest(task.kind, parameters, sources(profile), profile.image_size)
     job = Job(id=id_, kind=task.kind, title=task.title, profile=profile.name, analyst=analyst, result=task.result)
     return job, parameters
 
@@ -225,29 +225,25 @@ def _factors(settings: Settings) -> str:
     return "all factors" if count > 1 else f"the factor {settings.factors[0]}"
 
 
-def _saved(store: Store, key: str, classifier: str) -> Study:
-    study = store.load_study(key, classifier)
-    if study is None:
-        raise DataError("The photo is no longer in the data folder; upload it again.")
-    return study
-
-
 def _varied(hold: Hold, models: Models, store: Store, study: Study, settings: Settings) -> Iterator[None]:
     """Caption, and variations of every factor that has none yet; each is saved before the next is asked for."""
     key, classifier = study.photo.key, study.photo.classifier
     if not study.caption:
         hold.look()
-        store.save_study(workflow.describe(models, study, settings))
+        caption = workflow.describe(models, study, settings).caption
+        with suppress(ConflictError):  # a person was quicker, and theirs is taken
+            store.set_caption(key, caption, expected="")
         hold.kept()
         yield
     failed: list[PerturbationError] = []
     for factor in settings.factors:
         hold.look()
-        study = _saved(store, key, classifier)  # anew, because an analyst may be at work on it
+        study = studio.need(store, key, classifier)  # anew, because an analyst may be at work on it
         if any(one.factor == factor and one.caption == study.caption for one in study.perturbations):
             continue
         try:
-            store.save_study(workflow.propose(models, study, replace(settings, factors=(factor,))))
+            fresh = workflow.propose(models, replace(study, perturbations=()), replace(settings, factors=(factor,)))
+            store.add_proposals(key, study.caption, fresh.perturbations)
             hold.kept()
         except PerturbationError as error:
             failed.append(error)
@@ -265,14 +261,15 @@ def _edited(
     step: Step,
     inversions: Inversions,
 ) -> Iterator[None]:
-    """Every accepted variation at every tau that the store lacks; saves each edit, and nothing else of the study."""
-    classifier = study.photo.classifier
-    study = _saved(store, study.photo.key, classifier)
+    """Every accepted variation at every tau that the store lacks."""
+    key, classifier = study.photo.key, study.photo.classifier
+    study = studio.need(store, key, classifier)
     wanted = [one for one in study.perturbations if one.accepted and one.caption == study.caption]
     if not wanted:
         raise DataError("No variation of its caption passes the gates; open the photo and write one.")
-    for grown in workflow.edit(models, study, wanted, settings, classifier, step=step, inversions=inversions):
-        store.save_study(grown, proposals=False)
+    for grown in studio.edit(
+        models, store, key, wanted, settings, classifier, caption=study.caption, step=step, inversions=inversions
+    ):
         if len(grown.counterfactuals) > len(study.counterfactuals):
             hold.kept()
         yield

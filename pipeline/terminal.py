@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,10 @@ Blend = Annotated[float | None, typer.Option(help="Edit only where changed words
 CrossReplace = Annotated[
     list[str] | None, typer.Option(metavar="WORD=FRACTION", help="Steps that keep a word's old map; repeat.")
 ]
+Changed = Annotated[
+    list[str] | None,
+    typer.Option("--setting", metavar="NAME=VALUE", help="Any setting of a profile, as guidance_scale=5; repeat."),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder written by stress, or the application's data.")]
 
 
@@ -72,6 +77,26 @@ def settings_of(models: Models, **changes: object) -> Settings:
     wished = {name: one for name, one in changes.items() if one is not None and one != []}
     given = {name: tuple(one) if isinstance(one, list) else one for name, one in wished.items()}
     return replace(models.profile.settings, **given)  # type: ignore[arg-type]
+
+
+def changed(settings: Settings, entries: Sequence[str] | None) -> Settings:
+    """The settings with "name=value" entries, the value as JSON or a plain word. Raises `SettingsError`."""
+    values: dict[str, object] = {}
+    for entry in entries or ():
+        name, _, text = entry.partition("=")
+        known = getattr(settings, name, None) if name in {one.name for one in fields(settings)} else None
+        if known is None:
+            raise SettingsError(f"There is no setting '{name[:60]}'; use one of a profile's [settings].")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        value = tuple(value) if isinstance(value, list) else value
+        value = float(value) if isinstance(known, float) and type(value) is int else value
+        if type(value) is not type(known):
+            raise SettingsError(f"The setting {name} is '{text[:60]}'; give a value like the profile's, {known!r}.")
+        values[name] = value
+    return replace(settings, **values)  # type: ignore[arg-type]
 
 
 def opened(paths: Sequence[Path], models: Models) -> list[Image]:

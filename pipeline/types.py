@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from pipeline.errors import LabelError
 from pipeline.settings import Profile, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+
+LABEL_SOURCES = FOLDER, ANALYST, GUESS, UNKNOWN = "folder", "analyst", "guess", "unknown"
+"""Where a photo's label comes from: a folder or list, a person, the classifier's own top-1, or nobody noted it."""
 
 Report = Callable[[str, str], None]
 """Called as `report(raw, reason)` for every answer of the language model that is not handed over."""
@@ -132,28 +136,82 @@ class Scores:
     prefers_edit: float  # cos(I', c') - cos(I', c): above 0 when the edited picture prefers the new words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, init=False)
 class Prediction:
     """What a classifier thinks of one picture: the full distribution, of which a top-5 is a view."""
 
     labels: tuple[str, ...]
-    probabilities: tuple[float, ...]  # same order as labels, sums to 1
+    probabilities: NDArray[np.float32]  # (labels,), read-only, in the order of the labels; sums to 1
+
+    def __init__(self, *, labels: tuple[str, ...], probabilities: Sequence[float] | NDArray[np.floating]) -> None:
+        """Keeps a read-only vector as it is, and copies anything else."""
+        vector = np.asarray(probabilities, dtype=np.float32)
+        if vector.flags.writeable:
+            vector = vector.copy()
+            vector.flags.writeable = False
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "probabilities", vector)
+
+    def __eq__(self, other: object) -> bool:
+        """True for the same labels with the same probabilities."""
+        if not isinstance(other, Prediction):
+            return NotImplemented
+        return self.labels == other.labels and np.array_equal(self.probabilities, other.probabilities)
+
+    def __hash__(self) -> int:
+        """Of both, as equality has it."""
+        return hash((self.labels, self.probabilities.tobytes()))
 
     def top(self, k: int = 5) -> tuple[tuple[str, float], ...]:
         """The k most probable (label, probability) pairs, best first."""
-        return tuple(sorted(zip(self.labels, self.probabilities, strict=True), key=lambda pair: -pair[1])[:k])
+        if k == 1:
+            places = [int(self.probabilities.argmax())]
+        else:
+            places = np.argsort(-self.probabilities, kind="stable")[:k].tolist()
+        return tuple((self.labels[place], float(self.probabilities[place])) for place in places)
 
     def probability(self, label: str) -> float:
         """p(label) in 0..1. Raises `LabelError` for a label that the classifier does not know."""
-        if label not in self.labels:
-            known = ", ".join(self.labels[:20])
-            raise LabelError(f"The classifier does not know the label '{label}'. Choose one of: {known}.")
-        return self.probabilities[self.labels.index(label)]
+        return float(self.probabilities[self._place(label)])
 
     def rank(self, label: str) -> int:
         """1 for the most probable label. Raises `LabelError` for an unknown one."""
-        p = self.probability(label)
-        return 1 + sum(other > p for other in self.probabilities)
+        return 1 + int((self.probabilities > self.probabilities[self._place(label)]).sum())
+
+    def _place(self, label: str) -> int:
+        try:
+            return self.labels.index(label)
+        except ValueError as error:
+            known = ", ".join(self.labels[:20])
+            raise LabelError(f"The classifier does not know the label '{label}'. Choose one of: {known}.") from error
+
+
+class Judge(Protocol):
+    """Whose predictions they are: a classifier, or what is left of one in a record."""
+
+    @property
+    def name(self) -> str:
+        """As the profile calls it."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of the head's rows."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its weights, labels and preprocessing; "" where nobody noted it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A `Judge` by its record."""
+
+    name: str
+    labels: tuple[str, ...]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,6 +223,14 @@ class PhotoRecord:
     prediction: Prediction
     name: str = ""  # file name, for people only
     classifier: str = ""  # name of the classifier that every prediction of this study comes from
+    fingerprint: str = ""  # and its fingerprint, "" where nobody noted it
+    label_source: str = UNKNOWN  # one of `LABEL_SOURCES`
+    label_analyst: str = ""  # who gave the label, where visitors sign in
+
+    @property
+    def judge(self) -> Judge:
+        """Whose predictions this study holds."""
+        return Judged(name=self.classifier, labels=self.prediction.labels, fingerprint=self.fingerprint)
 
     def with_image(self, image: Image) -> Photo:
         """The same with its picture."""
@@ -180,9 +246,9 @@ class Photo(PhotoRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CounterfactualRecord:
-    """Everything measured on one edited picture; one per perturbation and tau."""
+    """Everything measured on one edited picture; one per perturbation, tau and settings."""
 
-    key: str  # hash of everything that determined it
+    key: str  # hash of everything that drew the picture
     perturbation: Perturbation
     tau: float
     scores: Scores
@@ -190,6 +256,8 @@ class CounterfactualRecord:
     missed: tuple[str, ...]  # one sentence per score gate that was missed, with its figure
     seed: int | None = None  # of everything drawn at random on the way; None where that was not noted
     models: dict[str, str] = field(default_factory=dict)  # role -> what made it, hub ids with their revision
+    settings: dict[str, Any] | None = None  # what drew it, as `keys.drawing_of` has it; None where nobody noted it
+    scorer: str = ""  # fingerprint of the CLIP that scored it, "" where nobody noted it
 
     def with_image(self, image: Image) -> Counterfactual:
         """The same with its picture."""
@@ -356,7 +424,7 @@ class Editor(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Tells models, weights and schedulers apart: what an `Inversion` depends on beside its picture and caption."""
+        """Of family, configurations, precision, weights and schedulers: what a picture depends on beside its words."""
         ...
 
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
@@ -381,6 +449,11 @@ class Editor(Protocol):
 class Scorer(Protocol):
     """CLIP scores."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Of its weights and preprocessing."""
+        ...
+
     def score(self, image: Image, caption: str, edited: Sequence[tuple[Image, str]]) -> tuple[Scores, ...]:
         """Scores of each (edited picture, edited caption) against one source."""
         ...
@@ -390,18 +463,8 @@ class Scorer(Protocol):
         ...
 
 
-class Classifier(Protocol):
+class Classifier(Judge, Protocol):
     """The model under study."""
-
-    @property
-    def name(self) -> str:
-        """As the profile calls it."""
-        ...
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Class names, in the order of the head's rows."""
-        ...
 
     def predict(self, images: Sequence[Image]) -> tuple[Prediction, ...]:
         """Full distributions, one per picture."""

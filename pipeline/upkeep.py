@@ -106,7 +106,7 @@ def _faults(connection: sql.Connection) -> Iterator[Finding]:
 
 def _pictures(connection: sql.Connection) -> frozenset[str]:
     """The key of every picture that a row names."""
-    columns = (tables.studies.c.picture, tables.studies.c.reconstruction, tables.counterfactuals.c.picture)
+    columns = (tables.photos.c.picture, tables.studies.c.reconstruction, tables.counterfactuals.c.picture)
     rows = connection.execute(sql.union(*(sql.select(column) for column in columns)))
     return frozenset(key for (key,) in rows if key)
 

@@ -2,31 +2,38 @@
 
 The only module that knows the order; it sees the stages through the protocols of `pipeline/types.py` alone. Everything
 that takes long is a generator that yields the study one step richer each time, so that a page can show it, a test can
-list it and the command line can count it.
+list it and the command line can count it. How the stages work on a store is told in `pipeline/studio.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import unicodedata
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from PIL.Image import Image
 
-from pipeline.curation import chosen, load_folder
-from pipeline.errors import Cancelled, CaptionError, PerturbationError, PipelineError, SettingsError, StoreError
+from pipeline.curation import chosen
+from pipeline.errors import CaptionError, PerturbationError, SettingsError
 from pipeline.factors import FACTORS
-from pipeline.images import fit, key_of, open_image
+from pipeline.images import fit, key_of
 from pipeline.inversions import Inversions
-from pipeline.profiles import models_of
+from pipeline.keys import drawing_of, earlier_keys, edit_key, models_used
 from pipeline.scoring import missed_gates
 from pipeline.settings import Settings
-from pipeline.store import Store
-from pipeline.types import Classifier, Counterfactual, Edit, Models, Perturbation, Photo, Step, Study
+from pipeline.types import (
+    FOLDER,
+    GUESS,
+    Classifier,
+    Counterfactual,
+    Edit,
+    Models,
+    Perturbation,
+    Photo,
+    Step,
+    Study,
+)
 
 __all__ = [
     "Inversions",
@@ -36,30 +43,38 @@ __all__ = [
     "edit_key",
     "explore",
     "judged_by",
-    "model_name",
     "open_photo",
     "outside",
     "proposals",
     "propose",
-    "run_key",
-    "stress",
     "tidy",
 ]
 logger = logging.getLogger(__name__)
 
 
-def open_photo(models: Models, image: Image, label: str = "", classifier: str = "", name: str = "") -> Study:
-    """A new study of the picture, fitted to the profile's size and classified; the label defaults to the top-1.
+def open_photo(
+    models: Models, image: Image, label: str = "", classifier: str = "", name: str = "", source: str = FOLDER
+) -> Study:
+    """A new study of the picture, fitted to the profile's size and classified.
 
-    Raises `LabelError` for a label that the classifier does not know.
+    Without a label, which comes from this `source`, the classifier's top-1 takes its place as a guess. Raises
+    `LabelError` for a label that the classifier does not know.
     """
     picture = fit(image, models.profile.image_size)
     judge = models.classifier(classifier)
     prediction = judge.predict([picture])[0]
+    source = source if label else GUESS
     label = label or prediction.top(1)[0][0]
     prediction.probability(label)
     photo = Photo(
-        key=key_of(picture), image=picture, label=label, prediction=prediction, name=name, classifier=judge.name
+        key=key_of(picture),
+        image=picture,
+        label=label,
+        label_source=source,
+        prediction=prediction,
+        name=name,
+        classifier=judge.name,
+        fingerprint=judge.fingerprint,
     )
     return Study(photo=photo)
 
@@ -140,16 +155,20 @@ def edit(
 
     Rejected perturbations are passed over (clear `rejected_by` to overrule a gate), and so is what the study holds
     already; `step` hears of every denoising step, `inversions` spares those made before. `classifier` defaults to the
-    study's own; another one judges the photo anew and drops the counterfactuals that the old one judged.
+    study's own; another one, or another CLIP, judges the pictures that are there anew and draws none of them again.
     """
     judge = models.classifier(classifier or study.photo.classifier)
-    study = _under(study, judge)
+    if (judge.name, judge.fingerprint) != (study.photo.classifier, study.photo.fingerprint):
+        study = judged_by(study, judge)
+    study = _scored(models, study, settings)
+    wanted = _wanted(models, study, perturbations, settings)
+    if not wanted and study.reconstruction is not None:
+        yield replace(study, control=study.control or judge.predict([study.reconstruction])[0])
+        return
     inversion = (inversions or Inversions()).get(models, study, settings, step)
     control = judge.predict([inversion.reconstruction])[0]
-    held = tuple(replace(one, missed=missed_gates(one.scores, settings)) for one in study.counterfactuals)
-    study = replace(study, reconstruction=inversion.reconstruction, control=control, counterfactuals=held)
+    study = replace(study, reconstruction=inversion.reconstruction, control=control)
     yield study
-    wanted = _wanted(models, study, perturbations, settings)
     if not wanted:
         return
     edits = models.editor.edit(inversion, [one.edited_caption for one in wanted], settings, step)
@@ -180,37 +199,6 @@ def explore(
     yield from edit(models, study, study.perturbations, settings, classifier, step=step, inversions=inversions)
 
 
-def stress(
-    models: Models, folder: Path, store: Store, settings: Settings, classifier: str = "", *, step: Step | None = None
-) -> Iterator[Study]:
-    """One finished and saved study per picture of an ImageFolder.
-
-    Pictures that an earlier call with the same models and settings has finished are passed over. A picture that fails
-    is noted in the store (`Store.failures`), and the others go on; a model that cannot be opened, a store that cannot
-    be written and a `Cancelled` end the run.
-    """
-    _ = models.captioner, models.perturber, models.editor, models.scorer  # opened now, not blamed on a picture later
-    job = run_key(models, settings, classifier)
-    finished = set(store.finished(job))
-    for entry in load_folder(folder):
-        name = entry.path.relative_to(folder).as_posix()
-        try:
-            image = fit(open_image(entry.path), models.profile.image_size)
-            if key_of(image) in finished:
-                continue
-            study = _finish(models, open_photo(models, image, entry.label, classifier, name), settings, step)
-        except (StoreError, Cancelled):
-            raise
-        except PipelineError as error:
-            logger.warning("%s is left out: %s", name, error)
-            store.fail(job, name, str(error))
-            continue
-        store.save_study(study)
-        store.finish(job, study.photo.key, name)
-        finished.add(study.photo.key)
-        yield study
-
-
 def judged_by(study: Study, judge: Classifier) -> Study:
     """The study with every prediction made anew by another classifier; pictures, scores and keys stay."""
     made = judge.predict([one.image for one in study.counterfactuals])
@@ -218,33 +206,24 @@ def judged_by(study: Study, judge: Classifier) -> Study:
     prediction.probability(study.photo.label)
     return replace(
         study,
-        photo=replace(study.photo, prediction=prediction, classifier=judge.name),
+        photo=replace(study.photo, prediction=prediction, classifier=judge.name, fingerprint=judge.fingerprint),
         control=judge.predict([study.reconstruction])[0] if study.reconstruction is not None else None,
         counterfactuals=tuple(
-            replace(one, prediction=found, models=one.models | {"classifier": judge.name})
-            for one, found in zip(study.counterfactuals, made, strict=True)
+            replace(one, prediction=found) for one, found in zip(study.counterfactuals, made, strict=True)
         ),
     )
 
 
-def _finish(models: Models, study: Study, settings: Settings, step: Step | None) -> Study:
-    """All stages after the first, at one go."""
-    study = propose(models, describe(models, study, settings), settings)
-    return deque(edit(models, study, study.perturbations, settings, step=step), maxlen=1).pop()
-
-
-def _under(study: Study, judge: Classifier) -> Study:
-    """The study as this classifier sees it."""
-    if judge.name == study.photo.classifier:
-        return study
-    prediction = judge.predict([study.photo.image])[0]
-    prediction.probability(study.photo.label)
-    return replace(
-        study,
-        photo=replace(study.photo, prediction=prediction, classifier=judge.name),
-        control=None,
-        counterfactuals=(),
-    )
+def _scored(models: Models, study: Study, settings: Settings) -> Study:
+    """The study as this CLIP scores it and these gates judge it; pictures that another one scored are scored anew."""
+    foreign = [one for one in study.counterfactuals if one.scorer != models.scorer.fingerprint]
+    pictures = [(one.image, one.perturbation.edited_caption) for one in foreign]
+    fresh = models.scorer.score(study.photo.image, study.caption, pictures) if pictures else ()
+    scores = {one.key: score for one, score in zip(foreign, fresh, strict=True)}
+    held = (replace(one, scores=scores.get(one.key, one.scores)) for one in study.counterfactuals)
+    scorer = models.scorer.fingerprint
+    judged = (replace(one, scorer=scorer, missed=missed_gates(one.scores, settings)) for one in held)
+    return replace(study, counterfactuals=tuple(judged))
 
 
 def _wanted(
@@ -252,15 +231,17 @@ def _wanted(
 ) -> tuple[Perturbation, ...]:
     """One accepted perturbation per edited caption, without those that the study holds at every tau."""
     held = {one.key for one in study.counterfactuals}
+    unnoted = {one.key for one in study.counterfactuals if one.settings is None}
+
+    def is_held(one: Perturbation, tau: float) -> bool:
+        asked = (models, study, one, tau, settings)
+        return edit_key(*asked) in held or bool(unnoted and unnoted & earlier_keys(*asked))
+
     accepted: dict[str, Perturbation] = {}
     for one in perturbations:
         if one.accepted:
             accepted.setdefault(one.edited_caption, one)
-    return tuple(
-        one
-        for one in accepted.values()
-        if any(edit_key(models, study, one, tau, settings) not in held for tau in settings.taus)
-    )
+    return tuple(one for one in accepted.values() if not all(is_held(one, tau) for tau in settings.taus))
 
 
 def _by_caption(edits: Iterator[Edit], each: int) -> Iterator[list[Edit]]:
@@ -296,54 +277,10 @@ def _measure(
             prediction=prediction,
             missed=missed_gates(score, settings),
             seed=settings.seed,
-            models=_used(models, judge),
+            models=models_used(models.profile),
+            settings=drawing_of(models.profile, settings),
+            scorer=models.scorer.fingerprint,
         )
-
-
-def edit_key(models: Models, study: Study, perturbation: Perturbation, tau: float, settings: Settings) -> str:
-    """Hash of everything that determined a counterfactual."""
-    return _digest(
-        study.photo.key,
-        study.caption,
-        perturbation.edited_caption,
-        tau,
-        settings.inversion,
-        (settings.null_text_learning_rate, settings.null_text_min_gain),
-        settings.num_inference_steps,
-        settings.guidance_scale,
-        settings.cross_replace_steps,
-        settings.cross_replace_words,
-        settings.cross_attention,
-        settings.word_weight,
-        (settings.local_blend, settings.local_blend_start),
-        model_name(models.profile.diffusion),
-        study.photo.classifier,
-    )
-
-
-def run_key(models: Models, settings: Settings, classifier: str = "") -> str:
-    """Hash of everything that determines what a run makes of a picture."""
-    profile = models.profile
-    used = (profile.captioner, profile.perturber, profile.perturber_adapter, profile.sentences, profile.diffusion)
-    instructions = [FACTORS[name].instruction for name in settings.factors if name in FACTORS]
-    models_used = [model_name(path) for path in (*used, profile.clip)]
-    return _digest(models_used, profile.image_size, models.classifier(classifier).name, settings, instructions)
-
-
-def _used(models: Models, judge: Classifier) -> dict[str, str]:
-    """Role -> model, of everything that has a part in a counterfactual; of the classifiers only the one that judged."""
-    profile = models.profile
-    named = {role: model_name(path) for role, _, path in models_of(profile) if role != "classifier"}
-    return {**named, "classifier": model_name(profile.classifiers.get(judge.name, judge.name))}
-
-
-def model_name(path: str) -> str:
-    """A hub id, or the last two parts of a folder's path, so that a run can be moved with its models."""
-    return "/".join(Path(path).parts[-2:])
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256("\0".join(repr(part) for part in parts).encode()).hexdigest()
 
 
 def _is_invisible(character: str) -> bool:

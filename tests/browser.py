@@ -14,6 +14,7 @@ from pipeline import workflow
 from pipeline.store import Store
 from pipeline.tiny.world import Scene, draw, redraw
 from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores
+from tests.stores import save
 
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page, Request
@@ -124,5 +125,5 @@ def stock(models: Models, store: Store, scenes: tuple[Scene, ...]) -> None:
         )
         study = workflow.describe(models, study, models.profile.settings, scene.caption())
         control = {"reconstruction": study.photo.image, "control": study.photo.prediction}
-        store.save_study(replace(study, perturbations=(words,), counterfactuals=(item,), **control))
+        save(store, replace(study, perturbations=(words,), counterfactuals=(item,), **control))
         store.decide(Decision(id=item.key, counterfactual=item.key, verdict="keep"))

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.store import Store
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
+from tests.stores import save
 
 LABELS = ("sled", "ball", "kite", "drum", "tent", "boat", "lamp", "door")
 FACTORS = ("background", "subject", "weather", "adjective")
@@ -37,7 +38,7 @@ def fill(
     labels = (*LABELS, *(f"class {number}" for number in range(len(LABELS), classes)))
     for first in range(0, variations, per_photo):
         study = _study(rng, labels, first, min(per_photo, variations - first), taus)
-        store.save_study(replace(study, photo=replace(study.photo, classifier=classifier)))
+        save(store, replace(study, photo=replace(study.photo, classifier=classifier)))
 
 
 def _study(rng: random.Random, labels: Sequence[str], first: int, count: int, taus: Sequence[float]) -> Study:

@@ -42,6 +42,7 @@ from pipeline.tiny.world import draw, sample
 from pipeline.training_task import FOLDER, TrainingTask
 from pipeline.types import Decision, Models
 from tests.browser import stock
+from tests.stores import save
 
 KINDS = ("study", "reinforcement", "photos")
 BATCH = 3  # decisions of one act
@@ -87,7 +88,7 @@ def prepare(models: Models, root: Path) -> dict[str, object]:
     fresh = []
     for number, scene in enumerate(sample(3, HELD_OUT_SEED + 62)):
         study = workflow.open_photo(models, draw(scene), scene.label, name=f"{number}.png")
-        store.save_study(workflow.describe(models, study, settings, scene.caption()))
+        save(store, workflow.describe(models, study, settings, scene.caption()))
         fresh.append((study.photo.key, study.photo.classifier))
     (photo, judge), *rest = fresh
     few = replace(settings, factors=("background",), taus=(0.5,))
@@ -154,7 +155,7 @@ def result(store: Store, task: Task, name: str) -> Iterator[object]:
         study = store.load_study(key, classifier)
         assert study is not None
         yield [one.edited_caption for one in study.perturbations]
-        yield sorted([one.key, list(one.prediction.probabilities)] for one in study.counterfactuals)
+        yield sorted([one.key, one.prediction.probabilities.tolist()] for one in study.counterfactuals)
 
 
 def alike(one: object, other: object) -> bool:

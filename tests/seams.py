@@ -6,6 +6,7 @@ colour that an edited caption names into the picture, the more the smaller tau i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -71,13 +72,17 @@ class ColourClassifier:
     def labels(self) -> tuple[str, ...]:
         return LABELS
 
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.weight.tobytes() + self.bias.tobytes()).hexdigest()
+
     def predict(self, images: Sequence[Image]) -> tuple[Prediction, ...]:
         self.seen += len(images)
         return tuple(self._one(quarters(image)) for image in images)
 
     def _one(self, seen: np.ndarray) -> Prediction:
         powers = np.exp(self.weight @ seen + self.bias)
-        return Prediction(labels=LABELS, probabilities=tuple(map(float, (powers / powers.sum()).astype(np.float32))))
+        return Prediction(labels=LABELS, probabilities=powers / powers.sum())
 
     def features(self, images: Sequence[Image]) -> torch.Tensor:
         import torch
@@ -206,6 +211,7 @@ class ColourScorer:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.fingerprint = "colours"
 
     def score(self, image: Image, caption: str, edited: Sequence[tuple[Image, str]]) -> tuple[Scores, ...]:
         self.batches.append(len(edited))

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from pipeline import workflow
+from pipeline import studio, workflow
 from pipeline.images import encode
 from pipeline.store import Store
 from pipeline.types import CounterfactualRecord, Decision, PhotoRecord, Study, StudyRecord
@@ -15,6 +15,14 @@ def study_of(seed: int = 0, caption: str = "", classifier: str = "") -> Study:
     study = workflow.open_photo(models, picture("red", seed), "red", classifier, f"{seed}.png")
     study = workflow.propose(models, workflow.describe(models, study, SETTINGS, caption), SETTINGS)
     return list(workflow.edit(models, study, study.perturbations, SETTINGS))[-1]
+
+
+def save(store: Store, study: Study) -> None:
+    """Has the store hold the study, under its caption and its classifier, by the commands that everybody uses."""
+    studio.keep(store, study)
+    if study.caption:
+        store.set_caption(study.photo.key, study.caption)
+    store.set_classifier(study.photo.key, study.photo.judge)
 
 
 def contents(study: Study | None) -> object:

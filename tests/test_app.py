@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from pipeline.runs import read_run
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import sample
-from pipeline.types import Models, Reinforcement, Study
+from pipeline.types import Counterfactual, Judge, Models, Reinforcement
 from tests.browser import SLOW, open_example, stock, suggest
 
 if TYPE_CHECKING:
@@ -216,14 +217,15 @@ def test_a_full_disk_in_the_middle_of_a_run_is_told_and_loses_nothing(
 ) -> None:
     open_example(page, 2)
     suggest(page, "subject")
-    save = Store.save_study
+    add = Store.add_counterfactuals
 
-    def full(self: Store, study: Study) -> None:
-        if len(study.counterfactuals) > 1:
+    def full(self: Store, photo: str, caption: str, made: Sequence[Counterfactual], judge: Judge) -> None:
+        study = self.load_study(photo)
+        if study is not None and study.counterfactuals:
             raise StoreError("The disk is full; free some space and try again.")
-        save(self, study)
+        add(self, photo, caption, made, judge)
 
-    monkeypatch.setattr(Store, "save_study", full)
+    monkeypatch.setattr(Store, "add_counterfactuals", full)
     page.click("#run")
     page.wait_for_selector(".toast-body:has-text('The disk is full')")
     page.wait_for_selector(".status.failed:has-text('The disk is full')")

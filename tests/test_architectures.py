@@ -78,7 +78,7 @@ def test_the_papers_classifiers_run_at_full_size(architecture: str, width: int, 
     features, (weight, bias) = classifier.features(PHOTOS), classifier.head()
     assert features.shape == (1, width)
     assert weight.shape == (1000, width)
-    predicted = torch.tensor([one.probabilities for one in classifier.predict(PHOTOS)])
+    predicted = torch.tensor([one.probabilities.tolist() for one in classifier.predict(PHOTOS)])
     torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(-1), atol=1e-5, rtol=1e-4)
     assert any("dogsled" in label for label in labels)
 

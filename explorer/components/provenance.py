@@ -32,9 +32,11 @@ def provenance_card() -> gr.HTML:
 
 
 def provenance_markup(told: Provenance | None) -> Html:
-    """Everything behind a fold; a sentence when the present profile cannot have made the frame."""
+    """Everything behind a fold; a sentence when nobody noted how the frame was made."""
     if told is None:
-        body = tag("p", "Made with other models or settings than this profile's; it cannot be made again from here.")
+        body = tag(
+            "p", "Made by an earlier version, which did not record its settings; it cannot be made again from here."
+        )
     else:
         terms = (join(tag("dt", name), tag("dd", value)) for name, value in told.parameters)
         body = join(tag("dl", *terms), *_copies(told))

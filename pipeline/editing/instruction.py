@@ -39,7 +39,9 @@ class InstructPix2PixEditor:
     def __init__(self, pipe: StableDiffusionInstructPix2PixPipeline, name: str) -> None:
         self._pipe = pipe
         self._name = name
-        self._fingerprint = fingerprint([pipe.vae], [pipe.vae.config])
+        networks = (pipe.vae, pipe.unet, pipe.text_encoder)
+        known = (pipe.vae.config, pipe.unet.config, pipe.text_encoder.config.to_dict(), pipe.scheduler.config)
+        self._fingerprint = f"instruct-pix2pix {fingerprint(networks, known)}"
         self._lock = threading.RLock()
 
     @classmethod
@@ -76,7 +78,7 @@ class InstructPix2PixEditor:
 
     @property
     def fingerprint(self) -> str:
-        """Of what makes latents and pictures: the autoencoder."""
+        """Of the family, and of the pipeline's configurations, scheduler, precision and weights."""
         return self._fingerprint
 
     def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:

@@ -238,13 +238,15 @@ def _check_location(path: str) -> None:
 
 
 def fingerprint(networks: Sequence[torch.nn.Module], configurations: Sequence[Mapping[str, object]]) -> str:
-    """sha256 of the configurations, and of the first values of every weight: training changes all of them."""
+    """sha256 of the configurations, and of the first values of every weight with its type: training changes them."""
     # What begins with _ tells of the folder and of the library that wrote it.
     known = [{key: value for key, value in one.items() if not key.startswith("_")} for one in configurations]
     parts = [json.dumps(one, sort_keys=True, default=str) for one in known]
     for network in networks:
         starts = [weight.flatten()[:SAMPLE].float() for weight in network.state_dict().values()]
-        parts.append(str(torch.cat(starts).tolist()))
+        parts.append(
+            f"{torch.cat(starts).tolist()} {sorted({str(one.dtype) for one in network.state_dict().values()})}"
+        )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -46,8 +46,8 @@ class StableDiffusionEditor:
 
     @property
     def fingerprint(self) -> str:
-        """Of the diffusion model: its configurations, schedulers and weights."""
-        return self.model.fingerprint
+        """Of the family, and of the diffusion model's configurations, schedulers, precision and weights."""
+        return f"stable-diffusion {self.model.fingerprint}"
 
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
         """The trajectory that leads to the picture under its caption.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from pipeline import demo, workflow
+from pipeline import demo, studio, workflow
 from pipeline.curation import load_folder
 from pipeline.images import fit, open_image
 from pipeline.reinforcement import Item, Recipe, reinforce
@@ -43,7 +43,7 @@ def make(work: Path, out: Path, n: int) -> int:
     chosen = scenes(n)
     for number, (scene, factors) in enumerate(zip(chosen, cycle(OTHERS), strict=False)):
         study = _study(lab.models, scene, ("background", *factors), f"{scene.label}-{number:02d}.png")
-        store.save_study(study)
+        studio.keep(store, study)
         log.info("%d of %d: %s", number + 1, n, study.caption)
         if number < DECIDED:
             store.decide_all(list(verdicts(lab, study)))

@@ -30,11 +30,11 @@ from pipeline.reinforcement import refuse_leaks
 from pipeline.reproduction import Repair, Results, bank_of, items_of, repair, views_of, weaknesses
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.studio import stress
 from pipeline.tiny.measure import text_to_image
 from pipeline.tiny.train import Workshop, train_classifiers
 from pipeline.tiny.world import BIAS, VALUES, Scene, draw, parse, sample
 from pipeline.types import Step, Study
-from pipeline.workflow import stress
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from explorer.jobs import Desk
 from explorer.place import place_of
 from pipeline.store import Store
 from tests.seams import SeamModels
-from tests.stores import study_of
+from tests.stores import save, study_of
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def desk(tmp_path: Path) -> Desk:
 
 def test_a_photo_that_has_a_caption_keeps_what_the_page_shows(desk: Desk) -> None:
     study = study_of()
-    desk.store.save_study(study)
+    save(desk.store, study)
     # A generator that yields nothing would have the page empty its caption and its variations.
     assert list(captions.caption(desk, place_of(study))) == [(gr.skip(),) * 4]
     assert list(captions.caption(desk, "")) == [(gr.skip(),) * 4]
@@ -30,7 +30,7 @@ def test_a_photo_that_has_a_caption_keeps_what_the_page_shows(desk: Desk) -> Non
 
 def test_blank_words_write_nothing(desk: Desk) -> None:
     study = study_of()
-    desk.store.save_study(study)
+    save(desk.store, study)
     request = gr.Request(username="ada")
     caption, _, _, told = captions.rewrite(desk, place_of(study), " \n", request)
     assert caption == study.caption

@@ -21,6 +21,7 @@ from pipeline.promotion import with_promoted
 from pipeline.store import Store
 from pipeline.tiny.world import LABELS, Scene, draw
 from tests.own_classifiers import MAKERS, timm_folder, transformers_folder
+from tests.stores import save
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_each_kind_is_added_and_stays(
     study = workflow.open_photo(again, draw(scenes[0]), classifier="mine")
     assert study.photo.classifier == "mine"
     assert study.photo.prediction.labels == LABELS
-    desk.store.save_study(study)
+    save(desk.store, study)
     assert photo.page(desk, study)[6]["value"] == "mine"
 
 

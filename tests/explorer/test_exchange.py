@@ -13,6 +13,7 @@ from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import draw, sample
 from pipeline.types import Models
 from tests.browser import stock
+from tests.stores import save
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -47,7 +48,7 @@ def test_the_address_leads_back_to_photo_and_frame(page: Page, store: Store, mod
     assert one
     assert other
     extra = replace(one.counterfactuals[0], key="second", tau=0.25)
-    store.save_study(replace(one, counterfactuals=(*one.counterfactuals, extra)))
+    save(store, replace(one, counterfactuals=(*one.counterfactuals, extra)))
 
     page.reload()
     page.click(f"[data-photo='{one.photo.key}']")

@@ -19,14 +19,14 @@ from pipeline.intervals import Change
 from pipeline.store import Store
 from pipeline.thresholds import NAMES, separations
 from pipeline.weakness import ALL, MIN_PHOTOS
-from tests.stores import study_of
+from tests.stores import save, study_of
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     kept = Store(tmp_path)
     for seed in range(3):
-        kept.save_study(study_of(seed))
+        save(kept, study_of(seed))
     return kept
 
 
@@ -44,7 +44,7 @@ def test_every_cell_opens_exactly_its_edits(store: Store) -> None:
 def test_a_study_that_comes_later_is_told(store: Store) -> None:
     name = store.studies()[0].classifier
     before = findings(store.records(name))
-    store.save_study(study_of(7))
+    save(store, study_of(7))
     after = findings(store.records(name))
     assert len(after.studies) == len(before.studies) + 1
 

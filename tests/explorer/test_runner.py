@@ -26,7 +26,7 @@ from pipeline.tasks import FolderTask, PhotosTask, StudyTask, folder_task, folde
 from pipeline.training_task import FOLDER, TrainingTask, course_of
 from pipeline.types import Classifier, Decision, Reinforcement
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, folder_of, picture, quarters, settings
-from tests.stores import contents
+from tests.stores import contents, save
 
 PATIENCE = 120.0  # seconds, on a busy machine
 
@@ -65,7 +65,7 @@ def ended(desk: Desk, job: Job) -> Job:
 def photo(desk: Desk, seed: int = 0, label: str = "red") -> StudyTask:
     """A photo in the store, to be studied."""
     study = workflow.open_photo(desk.models, picture(label, seed), label, name=f"{seed}.png")
-    desk.store.save_study(study)
+    save(desk.store, study)
     return StudyTask(photo=study.photo.key, classifier="colour", caption="", name=f"{seed}.png", settings=SETTINGS)
 
 
@@ -75,7 +75,7 @@ def kept(desk: Desk, each: int = 4) -> TrainingTask:
         label = LABELS[number % len(LABELS)]
         study = workflow.open_photo(desk.models, picture(label, number), label)
         study = workflow.propose(desk.models, workflow.describe(desk.models, study, SETTINGS), SETTINGS)
-        desk.store.save_study(list(workflow.edit(desk.models, study, study.perturbations, SETTINGS))[-1])
+        save(desk.store, list(workflow.edit(desk.models, study, study.perturbations, SETTINGS))[-1])
     items = tuple((one.key, one.label) for one in desk.store.entries())
     return TrainingTask(classifier="colour", items=items, recipes=(Recipe(max_epochs=8),), source="all")
 
@@ -359,7 +359,7 @@ def test_an_analysts_ticks_survive_the_job_that_edits(desk: Desk, monkeypatch: p
     study = desk.store.load_study(task.photo)
     assert study is not None
     unticked = tuple(replace(one, rejected_by=("You rejected it.",)) for one in study.perturbations)
-    desk.store.save_study(replace(study, perturbations=unticked))
+    save(desk.store, replace(study, perturbations=unticked))
     gate.open.set()
     assert ended(desk, job).state == DONE
     after = desk.store.load_study(task.photo)

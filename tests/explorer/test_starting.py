@@ -11,7 +11,7 @@ from pipeline import demo
 from pipeline.models import LoadedModels
 from pipeline.store import Store
 from tests.seams import SeamModels
-from tests.stores import study_of
+from tests.stores import save, study_of
 
 
 def test_a_new_data_folder_gets_the_demo_and_a_used_one_does_not(
@@ -21,7 +21,7 @@ def test_a_new_data_folder_gets_the_demo_and_a_used_one_does_not(
     assert demo.is_shown(store, Path(models.profile.demo))
     assert (store.root / "reinforced" / demo.NAME / "run.json").is_file()
     used = Store(tmp_path / "used")
-    used.save_study(study_of())
+    save(used, study_of())
     starting.begin(Desk(models=models, store=used)).result()
     assert len(used.studies()) == 1
     used.close()

@@ -8,7 +8,7 @@ from explorer.jobs import Desk
 from explorer.triage import Item, Triage
 from pipeline.store import Store
 from tests.seams import SeamModels
-from tests.stores import study_of
+from tests.stores import save, study_of
 
 
 class Window:
@@ -41,7 +41,7 @@ def desk(store: Store) -> Desk:
 
 def test_whoever_was_overruled_may_still_speak(desk: Desk) -> None:
     study = study_of()
-    desk.store.save_study(study)
+    save(desk.store, study)
     key, ada, grace = study.counterfactuals[0].key, Window(desk, "Ada"), Window(desk, "Grace")
     assert (ada.decide(key, "keep"), grace.decide(key, "reject")) == ("", "")
     assert ada.see(key)["state"] == "conflict"
@@ -53,7 +53,7 @@ def test_whoever_was_overruled_may_still_speak(desk: Desk) -> None:
 
 def test_undoing_a_resolution_brings_the_others_back(desk: Desk) -> None:
     study = study_of()
-    desk.store.save_study(study)
+    save(desk.store, study)
     key, ada, grace = study.counterfactuals[0].key, Window(desk, "Ada"), Window(desk, "Grace")
     for window, verdict in ((ada, "keep"), (grace, "reject"), (ada, "keep")):
         assert window.decide(key, verdict) == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import workflow
+from pipeline import studio, workflow
 from pipeline.curation import load_folder, new_folder, selection, split_by_photo
 from pipeline.errors import DataError, StoreError
 from pipeline.exporting import export_set
@@ -16,13 +16,14 @@ from pipeline.images import encode, open_image
 from pipeline.store import Store
 from pipeline.types import Decision
 from tests.seams import LABELS, SETTINGS, SeamModels, folder_of, picture
+from tests.stores import save
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Store]:
     """Three studied photos."""
     store = Store(tmp_path / "run")
-    list(workflow.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS))
+    list(studio.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS))
     yield store
     store.close()
 
@@ -214,8 +215,8 @@ def test_labels_that_are_no_folder_names_survive_the_export(tmp_path: Path) -> N
     for seed, name in enumerate(names):
         study = list(workflow.explore(models, picture("red", seed), "red", SETTINGS))[-1]
         said = replace(study.photo.prediction, labels=(name, "green", "blue"))
-        photo = replace(study.photo, label=name, prediction=said)
-        store.save_study(replace(study, photo=photo, control=said))
+        photo = replace(study.photo, label=name, prediction=said, classifier=f"judge {seed}")
+        save(store, replace(study, photo=photo, control=said))
         verdict(store, study.counterfactuals[0].key, "keep")
     folder = export_set(store, store.freeze("set"), tmp_path / "deep" / "out")
     assert sorted(one.label for one in load_folder(folder)) == sorted(names)

@@ -12,7 +12,7 @@ from pipeline.database import SCHEMA
 from pipeline.errors import DataError, StoreError
 from pipeline.store import Store
 from tests.postgres import Server
-from tests.stores import keep, study_of
+from tests.stores import keep, save, study_of
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_threads_and_processes_write_at_once(tmp_path: Path, postgres: Server) -
     address, study = postgres.database(), study_of()
     command = [sys.executable, "-c", OPENED, str(tmp_path), address]
     store = Store(tmp_path, address)
-    store.save_study(study)
+    save(store, study)
     writers = [subprocess.Popen([*command, str(n), study.counterfactuals[0].key]) for n in range(3)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: keep(store, study.counterfactuals[1].key, n), range(40)))
@@ -89,6 +89,6 @@ def test_threads_and_processes_write_at_once(tmp_path: Path, postgres: Server) -
 def test_words_that_the_database_cannot_hold_are_told(tmp_path: Path, postgres: Server) -> None:
     store, study = Store(tmp_path, postgres.database()), study_of(caption="a red wall")
     with pytest.raises(StoreError, match="UTF-8"):
-        store.save_study(replace(study, caption="nul \0"))
+        store.add_photo(replace(study.photo, name="nul \0"))
     assert store.studies() == ()
     store.close()

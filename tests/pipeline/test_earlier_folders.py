@@ -33,8 +33,8 @@ from tests.postgres import Server
 from tests.seams import SETTINGS, SeamModels
 
 FOLDERS = Path(__file__).resolve().parents[1] / "data" / "folders"
-SAID = {"v1": 0, "v2": 2, "v3": 2, "v4": 2, "v5": 2}  # captions that analysts wrote
-KEPT = ("v1", "v2", "v3", "v4", "v5", "v4 on a server", "v5 on a server")
+SAID = {"v1": 0, "v2": 2, "v3": 2, "v4": 2, "v5-first": 2, "v5": 2}  # captions that analysts wrote
+KEPT = ("v1", "v2", "v3", "v4", "v5", "v5-first", "v4 on a server", "v5 on a server")
 
 
 @dataclass
@@ -275,7 +275,7 @@ def captioned(store: Store, models: SeamModels, key: str, words: str) -> None:
     """The photo under an analyst's words."""
     study = store.load_study(key, "colour")
     assert study is not None
-    store.save_study(workflow.describe(models, study, SETTINGS, words))
+    store.set_caption(key, workflow.describe(models, study, SETTINGS, words).caption, analyst="Ada")
 
 
 def test_jobs_go_on(earlier: Earlier, desk: Desk) -> None:

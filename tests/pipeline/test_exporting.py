@@ -12,7 +12,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from pipeline import workflow
+from pipeline import studio, workflow
 from pipeline.curation import load_folder
 from pipeline.errors import DataError, SettingsError, StoreError
 from pipeline.exporting import FORMS, archive, cell, export, find_set, pairs, title_of
@@ -20,13 +20,14 @@ from pipeline.images import encode
 from pipeline.store import Store
 from pipeline.types import CounterfactualSet, Decision
 from tests.seams import PROFILE, SETTINGS, SeamModels, folder_of
+from tests.stores import save
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Store]:
     """Three photos, two kept edits each, one of them judged by two analysts."""
     store = Store(tmp_path / "run")
-    for study in workflow.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS):
+    for study in studio.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS):
         for one in study.counterfactuals[:2]:
             store.decide(Decision(id=one.key, counterfactual=one.key, verdict="keep", analyst="ada", reason="=1+1"))
     store.decide(Decision(id="second", counterfactual=one.key, verdict="keep", analyst="bob"))
@@ -196,7 +197,7 @@ def test_a_class_called_originals_is_no_folder_of_originals(tmp_path: Path) -> N
     study = list(workflow.explore(SeamModels(), picture, "red", SETTINGS))[-1]
     said = replace(study.photo.prediction, labels=("originals", "green", "blue"))
     photo = replace(study.photo, label="originals", prediction=said)
-    store.save_study(replace(study, photo=photo, control=said))
+    save(store, replace(study, photo=photo, control=said))
     store.decide(Decision(id="1", counterfactual=study.counterfactuals[0].key, verdict="keep"))
     folder = export(store, store.freeze("set"), tmp_path / "out")
     assert [one.label for one in load_folder(folder)] == ["originals"]

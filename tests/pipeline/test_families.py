@@ -74,7 +74,7 @@ def test_features_and_head_make_the_prediction(classifier: LinearHeadClassifier)
     features, (weight, bias) = classifier.features(pictures), classifier.head()
     assert classifier.labels == tuple(LABELS)
     assert features.shape == (3, weight.shape[1])
-    predicted = torch.tensor([one.probabilities for one in classifier.predict(pictures)])
+    predicted = torch.tensor([one.probabilities.tolist() for one in classifier.predict(pictures)])
     torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(1), atol=1e-5, rtol=0)
 
 

@@ -287,10 +287,10 @@ def test_help_answers_soon() -> None:
 
 
 def test_export_writes_the_latest_set_in_every_form_that_is_asked_for(tmp_path: Path) -> None:
-    from tests.stores import keep, study_of
+    from tests.stores import keep, save, study_of
 
     store, study = Store(tmp_path / "run"), study_of()
-    store.save_study(study)
+    save(store, study)
     keep(store, study.counterfactuals[0].key, 1)
     store.freeze("beach")
     store.close()

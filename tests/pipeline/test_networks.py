@@ -22,9 +22,9 @@ from pipeline.networks import family_of
 from pipeline.profiles import load_profile
 from pipeline.reinforcement import Item, Recipe, reinforce, save
 from pipeline.store import Store
+from pipeline.studio import stress
 from pipeline.tiny.world import LABELS, Scene, draw
 from pipeline.weakness import weakness
-from pipeline.workflow import stress
 from tests.own_classifiers import MAKERS, cached, transformers_folder
 from tests.seams import SeamModels
 
@@ -88,7 +88,7 @@ def test_what_is_saved_is_of_the_same_family_and_opens_again(kind: str, tiny: Lo
     text = MAKERS[kind](tmp_path / "own").replace("./", f"{tmp_path}/")
     classifier = tiny.classifier(text)
     features, (weight, bias) = classifier.features([photo]), classifier.head()
-    predicted = torch.tensor([classifier.predict([photo])[0].probabilities])
+    predicted = torch.tensor([classifier.predict([photo])[0].probabilities.tolist()])
     torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(-1), atol=1e-5, rtol=1e-4)
     changed = classifier.with_head(weight + 1, bias - torch.arange(len(bias)))
     changed.save(tmp_path / "saved", "card")

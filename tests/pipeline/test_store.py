@@ -11,11 +11,11 @@ import pytest
 from pipeline import workflow
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ConflictError, DataError, StoreError
-from pipeline.images import encode
+from pipeline.images import encode, key_of
 from pipeline.store import Store
-from pipeline.types import Check, Decision, Photo, Prediction, Rewording, Study
+from pipeline.types import Check, Decision, Photo, Prediction, Study
 from tests.seams import SeamModels, picture, settings
-from tests.stores import contents, keep, study_of, told
+from tests.stores import contents, keep, save, study_of, told
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -29,15 +29,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def test_a_study_comes_back_equal(store: Store) -> None:
     for study in (study_of(), replace(study_of(1), counterfactuals=(), control=None, reconstruction=None)):
-        store.save_study(study)
+        save(store, study)
         assert contents(store.load_study(study.photo.key)) == contents(study)
     assert store.load_study("none") is None
 
 
 def test_records_tell_the_same_without_opening_a_picture(store: Store) -> None:
     studies = [study_of(), study_of(1, caption="a photo of something red"), study_of(2)]
-    for study in (*studies, study_of(1, classifier="other")):
-        store.save_study(study)
+    for study in (study_of(1, classifier="other"), *studies):
+        save(store, study)
     shutil.rmtree(store.root / "media")
     found = {one.photo.key: one for one in store.records(studies[0].photo.classifier)}
     assert found.keys() == {study.photo.key for study in studies}
@@ -48,10 +48,10 @@ def test_records_tell_the_same_without_opening_a_picture(store: Store) -> None:
 
 def test_records_follow_what_is_saved_and_put_away(store: Store) -> None:
     whole = study_of()
-    store.save_study(replace(whole, counterfactuals=whole.counterfactuals[:2]))
+    save(store, replace(whole, counterfactuals=whole.counterfactuals[:2]))
     (few,) = store.records()
     assert store.records()[0] is few
-    store.save_study(whole)
+    save(store, whole)
     (all_of_them,) = store.records()
     assert (len(few.counterfactuals), len(all_of_them.counterfactuals)) == (2, 9)
     store.put_away([whole.photo.key])
@@ -62,7 +62,7 @@ def test_records_follow_what_is_saved_and_put_away(store: Store) -> None:
 
 def test_it_comes_back_from_another_process_life(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     store.close()
     again = Store(store.root, store.address)
     assert contents(again.load_study(study.photo.key)) == contents(study)
@@ -72,7 +72,7 @@ def test_it_comes_back_from_another_process_life(store: Store) -> None:
 def test_saving_twice_changes_nothing(store: Store) -> None:
     study = study_of()
     for _ in range(2):
-        store.save_study(study)
+        save(store, study)
     assert contents(store.load_study(study.photo.key)) == contents(study)
     (summary,) = store.studies()
     assert (summary.perturbations, summary.counterfactuals) == (3, 9)
@@ -82,16 +82,16 @@ def test_saving_twice_changes_nothing(store: Store) -> None:
 def test_a_study_is_saved_as_it_grows(store: Store) -> None:
     whole = study_of()
     for end in (0, 1, 4, 9):
-        store.save_study(replace(whole, counterfactuals=whole.counterfactuals[:end]))
+        save(store, replace(whole, counterfactuals=whole.counterfactuals[:end]))
     assert contents(store.load_study(whole.photo.key)) == contents(whole)
 
 
 def test_other_settings_add_counterfactuals(store: Store) -> None:
     study, models = study_of(), SeamModels()
-    store.save_study(study)
+    save(store, study)
     short = replace(study, counterfactuals=())
     other = list(workflow.edit(models, short, short.perturbations, settings(num_inference_steps=5)))[-1]
-    store.save_study(other)
+    save(store, other)
     loaded = store.load_study(study.photo.key)
     assert loaded is not None
     assert len(loaded.counterfactuals) == 18
@@ -99,9 +99,9 @@ def test_other_settings_add_counterfactuals(store: Store) -> None:
 
 def test_a_new_judgement_replaces_the_old_one(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     judged = tuple(replace(one, missed=("a gate",)) for one in study.counterfactuals)
-    store.save_study(replace(study, counterfactuals=judged))
+    store.set_scores(judged)
     loaded = store.load_study(study.photo.key)
     assert loaded is not None
     assert {one.missed for one in loaded.counterfactuals} == {("a gate",)}
@@ -109,34 +109,43 @@ def test_a_new_judgement_replaces_the_old_one(store: Store) -> None:
 
 def test_the_latest_caption_is_the_photos_study(store: Store) -> None:
     first, second = study_of(), study_of(caption="a red wall on white")
-    store.save_study(first)
-    store.save_study(second)
+    save(store, first)
+    save(store, second)
     assert contents(store.load_study(first.photo.key)) == contents(second)
-    store.save_study(Study(photo=first.photo))
+    save(store, Study(photo=first.photo))
     assert contents(store.load_study(first.photo.key)) == contents(second)
     assert [one.caption for one in store.studies()] == ["a red wall on white"]
 
 
-def test_studies_of_two_classifiers_stand_beside_each_other(store: Store) -> None:
+def test_two_classifiers_judge_the_same_pictures(store: Store) -> None:
     first, second = study_of(), study_of(classifier="other")
-    store.save_study(first)
-    store.save_study(second)
+    save(store, first)
+    assert store.load_study(first.photo.key, "other") is None
+    store.add_judgements(second.photo.judge, {first.photo.key: second.photo.prediction})
+    loaded = store.load_study(first.photo.key, "other")
+    assert loaded is not None
+    assert (loaded.control, loaded.counterfactuals) == (None, ())  # what it has not judged is left out
+    assert set(store.unjudged(first.photo.key, second.photo.judge)) == {
+        key_of(image) for image in (first.reconstruction, *(one.image for one in first.counterfactuals)) if image
+    }
+    save(store, second)
     assert contents(store.load_study(first.photo.key)) == contents(second)
     assert contents(store.load_study(first.photo.key, "colour")) == contents(first)
     assert store.load_study(first.photo.key, "third") is None
+    assert store.unjudged(first.photo.key, second.photo.judge) == ()
 
 
 def test_studies_are_listed_newest_first(store: Store) -> None:
     for seed in range(3):
-        store.save_study(study_of(seed))
+        save(store, study_of(seed))
     assert [one.name for one in store.studies()] == ["2.png", "1.png", "0.png"]
-    store.save_study(study_of(0))
+    save(store, study_of(0))
     assert [one.name for one in store.studies()] == ["0.png", "2.png", "1.png"]
 
 
 def test_labels_are_stored_once(store: Store) -> None:
     for seed in range(2):
-        store.save_study(study_of(seed))
+        save(store, study_of(seed))
     with store.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM vocabularies").scalar() == 1
 
@@ -144,7 +153,7 @@ def test_labels_are_stored_once(store: Store) -> None:
 def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store) -> None:
     first, second = study_of(0), study_of(1)
     for number, study in enumerate((first, second)):
-        store.save_study(study)
+        save(store, study)
         keep(store, study.counterfactuals[0].key, number)
     mixed = store.freeze("both")
     own = store.freeze("one", {first.counterfactuals[0].key})
@@ -166,7 +175,7 @@ def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store)
     assert (store.entries(), store.log(), len(store.kept()), store.sets()) == (*whole[:2], len(whole[2]), whole[3])
     assert tuple(catalogue.log) == whole[1]
     store.put_away([first.photo.key])
-    store.save_study(first)  # somebody works on it
+    save(store, first)  # somebody works on it
     assert store.put_away_photos() == frozenset()
     assert store.log() == whole[1]
 
@@ -174,17 +183,17 @@ def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store)
 def test_hostile_words_come_back_word_for_word(store: Store) -> None:
     words = "'; DROP TABLE studies; -- <b>\u202e{{x}}\u200b 🎈"
     photo = replace(study_of().photo, name=words, label=words)
-    store.save_study(Study(photo=photo, caption=words))
+    save(store, Study(photo=photo, caption=words))
     loaded = store.load_study(photo.key)
     assert loaded is not None
     assert (loaded.photo.name, loaded.photo.label, loaded.caption) == (words, words, words)
     with pytest.raises(StoreError, match="UTF-8"):
-        store.save_study(Study(photo=photo, caption="\ud800"))
+        save(store, Study(photo=photo, caption="\ud800"))
 
 
 def test_file_is_the_picture(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     one = study.counterfactuals[4]
     assert store.file(one.key).read_bytes() == encode(one.image)
     assert store.file(study.photo.key).read_bytes() == encode(study.photo.image)
@@ -194,7 +203,7 @@ def test_file_is_the_picture(store: Store) -> None:
 
 def test_a_damaged_picture_is_told(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     store.file(study.counterfactuals[0].key).write_bytes(b"")
     with pytest.raises(StoreError, match="missing"):
         store.load_study(study.photo.key)
@@ -202,7 +211,7 @@ def test_a_damaged_picture_is_told(store: Store) -> None:
 
 def test_the_last_decision_holds_and_nothing_is_forgotten(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     a, b, c = (one.key for one in study.counterfactuals[:3])
     for number, (key, verdict) in enumerate([(a, "keep"), (b, "keep"), (c, "unsure"), (a, "reject"), (b, "")]):
         assert keep(store, key, number, verdict).time > 0
@@ -213,7 +222,7 @@ def test_the_last_decision_holds_and_nothing_is_forgotten(store: Store) -> None:
 
 def test_the_same_decision_twice_counts_once(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     first = Decision(id="x", counterfactual=study.counterfactuals[0].key, verdict="keep", reason="good", time=5.0)
     stored = replace(first, act="x", number=1)
     assert store.decide(first) == stored
@@ -223,7 +232,7 @@ def test_the_same_decision_twice_counts_once(store: Store) -> None:
 
 def test_who_decides_upon_what_is_no_longer_there_is_told_and_loses_nothing(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     key, other = (one.key for one in study.counterfactuals[:2])
     first = Decision(id="a", counterfactual=key, verdict="keep", analyst="Ada")
     seen = store.decide(first, expected=0).number
@@ -238,7 +247,7 @@ def test_who_decides_upon_what_is_no_longer_there_is_told_and_loses_nothing(stor
 
 def test_what_was_undone_and_redone_is_the_same_after_a_reload(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     a, b, c = (one.key for one in study.counterfactuals[:3])
     keep(store, a, 0)
     bulk = [Decision(id=f"bulk-{key}", counterfactual=key, verdict="reject", act="bulk") for key in (a, b, c)]
@@ -259,7 +268,7 @@ def test_what_was_undone_and_redone_is_the_same_after_a_reload(store: Store) -> 
 
 def test_decisions_are_checked(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     with pytest.raises(DataError, match="maybe"):
         keep(store, study.counterfactuals[0].key, 0, "maybe")
     with pytest.raises(DataError, match="no counterfactual"):
@@ -269,7 +278,7 @@ def test_decisions_are_checked(store: Store) -> None:
 
 def test_sets_are_frozen_and_numbered(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     keys = [one.key for one in study.counterfactuals]
     with pytest.raises(DataError, match="keep at least one"):
         store.freeze("set")
@@ -317,9 +326,9 @@ def test_a_distribution_of_a_thousand_labels_is_exact(store: Store) -> None:
 
     raw = np.random.default_rng(0).dirichlet(np.full(1000, 0.05)).astype(np.float32)
     labels = tuple(f"label {n}" for n in range(1000))
-    prediction = Prediction(labels=labels, probabilities=tuple(float(value) for value in raw))
+    prediction = Prediction(labels=labels, probabilities=raw)
     photo = Photo(key="k", image=picture("red"), label="label 0", prediction=prediction)
-    store.save_study(Study(photo=photo))
+    save(store, Study(photo=photo))
     loaded = store.load_study("k")
     assert loaded is not None
     assert loaded.photo.prediction == prediction
@@ -331,7 +340,7 @@ def test_saving_does_not_hold_more_files_than_needed(store: Store) -> None:
     try:
         for seed in range(8):
             study = study_of(seed)
-            store.save_study(study)
+            save(store, study)
             store.load_study(study.photo.key)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -345,7 +354,7 @@ def test_checks_are_kept_with_their_perturbation(store: Store) -> None:
     )
     study = study_of()
     judged = replace(study, perturbations=tuple(replace(one, checks=checks) for one in study.perturbations))
-    store.save_study(judged)
+    save(store, judged)
     loaded = store.load_study(study.photo.key)
     assert loaded is not None
     assert loaded.perturbations
@@ -353,8 +362,18 @@ def test_checks_are_kept_with_their_perturbation(store: Store) -> None:
 
 
 def test_who_wrote_which_caption_is_kept(store: Store) -> None:
-    first = store.reword(Rewording(photo="a", before="", caption="a dog", analyst="Ada", time=5.0))
-    second = store.reword(Rewording(photo="a", before="a dog", caption="a brown dog", analyst="Grace"))
-    store.reword(Rewording(photo="b", before="", caption="a cat"))
-    assert second.time > first.time
-    assert store.rewordings("a") == (first, second)
+    photos = [study_of(seed).photo for seed in range(2)]
+    for photo in photos:
+        store.add_photo(photo)
+    key = photos[0].key
+    store.set_caption(key, "a photo of a dog")  # the captioner's
+    assert store.caption_of(key) == ("a photo of a dog", False)
+    store.set_caption(key, "a dog", analyst="Ada", expected="a photo of a dog")
+    store.set_caption(key, "a brown dog", analyst="Grace")
+    store.set_caption(photos[1].key, "a cat", analyst="")
+    told = [(one.before, one.caption, one.analyst) for one in store.rewordings(key)]
+    assert told == [("a photo of a dog", "a dog", "Ada"), ("a dog", "a brown dog", "Grace")]
+    assert store.caption_of(key) == ("a brown dog", True)
+    with pytest.raises(ConflictError, match="a brown dog"):
+        store.set_caption(key, "a red dog", analyst="Ada", expected="a dog")
+    assert store.caption_of(key) == ("a brown dog", True)

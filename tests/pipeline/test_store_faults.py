@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from pipeline.database import FILE, SCHEMA
 from pipeline.errors import DataError, StoreError
 from pipeline.store import Store
 from pipeline.types import Study
-from tests.stores import contents, keep, study_of
+from tests.stores import contents, keep, save, study_of
 
 
 def test_the_disk_comes_first(store: Store) -> None:
@@ -32,36 +33,8 @@ def test_every_picture_is_synced_before_it_gets_its_name(store: Store, monkeypat
     sync, name = os.fsync, os.replace
     monkeypatch.setattr(media.os, "fsync", lambda file: (calls.append("sync"), sync(file))[1])
     monkeypatch.setattr(media.os, "replace", lambda a, b: (calls.append("name"), name(a, b))[1])
-    store.save_study(Study(photo=study_of().photo))
+    save(store, Study(photo=study_of().photo))
     assert calls == ["sync", "sync", "name", "sync"]  # folder, file, its name, folder again
-
-
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
-def test_a_folder_of_an_earlier_version_is_brought_up_to_date(store: Store, version: int) -> None:
-    study = study_of()
-    store.save_study(study)
-    decided = keep(store, study.counterfactuals[0].key, 0)
-    store.close()
-    with sqlite3.connect(store.root / FILE) as connection:
-        connection.execute("DROP TABLE jobs")
-        for name in (*(("label", "tags") if version < 4 else ()), *(("act", "kind", "of") if version < 3 else ())):
-            connection.execute(f'ALTER TABLE decisions DROP COLUMN "{name}"')
-        for name in ("seed", "models"):
-            connection.execute(f"ALTER TABLE counterfactuals DROP COLUMN {name}")
-        if version == 1:
-            connection.execute("ALTER TABLE perturbations DROP COLUMN checks")
-            connection.execute("DROP TABLE rewordings")
-        connection.execute("DROP TABLE away")
-        connection.execute(f"PRAGMA user_version={version}")
-    connection.close()
-    newer = Store(store.root)
-    loaded = newer.load_study(study.photo.key)
-    assert loaded is not None
-    assert loaded.perturbations == study.perturbations
-    assert newer.rewordings("photo") == ()
-    assert newer.log() == (decided,)
-    assert newer.jobs.all() == ()
-    assert {(one.seed, *one.models) for one in loaded.counterfactuals} == {(None,)}
 
 
 def test_a_folder_of_another_version_is_refused(store: Store) -> None:
@@ -88,8 +61,8 @@ def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 def test_threads_write_at_once(store: Store) -> None:
     studies = [study_of(seed) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(store.save_study, studies))
-        list(pool.map(store.save_study, studies))
+        list(pool.map(partial(save, store), studies))
+        list(pool.map(partial(save, store), studies))
         decided = [(study.counterfactuals[n].key, n) for study in studies for n in range(9)]
         list(pool.map(lambda pair: keep(store, pair[0], hash(pair[0])), decided))
     assert len(store.kept()) == 54
@@ -110,7 +83,7 @@ for number in range(20):
 
 def test_processes_write_at_once(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     arguments = [sys.executable, "-c", PROCESS, str(store.root)]
     writers = [subprocess.Popen([*arguments, str(n), study.counterfactuals[0].key]) for n in range(3)]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
@@ -137,7 +110,7 @@ for number in itertools.count():
 
 def test_what_was_acknowledged_survives_kill(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     command = [sys.executable, "-c", KILLED, str(store.root), study.counterfactuals[0].key]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
@@ -162,24 +135,27 @@ def limited(store: Store, pages: int) -> None:
 
 def test_a_full_database_leaves_nothing_half_applied(store: Store) -> None:
     first = study_of()
-    store.save_study(first)
+    save(store, first)
     limited(store, 1)
-    long = replace(study_of(1), caption="x" * 50_000)
+    fresh = study_of(1).photo
     with pytest.raises(StoreError, match="disk is full") as caught:
-        store.save_study(long)
+        store.add_photo(replace(fresh, name="x" * 50_000))
     assert "\n" not in str(caught.value)
     assert [one.key for one in store.studies()] == [first.photo.key]
-    assert store.load_study(long.photo.key) is None
+    assert store.load_study(fresh.key) is None
+    with pytest.raises(StoreError, match="disk is full"):
+        store.set_caption(first.photo.key, "x" * 50_000, analyst="Ada")
     assert contents(store.load_study(first.photo.key)) == contents(first)
     assert keep(store, first.counterfactuals[0].key, 0).verdict == "keep"
 
 
 FULL = """
 import resource, sys
+from dataclasses import replace
 from pathlib import Path
 from pipeline.errors import StoreError
 from pipeline.store import Store
-from pipeline.types import Photo, Prediction, Study
+from pipeline.types import Photo, Prediction
 from PIL import Image
 import numpy as np
 store = Store(Path(sys.argv[1]))
@@ -188,12 +164,12 @@ image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
 prediction = Prediction(labels=("a", "b"), probabilities=(0.5, 0.5))
 photo = Photo(key="k", image=image, label="a", prediction=prediction)
 try:
-    store.save_study(Study(photo=photo, caption="c" * 100_000))
+    store.add_photo(replace(photo, name="c" * 100_000))
 except StoreError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert store.studies() == (), store.studies()
-store.save_study(Study(photo=photo))
+store.add_photo(photo)
 assert len(store.studies()) == 1
 """
 

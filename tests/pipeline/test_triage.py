@@ -9,7 +9,7 @@ from pipeline.errors import SettingsError
 from pipeline.store import Store
 from pipeline.triage import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
 from pipeline.types import Scores
-from tests.stores import keep, study_of
+from tests.stores import keep, save, study_of
 
 ONE = Entry(
     number=1, key="k1", photo="p", study="s", label="dog", factor="background", edited_caption="a dog at sea", tau=0.4,
@@ -31,7 +31,7 @@ def keys(entries: list[Entry]) -> list[int]:
 def test_entries_are_what_the_studies_say(store: Store) -> None:
     studies = [study_of(seed) for seed in range(2)]
     for study in studies:
-        store.save_study(study)
+        save(store, study)
     entries = store.entries()
     assert [one.key for one in entries] == [one.key for study in studies for one in study.counterfactuals]
     for study in studies:
@@ -52,12 +52,12 @@ def test_entries_are_what_the_studies_say(store: Store) -> None:
 
 def test_entries_are_read_again_after_a_change_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     first = store.entries()
     keep(store, first[0].key, 0)
     assert store.entries() is first
     labels = study.photo.prediction.labels
-    store.save_study(replace(study, photo=replace(study.photo, label=labels[-1])))
+    store.set_label(study.photo.key, labels[-1])
     assert {one.label for one in store.entries()} == {labels[-1]}
 
 

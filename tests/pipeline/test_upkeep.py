@@ -16,7 +16,7 @@ from pipeline.types import Study
 from pipeline.upkeep import backup, check, gc
 from pipeline.upkeep_commands import app
 from tests.seams import picture
-from tests.stores import contents, keep, study_of
+from tests.stores import contents, keep, save, study_of
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -37,7 +37,7 @@ def orphan(store: Store, age: float = 7200.0) -> Path:
 
 def test_a_whole_store_is_whole_and_every_fault_is_found(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     assert list(check(store)) == []
     missing, damaged = (store.file(one.key) for one in study.counterfactuals[:2])
     missing.unlink()
@@ -53,7 +53,7 @@ def test_a_whole_store_is_whole_and_every_fault_is_found(store: Store) -> None:
 
 def test_a_copy_is_the_store_of_one_moment_while_others_write(store: Store, tmp_path: Path) -> None:
     study, stop = study_of(), threading.Event()
-    store.save_study(study)
+    save(store, study)
     (store.root / "reinforced").mkdir()
     (store.root / "reinforced" / "card").write_text("a model")
 
@@ -87,7 +87,7 @@ def test_a_copy_is_the_store_of_one_moment_while_others_write(store: Store, tmp_
 
 def test_only_what_nothing_needs_is_removed_and_only_when_told(store: Store) -> None:
     study = study_of()
-    store.save_study(study)
+    save(store, study)
     for path in store.root.rglob("*.png"):
         os.utime(path, (1, 1))
     loose, fresh = orphan(store), store.media.path(store.media.put(picture("blue", 98)))
@@ -111,7 +111,7 @@ def test_a_picture_that_is_wanted_again_is_not_removed(store: Store) -> None:
     bare = Study(photo=study.photo)
     path = store.media.path(store.media.put(study.photo.image))
     os.utime(path, (1, 1))
-    store.save_study(replace(bare, caption="a red wall"))  # finds the picture there
+    save(store, replace(bare, caption="a red wall"))  # finds the picture there
     assert gc(store, delete=True) == ()
     loose = orphan(store)
     store.media.put(picture("green", 99))  # wanted again, its row not yet written
@@ -122,7 +122,7 @@ def test_a_picture_that_is_wanted_again_is_not_removed(store: Store) -> None:
 def test_the_commands_tell_what_they_found(tmp_path: Path) -> None:
     with_fault = Store(tmp_path / "data")
     study = study_of()
-    with_fault.save_study(study)
+    save(with_fault, study)
     run = CliRunner().invoke
     assert run(app, ["check", "--data", str(with_fault.root)]).exit_code == 0
     orphan(with_fault)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from explorer import views
+from explorer import alerts, identity, views
 from explorer.components.compare import compare_markup, photo_alone
 from explorer.components.facts import facts_markup, headline_markup, verdict_markup
 from explorer.components.looks import ask_markup, looks_markup
@@ -22,12 +22,12 @@ from explorer.components.tau_strip import strip_markup
 from explorer.jobs import Desk, Progress
 from explorer.place import find, history, need
 from explorer.shifts import shift_figure, tau_figure
-from pipeline import studio, workflow
+from pipeline import decisions, studio, workflow
 from pipeline.classification import is_prediction_flip
-from pipeline.errors import Cancelled, DataError, InputError, PipelineError
+from pipeline.errors import Cancelled, ConflictError, DataError, InputError, PipelineError
 from pipeline.provenance import Provenance, provenance
 from pipeline.settings import Settings
-from pipeline.types import Counterfactual, Decision, Models, Perturbation, Step, Study
+from pipeline.types import Counterfactual, Models, Perturbation, Step, Study
 
 
 class Inspection(NamedTuple):
@@ -39,6 +39,7 @@ class Inspection(NamedTuple):
     keep: object
     reject: object
     undo: object
+    seen: object  # number of the newest decision on the frame when it was shown
     shift: object
     curve: object
     looks: object
@@ -59,7 +60,7 @@ def unedited(study: Study) -> Inspection:
     hidden = gr.update(visible=False)
     plots = gr.update(value=None, visible=False)
     shown, picture, cards = photo_markup(study.photo), photo_alone(study.photo.image), (Html(), Html(), Html())
-    return Inspection(shown, picture, Html(), hidden, hidden, hidden, plots, plots, *cards)
+    return Inspection(shown, picture, Html(), hidden, hidden, hidden, 0, plots, plots, *cards)
 
 
 def outstanding(study: Study) -> Html:
@@ -97,18 +98,14 @@ def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection
     """Everything about one frame."""
     if item is None:
         return unedited(study)
-    decision = desk.store.decisions().get(item.key)
-    verdict = decision.verdict if decision else ""
     control, label = study.control or study.photo.prediction, study.photo.label
     row = next(r for r in rows(desk, study) if r.perturbation.edited_caption == item.perturbation.edited_caption)
     frame = views.frame(item, label, study.control, desk.models.axis)
     return Inspection(
         headline=headline_markup(study, frame, item),
         compare=compare_markup(study.photo.image, item.image, "original", f"edit, {frame.strength}"),
-        verdict=verdict_markup(verdict),
-        keep=gr.update(visible=True, variant="secondary" if verdict == "keep" else "primary"),
+        **judged(desk, item.key),
         reject=gr.update(visible=True),
-        undo=gr.update(visible=bool(verdict)),
         shift=gr.update(value=shift_figure(control, item.prediction, label), visible=True),
         curve=gr.update(
             value=tau_figure(row, label, study.control, item.tau, desk.models.axis), visible=len(row.frames) > 1
@@ -117,6 +114,19 @@ def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection
         facts=facts_markup(item, desk.models.profile.settings),
         provenance=provenance_markup(_provenance(desk, study, item)),
     )
+
+
+def judged(desk: Desk, key: str) -> dict[str, object]:
+    """What holds of a frame now, the buttons that go with it, and how far its decisions were seen."""
+    desk.catalogue.refresh()
+    settled, opinions = desk.catalogue.settled(key), desk.catalogue.said(key)
+    is_kept = settled is not None and settled.verdict == "keep"
+    return {
+        "verdict": verdict_markup(settled, opinions),
+        "keep": gr.update(visible=True, variant="secondary" if is_kept else "primary"),
+        "undo": gr.update(visible=any(one.verdict for one in opinions)),
+        "seen": desk.catalogue.newest(key),
+    }
 
 
 def _provenance(desk: Desk, study: Study, item: Counterfactual) -> Provenance | None:
@@ -215,26 +225,39 @@ def cancel(desk: Desk, key: str) -> object:
     return gr.skip() if desk.cancel(key) else said("Nothing is running.")
 
 
-def keep(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:
+def keep(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:
     """Keeps the selected frame."""
-    return decide(desk, key, frame_key, "keep")
+    return decide(desk, key, frame_key, seen, identity.analyst(request, name), "keep")
 
 
-def reject(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:
+def reject(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:
     """Rejects the selected frame."""
-    return decide(desk, key, frame_key, "reject")
+    return decide(desk, key, frame_key, seen, identity.analyst(request, name), "reject")
 
 
-def take_back(desk: Desk, key: str, frame_key: str) -> tuple[object, ...]:
-    """Takes the verdict on the selected frame back."""
-    return decide(desk, key, frame_key, "")
+def take_back(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:
+    """Takes the analyst's verdict on the selected frame back."""
+    return decide(desk, key, frame_key, seen, identity.analyst(request, name), "")
 
 
-def decide(desk: Desk, key: str, frame_key: str, verdict: str) -> tuple[object, ...]:
-    """Saves a verdict and shows it; answers (verdict, keep, undo, strip)."""
+def decide(desk: Desk, key: str, frame_key: str, seen: int, analyst: str, verdict: str) -> tuple[object, ...]:
+    """Saves a verdict and shows it, or what was decided meanwhile; answers (verdict, keep, undo, seen, strip).
+
+    A verdict on what has changed since it was shown is refused and told; in a dispute it settles it for everybody.
+    """
     study = need(desk, key)
     if find(study, frame_key) is None:
         raise DataError("Select a frame first; a verdict is about one frame.")
-    desk.store.decide(Decision(id=uuid.uuid4().hex, counterfactual=frame_key, verdict=verdict, time=time()))
-    button = gr.update(variant="secondary" if verdict == "keep" else "primary")
-    return verdict_markup(verdict), button, gr.update(visible=bool(verdict)), strip(desk, study, frame_key)
+    desk.catalogue.refresh()
+    views = desk.catalogue.views(frame_key)
+    own = views.get(analyst)
+    if not verdict and not (own and own.verdict):
+        raise DataError("This verdict is not yours, so you cannot take it back; keep or reject the edit yourself.")
+    made = decisions.following(views, frame_key, analyst, settle=bool(verdict))
+    made = replace(made, id=uuid.uuid4().hex, verdict=verdict, reason="", time=time())
+    try:
+        desk.store.decide(made, expected=seen)
+    except ConflictError as error:
+        alerts.warn(error)
+    now = judged(desk, frame_key)
+    return now["verdict"], now["keep"], now["undo"], now["seen"], strip(desk, study, frame_key)

@@ -14,16 +14,17 @@ from typing import TypedDict
 
 import gradio as gr
 
-from explorer import classifiers, place, reinforce
+from explorer import classifiers, identity, place, reinforce
 from explorer.alerts import shown
 from explorer.door import offered, uploaded
 from explorer.jobs import Desk
-from pipeline import studio, workflow
+from pipeline import decisions, studio, workflow
 from pipeline.curation import labelled
+from pipeline.errors import ConflictError, InputError
 from pipeline.exporting import archive, find_set
 from pipeline.images import open_image
 from pipeline.reinforcement import Recipe
-from pipeline.types import Decision, Models, Perturbation, Study
+from pipeline.types import Models, Perturbation, Study
 
 
 class Edited(TypedDict):
@@ -104,10 +105,12 @@ def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list
     ]
 
 
-def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: int = 0) -> list[Edited]:
+def edit(
+    desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: int = 0, overrule: bool = False
+) -> list[Edited]:
     """Edits an opened photo towards other words at these tau, in so many denoising steps (0: as the profile says).
 
-    Answers one entry per tau.
+    Answers one entry per tau. Words to which a gate objects are refused with its reasons, unless `overrule` is true.
     """
     known = place.need(desk, photo)
     settings = desk.models.profile.settings
@@ -116,6 +119,10 @@ def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: 
 
     def work(models: Models) -> tuple[Perturbation, Study]:
         one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.label, settings)
+        if one.rejected_by and not overrule:
+            reasons = "; ".join(one.rejected_by)
+            raise InputError(f"A gate objects to these words: {reasons}. Change them, or edit with overrule=True.")
+        one = replace(one, rejected_by=())
         key, caption, name = known.photo.key, known.caption, known.photo.classifier
         desk.store.add_proposals(key, caption, [one])
         made = studio.edit(models, desk.store, key, (one,), settings, name, caption=caption, inversions=desk.inversions)
@@ -136,10 +143,34 @@ def edit(desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: 
     ]
 
 
-def decide(desk: Desk, counterfactual: str, verdict: str, reason: str = "", request_id: str = "") -> str:
-    """Saves a verdict: keep, reject, unsure, or "" to take one back. The same request_id twice counts once."""
-    number = request_id[:64] or uuid.uuid4().hex
-    return desk.store.decide(Decision(id=number, counterfactual=counterfactual, verdict=verdict, reason=reason)).verdict
+def decide(
+    desk: Desk,
+    counterfactual: str,
+    verdict: str,
+    request: gr.Request,
+    reason: str = "",
+    request_id: str = "",
+    expected: str = "",
+    analyst: str = "",
+) -> str:
+    """Saves a verdict: keep, reject, unsure, or "" to take one back. The same request_id twice counts once.
+
+    `expected` is the verdict of the same analyst that this one replaces; without it a verdict is changed by nobody
+    unawares. The analyst is whoever signed in; `analyst` names one where nobody does.
+    """
+    desk.catalogue.refresh()
+    who, number = identity.analyst(request, analyst), request_id[:64] or uuid.uuid4().hex
+    if sent := next((one for one in desk.catalogue.log if one.id == number), None):
+        return sent.verdict
+    views = desk.catalogue.views(counterfactual)
+    own = views.get(who)
+    known = own.verdict if own else ""
+    if known not in (expected, verdict):
+        name = who or "Somebody without a name"
+        told = f"{name} decided '{known}'" if known else f"{name} has decided nothing"
+        raise ConflictError(f"{told} on this; nothing was changed, give expected='{known}' to do it all the same.")
+    made = replace(decisions.following(views, counterfactual, who), id=number, verdict=verdict, reason=reason)
+    return desk.store.decide(made, expected=desk.catalogue.newest(counterfactual)).verdict
 
 
 def freeze(desk: Desk, name: str) -> tuple[str, int, int]:

@@ -39,6 +39,8 @@ PROTECTED = "Every edit must keep showing this. An upload begins with what the c
 TO_THE_WORK = """() => matchMedia('(max-width: 900px)').matches
   && document.querySelector('.stages')?.scrollIntoView({behavior: 'smooth'})"""
 
+CHOSEN_NAME = "() => JSON.parse(localStorage.getItem('explorer.analyst') ?? '\"\"')"
+
 
 class Rail(NamedTuple):
     """The left column."""
@@ -91,6 +93,7 @@ class Inspector(NamedTuple):
     keep: gr.Button
     reject: gr.Button
     undo: gr.Button
+    seen: gr.State
     shift: gr.Plot
     curve: gr.Plot
     looks: gr.HTML
@@ -103,13 +106,14 @@ class Keys(NamedTuple):
 
     place: gr.State
     frame: gr.State
+    analyst: gr.Textbox  # the name that was chosen on the Curate page; counts where nobody signs in
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Explore", desk.models.profile.name)
     starting.notice(demo, desk)
-    keys = Keys(gr.State(""), gr.State(""))
+    keys = Keys(gr.State(""), gr.State(""), gr.Textbox("", visible="hidden", elem_id="analyst"))
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="rail", min_width=180):
             rail = _rail(desk)
@@ -121,7 +125,8 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         with gr.Column(elem_classes="inspector", elem_id="inspector", min_width=280, visible=False) as side:
             inspector = _inspector()
     page: list[Component | gr.Column] = [
-        *keys,
+        keys.place,
+        keys.frame,
         welcome,
         stages,
         side,
@@ -141,6 +146,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     _wire_words(desk, words, keys)
     _wire_edits(desk, making, inspector, rail, keys)
     works(demo.load, desk, photo.restore, (), page)
+    demo.load(None, None, [keys.analyst], js=CHOSEN_NAME, api_visibility="private", show_progress="hidden")
 
 
 def _rail(desk: Desk) -> Rail:
@@ -229,10 +235,11 @@ def _inspector() -> Inspector:
         reject = gr.Button("Reject", elem_id="reject", min_width=80, visible=False)
         undo = gr.Button("Undo", elem_id="undo", min_width=80, visible=False)
         verdict = _plain()
+    seen = gr.State(0)
     shift = gr.Plot(show_label=False, label="Top-5 before and after", elem_id="shift", visible=False)
     curve = gr.Plot(show_label=False, label="Across tau", elem_id="curve", visible=False)
     cards = (looks_card(), _plain(), provenance_card())
-    return Inspector(headline, compare, verdict, keep, reject, undo, shift, curve, *cards)
+    return Inspector(headline, compare, verdict, keep, reject, undo, seen, shift, curve, *cards)
 
 
 def _plain(value: Html | None = None) -> gr.HTML:
@@ -251,7 +258,7 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
         event.success(None, None, None, js=TO_THE_WORK, api_visibility="private", show_progress="hidden")
     works(words.ask.click, desk, captions.others, (keys.place,), captioned)
     works(words.card.act, desk, captions.act, (keys.place,), captioned)
-    works(rail.label.input, desk, photo.relabel, (*keys, rail.label), page)
+    works(rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label), page)
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
     classifiers.wire(desk, rail.own, rail.classifier)
 
@@ -275,11 +282,11 @@ def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, ke
     reads(rail.every.click, desk, jobs_page.photos, (), (rail.every_status,))
     reads(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
     reads(making.strip.act, desk, edits.pick, (keys.place,), frame)
-    works(inspector.looks.act, desk, edits.look, keys, (inspector.looks,))
-    decided = (inspector.verdict, inspector.keep, inspector.undo, making.strip)
+    works(inspector.looks.act, desk, edits.look, (keys.place, keys.frame), (inspector.looks,))
+    decided = (inspector.verdict, inspector.keep, inspector.undo, inspector.seen, making.strip)
     for button, handler in (
         (inspector.keep, edits.keep),
         (inspector.reject, edits.reject),
         (inspector.undo, edits.take_back),
     ):
-        reads(button.click, desk, handler, keys, decided)
+        reads(button.click, desk, handler, (keys.place, keys.frame, inspector.seen, keys.analyst), decided)

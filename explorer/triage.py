@@ -1,7 +1,8 @@
 """What the deck of the Curate page asks the server: windows of pairs, decisions, undo and redo, other tau.
 
 These functions bypass the event queue, so a decision is answered as soon as it is on the disk. Each takes what the
-browser sent, which is not to be trusted, and answers with plain values; a pipeline error becomes an answer, too.
+browser sent, which is not to be trusted, and answers with plain values; a pipeline error becomes an answer, too. Whose
+decision it is the server says where visitors sign in, whatever name the browser sends.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypedDict
 
+import gradio as gr
+
+from explorer import identity
 from explorer.alerts import told
 from explorer.components.deck import card_markup, empty_markup, focus_markup, opinion_markup
 from explorer.components.keymap import REASONS
 from explorer.components.markup import picture_url
 from explorer.jobs import Desk
 from pipeline import decisions
-from pipeline.catalogue import CONFLICT, STATES, WAITING, Catalogue, View
+from pipeline.catalogue import STATES, WAITING, Catalogue, View
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import open_image
 from pipeline.store import Store
@@ -34,7 +38,7 @@ class State(TypedDict):
 
     key: str
     state: str
-    expected: int  # number of the analyst's last entry in the log, 0 for none
+    expected: int  # number of the newest entry about it in the log, by whomever; 0 for none
     opinion: str
 
 
@@ -60,6 +64,7 @@ class Answer(TypedDict, total=False):
     tags: tuple[str, ...]
     undo: int
     redo: int
+    analyst: str  # who signed in; "" where nobody does
 
 
 @dataclass(slots=True)
@@ -73,10 +78,10 @@ class Triage:
         """What is known of the store's counterfactuals."""
         return self.desk.catalogue
 
-    def functions(self) -> list[Callable[[Sent], object]]:
+    def functions(self) -> list[Callable[[Sent, gr.Request], object]]:
         """What the browser may call."""
         asked = (self.look, self.tally, self.strengths, self.decide, self.take_back, self.do_again)
-        return [_named(told(one), one.__name__) for one in asked]
+        return [_named(one) for one in asked]
 
     def look(self, sent: Sent) -> Answer:
         """A window: `after`, `before` or `at` an item; `large` for one at a time."""
@@ -100,6 +105,7 @@ class Triage:
             tags=tuple(sorted({name for one in log for name in one.tags})),
             undo=len(done),
             redo=len(undone),
+            analyst=_text(sent, "signed_in"),
         )
 
     def strengths(self, sent: Sent) -> Answer:
@@ -140,17 +146,11 @@ class Triage:
 
     def _decision(self, key: str, place: int, sent: Sent, view: View) -> Decision:
         """What is not sent stays as the analyst had it; on a conflict the verdict settles it for everybody."""
-        own = self.catalogue.own(key, view.analyst)
-        base = own or Decision(id="", counterfactual=key, verdict="", analyst=view.analyst)
-        act = _act(sent)
-        fresh = replace(base, id=f"{act}-{place}", act=act, kind="", of="", time=0.0, number=0)
+        act, settle = _act(sent), "verdict" in sent and not view.blind
+        fresh = decisions.following(self.catalogue.views(key), key, view.analyst, settle=settle)
+        fresh = replace(fresh, id=f"{act}-{place}", act=act)
         if "verdict" in sent:
-            settles = not view.blind and self.catalogue.state(key, view) == CONFLICT
-            kind = decisions.RESOLVE if settles else ""
-            everybodys = (name for one in self.catalogue.said(key) for name in one.tags)
-            fresh = replace(fresh, verdict=_text(sent, "verdict"), reason=_reason(sent), kind=kind)
-            if settles:  # which silences the others' decisions
-                fresh = replace(fresh, tags=tuple(dict.fromkeys((*fresh.tags, *everybodys))))
+            fresh = replace(fresh, verdict=_text(sent, "verdict"), reason=_reason(sent))
         if "label" in sent:
             label = _text(sent, "label", 80)
             fresh = replace(fresh, label="" if label == self.catalogue.entry(key).label else label)
@@ -169,7 +169,7 @@ class Triage:
         return State(
             key=key,
             state=self.catalogue.state(key, view),
-            expected=self.catalogue.last_number(key, view.analyst),
+            expected=self.catalogue.newest(key),
             opinion=opinion_markup(said, own, hidden),
         )
 
@@ -193,7 +193,7 @@ def view_of(sent: Sent) -> View:
         label=_text(sent, "by_label"),
         factor=_text(sent, "by_factor"),
         text=_text(sent, "text", 80).strip(),
-        analyst=_text(sent, "analyst", 40).strip(),
+        analyst=_text(sent, "analyst"),
         blind=bool(sent.get("blind")),
     )
 
@@ -203,13 +203,17 @@ def _picture(store: Store, key: str, side: int) -> str:
     return picture_url(open_image(store.file(key)), side)
 
 
-def _named(function: Callable[[Sent], object], name: str) -> Callable[[Sent], object]:
-    """A plain function, because Gradio notes on it that the browser may call it."""
+def _named(function: Callable[[Sent], Answer]) -> Callable[[Sent, gr.Request], object]:
+    """A plain function, because Gradio notes on it that the browser may call it; it adds who asks."""
 
-    def asked(sent: Sent) -> object:
-        return function(sent if isinstance(sent, Mapping) else {})
+    def asked(sent: Sent, request: gr.Request) -> object:
+        def work(sent: Sent) -> Answer:
+            who = identity.analyst(request, _text(sent, "analyst"))
+            return function({**sent, "analyst": who, "signed_in": identity.signed_in(request)})
 
-    asked.__name__ = name
+        return told(work)(sent if isinstance(sent, Mapping) else {})
+
+    asked.__name__ = function.__name__
     return asked
 
 
@@ -239,9 +243,8 @@ def _reason(sent: Sent) -> str:
 
 
 def _expected(sent: Sent) -> dict[str, int]:
-    """Key -> number of the decision that the browser knows of."""
+    """Key -> number of the newest decision that the browser knows of."""
     items = sent.get("items")
     if not isinstance(items, list) or len(items) > MOST:
         raise DataError(f"At most {MOST} pairs can be decided upon one by one; select all instead.")
-    found = {str(one.get("key"))[:200]: one.get("expected") for one in items if isinstance(one, dict)}
-    return {key: number if isinstance(number, int) else 0 for key, number in found.items()}
+    return {str(one.get("key"))[:200]: _number(one, "expected") for one in items if isinstance(one, dict)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import decisions
@@ -122,17 +122,21 @@ class Catalogue:
         all_of = self._known.variations[one.study, one.edited_caption]
         return tuple(sorted((self._known.entries[other] for other in all_of), key=lambda entry: entry.tau))
 
+    def views(self, key: str) -> Mapping[str, Decision]:
+        """Return everybody's latest decision on it since the last resolution, taken back or not."""
+        return decisions.latest(self._known.histories.get(key, ()))
+
     def said(self, key: str) -> tuple[Decision, ...]:
         """The verdicts and labels of all analysts on it, the newest last; those taken back are absent."""
-        return decisions.opinions(self._views(key))
+        return decisions.opinions(self.views(key))
 
     def own(self, key: str, analyst: str) -> Decision | None:
         """This analyst's latest decision, taken back or not, since the last resolution."""
-        return self._views(key).get(analyst)
+        return self.views(key).get(analyst)
 
-    def last_number(self, key: str, analyst: str) -> int:
-        """Return the number of the analyst's last entry on it, 0 for none: what they decide upon."""
-        return decisions.last_number(self._known.histories.get(key, ()), analyst)
+    def newest(self, key: str) -> int:
+        """Return the place in the log of the newest entry about it, by whomever; 0 for none."""
+        return decisions.newest(self._known.histories.get(key, ()))
 
     def state(self, key: str, view: View) -> str:
         """One of `STATES` but "all": what holds, or with `view.blind` what the analyst said."""
@@ -144,14 +148,11 @@ class Catalogue:
     def holds(self, key: str) -> str:
         """What all analysts together say: one of `STATES` but "all"."""
         one = self.settled(key)
-        return one.verdict if one else CONFLICT if decisions.is_disputed(self._views(key)) else WAITING
+        return one.verdict if one else CONFLICT if decisions.is_disputed(self.views(key)) else WAITING
 
     def settled(self, key: str) -> Decision | None:
         """Return the decision that holds, None without a verdict or in a conflict."""
-        return decisions.settled(self._views(key))
-
-    def _views(self, key: str) -> dict[str, Decision]:
-        return decisions.latest(self._known.histories.get(key, ()))
+        return decisions.settled(self.views(key))
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
         """Everything shown, in this order. Raises `SettingsError` for an unknown one."""

@@ -72,9 +72,9 @@ def standing(log: Sequence[Decision]) -> Iterator[Decision]:
             yield replace(one, kind=kinds.get(act, "")) if one.kind == REDO else one
 
 
-def last_number(history: Sequence[Decision], analyst: str) -> int:
-    """Return the place in the log of the analyst's last entry, whatever it means by now; 0 when there is none."""
-    return max((one.number for one in history if one.analyst == analyst), default=0)
+def newest(history: Sequence[Decision]) -> int:
+    """Return the place in the log of the newest entry, whatever it means by now; 0 when there is none."""
+    return max((one.number for one in history), default=0)
 
 
 def holding(log: Iterable[Decision]) -> dict[str, Decision]:
@@ -103,6 +103,19 @@ def settled(of: Mapping[str, Decision]) -> Decision | None:
 def opinions(of: Mapping[str, Decision]) -> tuple[Decision, ...]:
     """Return everybody's latest decision that gives a verdict or a label, the newest last."""
     return tuple(one for one in of.values() if one.verdict or one.label)
+
+
+def following(of: Mapping[str, Decision], counterfactual: str, analyst: str, *, settle: bool = False) -> Decision:
+    """Return a new decision of this analyst that repeats what they said, for the doors to change and to name.
+
+    One that settles a dispute overrules everybody and takes over all tags.
+    """
+    before = of.get(analyst) or Decision(id="", counterfactual=counterfactual, verdict="", analyst=analyst)
+    fresh = replace(before, id="", act="", kind="", of="", time=0.0, number=0)
+    if not (settle and is_disputed(of)):
+        return fresh
+    tags = dict.fromkeys(name for one in (before, *of.values()) for name in one.tags)
+    return replace(fresh, kind=RESOLVE, tags=tuple(tags))
 
 
 def is_disputed(of: Mapping[str, Decision]) -> bool:

@@ -17,7 +17,7 @@ import sqlalchemy as sql
 
 from pipeline import tables
 from pipeline.database import FILE
-from pipeline.decisions import holding, redoing, undoing
+from pipeline.decisions import RESOLVE, holding, redoing, undoing
 from pipeline.errors import ConflictError, DataError
 from pipeline.jobs import Jobs
 from pipeline.studies import Studies, StudySummary
@@ -67,9 +67,10 @@ class Store(Studies):
     ) -> tuple[Decision, ...]:
         """Appends to the log, all or none, and returns what is stored: of two decisions with one id, the first.
 
-        `expected` says for counterfactuals which decision of the same analyst was the latest when this one was made,
-        by its number, 0 for none. A time of 0 is replaced by now. Raises `ConflictError` when there is a later one,
-        `DataError` for an unknown verdict or counterfactual, else `StoreError`.
+        `expected` says for counterfactuals which decision on them was the newest that was seen when this one was made,
+        by its number, 0 for none. A time of 0 is replaced by now. Raises `ConflictError` when the same analyst decided
+        later, or a dispute was settled, or for one that settles a dispute when anybody did; `DataError` for an unknown
+        verdict or counterfactual, else `StoreError`.
         """
         for one in decisions:
             if one.verdict not in VERDICTS:
@@ -80,7 +81,8 @@ class Store(Studies):
             for key in sorted(keys - known):
                 raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
             for one in decisions:
-                _refuse_late(tables.latest(connection, one.counterfactual, one.analyst), one, expected or {})
+                whose = None if one.kind == RESOLVE else one.analyst
+                _refuse_late(tables.latest(connection, one.counterfactual, whose), one, expected or {})
             return tuple(
                 tables.append(connection, replace(one, time=one.time or now, act=one.act or one.id))
                 for one in decisions
@@ -193,9 +195,9 @@ class Store(Studies):
 
 
 def _refuse_late(latest: Decision | None, one: Decision, expected: Mapping[str, int]) -> None:
-    """Raises `ConflictError` when the analyst's latest decision is another one than this one was made upon."""
+    """Raises `ConflictError` when `latest` came after what was seen when this decision was made."""
     seen = expected.get(one.counterfactual)
-    if seen is None or latest is None or latest.number == seen or latest.id == one.id:
+    if seen is None or latest is None or latest.number <= seen or latest.id == one.id:
         return
     raise ConflictError(
         f"Meanwhile {latest.analyst or 'somebody'} decided '{latest.verdict or 'to decide'}' in another window; "

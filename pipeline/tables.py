@@ -275,10 +275,15 @@ def number_of(connection: sql.Connection, topic: str) -> int:
     return connection.execute(sql.select(revision.c.number).where(revision.c.topic == topic)).scalar() or 0
 
 
-def latest(connection: sql.Connection, counterfactual: str, analyst: str) -> Decision | None:
-    """What an analyst decided last about a counterfactual."""
-    of_both = (decisions.c.counterfactual == counterfactual, decisions.c.analyst == analyst)
-    query = sql.select(decisions).where(*of_both).order_by(decisions.c.number.desc()).limit(1)
+def latest(connection: sql.Connection, counterfactual: str, analyst: str | None) -> Decision | None:
+    """What was decided last about a counterfactual: by anybody, or by an analyst and by who settled a dispute."""
+    whose = () if analyst is None else (sql.or_(decisions.c.analyst == analyst, decisions.c.kind == "resolve"),)
+    query = (
+        sql.select(decisions)
+        .where(decisions.c.counterfactual == counterfactual, *whose)
+        .order_by(decisions.c.number.desc())
+        .limit(1)
+    )
     row = connection.execute(query).one_or_none()
     return None if row is None else decision_of(row)
 

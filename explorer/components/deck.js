@@ -89,6 +89,8 @@ const tally = async () => {
   options('label', answer.classes, 'by_label');
   options('factor', answer.factors, 'by_factor');
   words = {label: answer.classes, tag: answer.tags};
+  part('[name=analyst]').hidden = !!answer.analyst;  // whoever signed in has that name
+  part('.signed-in').textContent = answer.analyst ? `Signed in as ${answer.analyst}` : '';
   for (const [name, count] of [['undo', answer.undo], ['redo', answer.redo]]) {
     part(`[data-do=${name}]`).disabled = !count && !pending;
   }

@@ -91,6 +91,7 @@ def _filters() -> Html:
         search,
         tag("span", class_="spring"),
         analyst,
+        tag("span", "", class_="signed-in hint"),
         blind,
         tag("button", "Grid", key_label("grid"), type="button", data_do="grid", class_="mode"),
         tag("button", "Keys", key_label("help"), type="button", data_do="help"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import SCORES, Frame, diff, percent, points
+from pipeline.decisions import is_disputed
 from pipeline.settings import Settings
-from pipeline.types import Counterfactual, Study
+from pipeline.types import Counterfactual, Decision, Study
 
 
 def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:
@@ -43,7 +46,18 @@ def _score(name: str, value: float, gate: float) -> Html:
     return tag("tr", tag("td", name), tag("td", f"{value:.2f}"), tag("td", light, f" ≥ {gate:.2f}"))
 
 
-def verdict_markup(verdict: str) -> Html:
-    """The decision as saved; "" asks for one."""
+def verdict_markup(settled: Decision | None, opinions: Sequence[Decision] = ()) -> Html:
+    """Return the decision that holds, as saved, or who disagrees; nothing asks for one."""
     said = {"keep": "✓ Kept and saved.", "reject": "✕ Rejected and saved.", "unsure": "Unsure, saved."}
-    return tag("p", said.get(verdict, ""), class_=f"verdict {verdict}", aria_live="polite")
+    if settled is None and is_disputed({one.analyst: one for one in opinions}):
+        told = "; ".join(f"{one.analyst or 'somebody'} says {_opinion(one)}" for one in opinions)
+        text = f"⚡ In conflict: {told}. Your verdict settles it for everybody."
+        return tag("p", text, class_="verdict conflict", aria_live="polite")
+    verdict = settled.verdict if settled else ""
+    shows = f" It shows {settled.label}." if settled and settled.label else ""
+    return tag("p", said.get(verdict, "") + shows, class_=f"verdict {verdict}", aria_live="polite")
+
+
+def _opinion(one: Decision) -> str:
+    verdict = one.verdict or "nothing yet"
+    return f"{verdict}, as {one.label}" if one.label else verdict

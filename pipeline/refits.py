@@ -136,7 +136,7 @@ def _train(
         table = bank.table(kind, epoch)
         order = torch.stack([_order(rows, length, one) for rows, one in zip(taught, chance, strict=True)])
         for rows in torch.split(order, recipe.batch_size, dim=1):
-            logits = _logits(weight, bias, table[rows])
+            logits = _logits(weight, bias, table.index_select(0, rows.flatten()).view(*rows.shape, -1))
             losses = cross_entropy(logits.flatten(0, 1), bank.targets[rows].flatten(), reduction="none").view_as(rows)
             if weights is not None:
                 losses = losses * weights[stack, rows]

@@ -51,9 +51,9 @@ class Plan:
     photos: int = 240
     tests: int = 1000  # pictures of T and of OOD each
     seeds: int = 3  # splits and trainings
-    replicates: int = 40  # draws of the photos with replacement, each split and trained on by every seed
+    replicates: int = 20  # draws of the photos with replacement, each split and trained on by every seed
     samples: int = 2  # text-to-image pictures a counterfactual, which the epochs take in turn
-    epochs: int = 30  # of a head's training, at most; each has plain augmentations of its own
+    epochs: int = 20  # of a head's training, at most; each has plain augmentations of its own
     strengths: tuple[float, ...] = (0.5, 0.8, BIAS)  # of the bias in the classifiers' training
     scenes: int = 3_000  # that a classifier is trained on
     training: float = 1.0  # share of the steps that the shipped classifiers were trained for

@@ -19,7 +19,7 @@ from explorer.jobs import Desk, Progress
 from explorer.place import need, place_of
 from pipeline import workflow
 from pipeline.captioning import quality
-from pipeline.errors import Cancelled, PipelineError
+from pipeline.errors import Cancelled, ConflictError, PipelineError
 from pipeline.types import Models, Step, Study, WordMap
 
 REPLACED = ("You replaced it by other words.",)
@@ -75,7 +75,7 @@ def _asked(desk: Desk, key: str, *, several: bool) -> Iterator[tuple[object, ...
 def act(desk: Desk, key: str, request: gr.Request, event: gr.EventData) -> Iterator[tuple[object, ...]]:
     """One of the captions was chosen, or its words are to show where they look."""
     if event._data["do"] == "caption":
-        yield rewrite(desk, key, str(event._data["text"]), request)
+        yield rewrite(desk, key, str(event._data["text"]), request, str(event._data["seen"]))
     else:
         yield from _looked(desk, key)
 
@@ -109,26 +109,36 @@ def _streamed(
         raise
 
 
-def rewrite(desk: Desk, key: str, text: str, request: gr.Request) -> tuple[object, ...]:
-    """The analyst's own caption; variations of the old one are put aside."""
+def rewrite(desk: Desk, key: str, text: str, request: gr.Request, seen: str | None = None) -> tuple[object, ...]:
+    """The analyst's own caption; variations of the old one are put aside.
+
+    `seen` is the caption that the page showed. Where it became another one meanwhile nothing is changed: the page then
+    tells of that one and leaves the analyst's words where they stand, so that they can be saved once more or not.
+    """
     study = need(desk, key)
     if text.strip() == study.caption:
         return gr.skip(), gr.skip(), gr.skip(), gr.skip()
     if not text.strip():
         return study.caption, gr.skip(), gr.skip(), said("A caption cannot be empty; this is the one before.", "failed")
-    study = described(desk, study, text, request)
+    try:
+        study = described(desk, study, text, request, seen)
+    except ConflictError as error:
+        return gr.skip(), card(desk, study), variations(study), said(str(error), "failed")
     put_aside = said("Caption saved. Variations of the old caption are put aside.")
     return study.caption, card(desk, study), variations(study), put_aside
 
 
-def described(desk: Desk, study: Study, text: str, request: gr.Request) -> Study:
+def described(desk: Desk, study: Study, text: str, request: gr.Request, seen: str | None = None) -> Study:
     """The study under the analyst's own words, which are noted with who wrote them, where visitors sign in.
 
-    Blank ones leave the caption as it is; where there is none yet, the captioner's are taken.
+    Blank ones leave the caption as it is; where there is none yet, the captioner's are taken. Raises `ConflictError`
+    when the caption is not the one that was `seen` (None: the study's).
     """
     if study.caption and text.strip() in ("", study.caption):
         return study
     told = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
     analyst = (request.username or "") if text.strip() else None
-    desk.store.set_caption(study.photo.key, told.caption, analyst=analyst, expected=study.caption)
+    desk.store.set_caption(
+        study.photo.key, told.caption, analyst=analyst, expected=study.caption if seen is None else seen
+    )
     return need(desk, place_of(study))

@@ -35,6 +35,9 @@ INVERSIONS = [
     ("DDIM: the control, nothing mended", "ddim"),
 ]
 PROTECTED = "Every edit must keep showing this. An upload begins with what the classifier sees in it."
+# A text is saved upon the caption that the page showed, which the caption's card remembers.
+SEEN = """(...sent) => [...sent.slice(0, -1),
+  document.querySelector('#caption-card [data-seen]')?.dataset.seen ?? '']"""
 # On a phone the work stands below the shelves.
 TO_THE_WORK = """() => matchMedia('(max-width: 900px)').matches
   && document.querySelector('.stages')?.scrollIntoView({behavior: 'smooth'})"""
@@ -49,6 +52,7 @@ class Rail(NamedTuple):
     upload: gr.File
     arrived: gr.HTML
     label: gr.Dropdown
+    label_seen: gr.State
     classifier: gr.Dropdown
     own: classifiers.Adding
     history: gr.HTML
@@ -61,6 +65,7 @@ class Words(NamedTuple):
 
     banner: gr.HTML
     caption: gr.Textbox
+    seen: gr.Textbox
     ask: gr.Button
     card: gr.HTML
     factors: gr.CheckboxGroup
@@ -102,7 +107,7 @@ class Inspector(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """All that a session remembers."""
+    """What a session remembers of where it is."""
 
     place: gr.State
     frame: gr.State
@@ -139,6 +144,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         words.variations,
         making.status,
         making.strip,
+        rail.label_seen,
         *inspector,
         rail.history,
     ]
@@ -173,7 +179,7 @@ def _rail(desk: Desk) -> Rail:
         history = shelf("history", tag("p", "…", class_="empty"))
         every = gr.Button("Study all photos", elem_id="every-photo")
         every_status = _plain()
-    return Rail(examples, upload, arrived, label, classifier, own, history, every, every_status)
+    return Rail(examples, upload, arrived, label, gr.State(""), classifier, own, history, every, every_status)
 
 
 def _words(settings: Settings) -> Words:
@@ -181,6 +187,7 @@ def _words(settings: Settings) -> Words:
     section("1", "Caption", "What the captioner sees. Correct it freely: variations start from these words.")
     with gr.Row(elem_classes="joined"):
         caption = gr.Textbox(show_label=False, label="Caption", lines=2, elem_id="caption", scale=5, max_length=600)
+        seen = gr.Textbox(visible=False)
         ask = gr.Button("Other captions", elem_id="ask", scale=0, min_width=150)
     card = caption_card()
     section("2", "Variations", "One factor at a time, the label untouched. Tick what to try.")
@@ -201,7 +208,7 @@ def _words(settings: Settings) -> Words:
             max_length=600,
         )
         add = gr.Button("Add", elem_id="add", scale=0, min_width=90)
-    return Words(banner, caption, ask, card, factors, suggest, status, variations, own, add)
+    return Words(banner, caption, seen, ask, card, factors, suggest, status, variations, own, add)
 
 
 def _making(settings: Settings, axis: Axis) -> Making:
@@ -258,7 +265,7 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
         event.success(None, None, None, js=TO_THE_WORK, api_visibility="private", show_progress="hidden")
     works(words.ask.click, desk, captions.others, (keys.place,), captioned)
     works(words.card.act, desk, captions.act, (keys.place,), captioned)
-    works(rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label), page)
+    works(rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen), page)
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
     classifiers.wire(desk, rail.own, rail.classifier)
 
@@ -266,9 +273,10 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
 def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:
     shown = (words.variations, words.status)
     for saved in (words.caption.blur, words.caption.submit):
-        works(saved, desk, captions.rewrite, (keys.place, words.caption), (words.caption, words.card, *shown))
-    asked = (keys.place, words.caption, words.factors)
-    works(words.suggest.click, desk, proposals.suggest, asked, shown)
+        rewritten = (words.caption, words.card, *shown)
+        works(saved, desk, captions.rewrite, (keys.place, words.caption, words.seen), rewritten, js=SEEN)
+    asked = (keys.place, words.caption, words.factors, words.seen)
+    works(words.suggest.click, desk, proposals.suggest, asked, shown, js=SEEN)
     works(words.variations.act, desk, proposals.act, (keys.place,), shown)
     for added in (words.add.click, words.own.submit):
         works(added, desk, proposals.write_own, (keys.place, words.own), (*shown, words.own))

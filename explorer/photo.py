@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from explorer import classifiers, edits
+from explorer import alerts, classifiers, edits
 from explorer.captions import card, variations
 from explorer.components.markup import Html, tag
 from explorer.components.pairs import Pair, explore_link
@@ -20,6 +20,7 @@ from explorer.jobs import Desk
 from explorer.place import find, history, need, place_of
 from pipeline import studio
 from pipeline.curation import LabelledImage, load_folder
+from pipeline.errors import ConflictError
 from pipeline.images import open_image
 from pipeline.triage import Entry
 from pipeline.types import Study
@@ -44,6 +45,7 @@ class Page(NamedTuple):
     variations: object
     status: object
     strip: object
+    label_seen: object
     inspector: edits.Inspection
 
     def flat(self) -> tuple[object, ...]:
@@ -101,6 +103,7 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
         variations=variations(study),
         status=edits.outstanding(study),
         strip=edits.strip(desk, study, key),
+        label_seen=study.photo.label,
         inspector=edits.inspect(desk, study, found),
     )
     return (*full.flat(), history(desk, study, key))
@@ -154,11 +157,17 @@ def banner(desk: Desk, study: Study) -> Html:
     )
 
 
-def relabel(desk: Desk, key: str, frame_key: str, label: str) -> tuple[object, ...]:
-    """Another label is to be protected; every figure on the page follows it."""
-    study = need(desk, key)
-    study.photo.prediction.probability(label)
-    desk.store.set_label(study.photo.key, label, expected=study.photo.label)
+def relabel(desk: Desk, key: str, frame_key: str, label: str, seen: str | None = None) -> tuple[object, ...]:
+    """Another label is to be protected; every figure on the page follows it.
+
+    `seen` is the label that the page showed. Where it became another one meanwhile that one is shown and told.
+    """
+    photo = need(desk, key).photo
+    photo.prediction.probability(label)
+    try:
+        desk.store.set_label(photo.key, label, expected=photo.label if seen is None else seen)
+    except ConflictError as error:
+        alerts.warn(error)
     return page(desk, need(desk, key), frame_key)
 
 

@@ -26,10 +26,10 @@ OWN = "own words"  # the factor of what agrees with none
 
 
 def suggest(
-    desk: Desk, key: str, text: str, factors: Sequence[str], request: gr.Request
+    desk: Desk, key: str, text: str, factors: Sequence[str], request: gr.Request, seen: str | None = None
 ) -> Iterator[tuple[object, ...]]:
-    """Asks for variations, one factor after the other; answers (variations, words status)."""
-    study = described(desk, need(desk, key), text, request)
+    """Asks for variations, one factor after the other; answers (variations, words status); `seen` as in `rewrite`."""
+    study = described(desk, need(desk, key), text, request, seen)
     yield from _suggested(desk, key, study, replace(desk.models.profile.settings, factors=tuple(factors)))
 
 
@@ -66,8 +66,8 @@ def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...
     """Something was done to a variation; answers (variations, words status)."""
     study = need(desk, key)
     data = event._data
-    if data["do"] == "toggle":
-        yield variations(_toggled(desk, study, str(data["caption"]))), gr.skip()
+    if data["do"] in ("tick", "leave"):
+        yield variations(_chosen(desk, study, str(data["caption"]), ticked=data["do"] == "tick")), gr.skip()
     elif data["do"] == "all":
         yield variations(_all_that_pass(desk, study)), gr.skip()
     elif data["do"] == "clear":
@@ -89,14 +89,17 @@ def write_own(desk: Desk, key: str, text: str) -> tuple[object, ...]:
 
 def _named(study: Study, edited_caption: str) -> Perturbation:
     for one in study.perturbations:
-        if one.caption == study.caption and one.edited_caption == edited_caption:
+        if one.edited_caption == edited_caption and one.rejected_by != REPLACED:
             return one
     raise DataError("This variation is no longer there; the page shows the present ones after a reload.")
 
 
-def _toggled(desk: Desk, study: Study, edited_caption: str) -> Study:
+def _chosen(desk: Desk, study: Study, edited_caption: str, *, ticked: bool) -> Study:
+    """What the page asked for holds, whatever was done in another window; who wants what is so changes nothing."""
     one = _named(study, edited_caption)
-    return _ticked(desk, study, {edited_caption: REJECTED if one.accepted else ()})
+    if one.accepted == ticked:
+        return study
+    return _ticked(desk, study, {edited_caption: () if ticked else REJECTED}, {edited_caption: one.rejected_by})
 
 
 def _all_that_pass(desk: Desk, study: Study) -> Study:
@@ -111,8 +114,13 @@ def _none(desk: Desk, study: Study) -> Study:
     return _ticked(desk, study, {one.edited_caption: REJECTED for one in study.perturbations if one.accepted})
 
 
-def _ticked(desk: Desk, study: Study, decided: Mapping[str, tuple[str, ...] | None]) -> Study:
-    desk.store.tick(study.photo.key, study.caption, decided)
+def _ticked(
+    desk: Desk,
+    study: Study,
+    decided: Mapping[str, tuple[str, ...] | None],
+    expected: Mapping[str, tuple[str, ...]] | None = None,
+) -> Study:
+    desk.store.tick(study.photo.key, study.caption, decided, expected)
     return need(desk, place_of(study))
 
 

@@ -44,12 +44,15 @@ def addressed(choice: Component, name: str, nothing: str = "") -> Dependency:
     return choice.change(None, [choice], None, js=told, api_visibility="private", show_progress="hidden")
 
 
-def works(event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts) -> Dependency:
-    """Attaches a handler that uses the models."""
+def works(
+    event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts, js: str | None = None
+) -> Dependency:
+    """Attaches a handler that uses the models; `js` may change the inputs before they are sent."""
     return event(
         bind(desk, handler),
         list(inputs),
         list(outputs),
+        js=js,
         concurrency_id="models",
         concurrency_limit=1,
         api_visibility="private",

@@ -1,6 +1,6 @@
 """What is known of a caption: what to look at before relying on it, who wrote it, and others to choose from.
 
-Reports `act` with `do="caption"` and the chosen words as `text`, or `do="looks"`.
+Reports `act` with `do="caption"`, the chosen words as `text` and the caption that was shown as `seen`, or `do="looks"`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ def caption_markup(
         at = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(written.time))
         parts.append(tag("p", f"Written by {written.analyst or 'hand'}, {at}.", class_="said"))
     if candidates:
-        parts.append(tag("ul", *(tag("li", _choice(text, text == caption)) for text in candidates)))
+        parts.append(tag("ul", *(tag("li", _choice(text, caption)) for text in candidates)))
     ask = tag("button", "Where does each word look?", type="button", class_="link", data_do="looks")
     parts.append(ask if looks is None else looks)
-    return tag("div", *parts, class_="caption-card")
+    return tag("div", *parts, class_="caption-card", data_seen=caption)
 
 
-def _choice(text: str, is_current: bool) -> Html:
-    pressed = "true" if is_current else "false"
-    return tag("button", text, type="button", data_do="caption", data_text=text, aria_pressed=pressed)
+def _choice(text: str, caption: str) -> Html:
+    pressed = "true" if text == caption else "false"
+    chosen = {"data_do": "caption", "data_text": text, "data_seen": caption}
+    return tag("button", text, type="button", aria_pressed=pressed, **chosen)

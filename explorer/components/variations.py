@@ -1,7 +1,7 @@
 """Proposed variations, grouped by factor, each with its word diff, its warnings and what the analyst may do with it.
 
-Reports `act` with `do` = "toggle", "rewrite" (with `text`) or "more" (with `factor`), and the edited caption that it is
-about as `caption`; "all" ticks whatever passes its gates, "clear" unticks everything.
+Reports `act` with `do` = "tick", "leave", "rewrite" (with `text`) or "more" (with `factor`), and the edited caption
+that it is about as `caption`; "all" ticks whatever passes its gates, "clear" unticks everything.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _toggle(item: Perturbation) -> Html:
         role="checkbox",
         aria_checked=state,
         aria_label=f"Use this variation: {item.edited_caption}",
-        data_do="toggle",
+        data_do="leave" if item.accepted else "tick",
         data_caption=item.edited_caption,
     )
 

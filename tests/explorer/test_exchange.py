@@ -70,3 +70,31 @@ def test_the_address_leads_back_to_photo_and_frame(page: Page, store: Store, mod
 
     page.goto(shared)
     page.wait_for_selector(".frame.selected[data-key=second]")
+
+
+def test_what_a_window_left_open_would_overwrite_is_refused_and_told(page: Page, store: Store, models: Models) -> None:
+    stock(models, store, SCENES[:1])
+    (one,) = store.studies()
+    page.reload()
+    page.click(f"[data-photo='{one.key}']")
+    page.wait_for_selector("#caption-card [data-seen]")
+    store.set_caption(one.key, "a drum at the sea", analyst="ada")  # in another window
+    words = page.locator("#caption textarea")
+    words.fill("a drum on the moon")
+    words.blur()
+    page.wait_for_selector(".status.failed:has-text('Meanwhile the caption became')")
+    assert store.caption_of(one.key) == ("a drum at the sea", True)
+    assert words.input_value() == "a drum on the moon"
+    page.wait_for_selector("#caption-card [data-seen='a drum at the sea']")
+    words.focus()
+    words.blur()  # who was told and saves it all the same means it
+    page.wait_for_selector("#caption-card [data-seen='a drum on the moon']")
+    assert store.caption_of(one.key) == ("a drum on the moon", True)
+
+    other, third = [label for label in models.classifier().labels if label != one.label][:2]
+    store.set_label(one.key, other)
+    page.click("#label input")
+    page.click(f"#label li:has-text('{third}')")
+    page.wait_for_selector(".toast-body:has-text('Meanwhile the label became')")
+    assert [known.label for known in store.studies()] == [other]
+    page.wait_for_function("(want) => document.querySelector('#label input').value === want", arg=other)

@@ -10,7 +10,8 @@ All intervals are 95 %.
   when edits of a photo always agree, and the number of edits, which holds when they are independent. Where all edits
   say the same, nothing is known of how alike they are, and each photo counts once.
 - p-values of differences flip the sign of each photo's total at random (a permutation test, Fisher 1935), exactly and
-  without simulation. Where every photo has one pair this is McNemar's exact test.
+  without simulation. Where every photo has one pair this is McNemar's exact test. Like any figure of few photos it
+  knows nothing of a rare kind of photo that is not among them.
 - Means carry Student's interval with the delete-one-photo jackknife's standard error.
 - p-values that are told together are adjusted by Holm's method (1979).
 
@@ -207,13 +208,13 @@ class Clusters:
         alone = np.maximum(0.0, self._totals(squares) - n * means**2) / (n * np.maximum(1, n - 1))
         agreeing = [self._totals((sums == one * self._size) & (squares == one**2 * self._size)) for one in (-1, 0, 1)]
         telling = self.photos - np.max(agreeing, axis=0)  # photos that do not just say what most say
-        with np.errstate(divide="ignore", invalid="ignore"):
-            effect = np.where(telling > 0, np.maximum(1.0, self._variance(values) / alone), np.inf)
-        # Of a rare answer only the photos that give it tell how alike edits are. Twice their number as the degrees of
-        # freedom keeps intervals honest there and no wider than needed elsewhere (tests/pipeline/test_intervals.py).
-        freedom = np.maximum(1, np.minimum(2 * telling, self.photos - 1))
         kish = n**2 / np.maximum(1.0, self._totals(self._size**2))
-        return np.clip(n / effect * (Z / stdtrit(freedom, TAIL)) ** 2, kish, n)
+        # Of a rare answer only the photos that give it tell how alike edits are. Hence these degrees of freedom, which
+        # simulation finds neither too few nor too many (tests/pipeline/test_intervals.py).
+        freedom = np.maximum(1, np.minimum(2 * telling - 1, self.photos - 1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = n * alone / self._variance(values) * (Z / stdtrit(freedom, TAIL)) ** 2
+        return np.clip(np.where((telling > 0) & (self.photos > 1), worth, kish), kish, n)
 
 
 _UNKNOWN = Proportion(n=0, photos=0, value=0.0, low=0.0, high=1.0)

@@ -14,24 +14,24 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from pipeline.intervals import Change, Clusters, adjusted, change, holm, mcnemar, mean, share, sign_flip, wilson
+from pipeline.intervals import Change, Clusters, Mean, adjusted, change, holm, mcnemar, mean, share, sign_flip, wilson
 from pipeline.types import Proportion
 
 SIZES = ((10, 5), (20, 5), (100, 5), (10, 20))  # photos, edits of each
 ALIKE = (0.0, 0.3, 0.6, 1.0)  # intraclass correlation: independent, in between, all alike
-REPEATS = 1000
+REPEATS = 2000
 SHARES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
-CHANGES = (
-    (0.5, 0.5, 0.5),
+CHANGES = (  # share right before, of these lost, of the others gained
+    (0.5, 0.5, 0.5),  # nothing changes in all
     (0.7, 0.3, 0.7),
     (0.9, 0.05, 0.45),
-    (0.9, 0.111, 0.0),
-    (0.9, 0.3, 0.3),
-    (0.9, 0.3, 0.0),
-    (0.6, 0.3, 0.0),
-    (0.9, 0.6, 0.0),
-    (0.5, 0.1, 0.9),
+    (0.9, 0.111, 0.0),  # -0.1
     (0.98, 0.1, 0.0),
+    (0.6, 0.3, 0.0),  # -0.18
+    (0.9, 0.3, 0.3),  # -0.24
+    (0.3, 0.1, 0.5),  # +0.32
+    (0.5, 0.1, 0.9),  # +0.4
+    (0.9, 0.6, 0.0),  # -0.54
 )
 
 Bits = NDArray[np.bool_]
@@ -164,7 +164,9 @@ def test_holms_adjustment_is_the_published_one() -> None:
     assert not any(each.reliable for each in adjusted([one] * 8))
 
 
-# Simulations.
+# Simulations. Counting 2,000 tables errs by up to 1.3 points at 92 % and 0.7 at 98 % (2.5 standard errors).
+
+LEAST, MOST = 0.92 - 0.013, 0.98 + 0.007
 
 
 def drawn(draw: np.random.Generator, photos: int, edits: int, p: float, alike: float) -> Bits:
@@ -178,13 +180,23 @@ def drawn(draw: np.random.Generator, photos: int, edits: int, p: float, alike: f
     return draw.random((*shape, edits)) < each[:, :, None]
 
 
+def changed(
+    draw: np.random.Generator, photos: int, edits: int, rates: tuple[float, float, float], alike: float
+) -> tuple[Bits, Bits]:
+    """Hits before and after: this share right before, of which a share is lost, and of the rest a share is gained."""
+    right, loses, gains = rates
+    before = drawn(draw, photos, edits, right, alike)
+    lost, gained = drawn(draw, photos, edits, loses, alike), drawn(draw, photos, edits, gains, alike)
+    return before.ravel(), ((before & ~lost) | (~before & gained)).ravel()
+
+
 def table_of(photos: int, edits: int) -> Clusters:
     """One row per repeat."""
     number = np.arange(REPEATS * photos * edits)
     return Clusters(number // edits, number // (photos * edits), REPEATS)
 
 
-def coverage(found: Sequence[Change | Proportion], truth: float) -> float:
+def coverage(found: Sequence[Change | Mean | Proportion], truth: float) -> float:
     """Share of intervals that hold the truth."""
     return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))
 
@@ -192,26 +204,108 @@ def coverage(found: Sequence[Change | Proportion], truth: float) -> float:
 @pytest.mark.parametrize(("photos", "edits"), SIZES)
 @pytest.mark.parametrize("alike", ALIKE)
 def test_intervals_of_shares_hold_the_truth(photos: int, edits: int, alike: float) -> None:
+    """Between 92 and 98 % of the time, near 0 and 1 as well; more often only where nothing narrower can be given.
+
+    With fewer than two photos that say the rarer thing most tables hold none of it, and what is to be said of them has
+    to hold for all shares that often show nothing.
+    """
     draw = np.random.default_rng(photos + edits)
     table = table_of(photos, edits)
-    found = [coverage(table.shares(drawn(draw, photos, edits, p, alike).ravel()), p) for p in SHARES]
-    assert min(found) >= 0.89
-    assert 0.92 <= np.mean(found) <= 0.985
+    for p in SHARES:
+        held = coverage(table.shares(drawn(draw, photos, edits, p, alike).ravel()), p)
+        rare = photos * min(p, 1 - p) < 2
+        assert held >= LEAST, (p, held)
+        assert held <= (0.995 if rare else MOST), (p, held)
 
 
 @pytest.mark.parametrize(("photos", "edits"), SIZES)
 @pytest.mark.parametrize("alike", ALIKE)
-def test_changes_hold_the_truth_and_nulls_are_rarely_rejected(photos: int, edits: int, alike: float) -> None:
+def test_intervals_of_changes_hold_the_truth_and_nulls_stand(photos: int, edits: int, alike: float) -> None:
+    """Intervals hold the truth between 92 and 98 % of the time, and tests at 5 % fire in at most 7 % of nulls.
+
+    Where fewer than five photos are to change, intervals can only hold it more often: of ten photos, one of which is to
+    change, none does in a third of the tables. What is then said, as much as ten photos that do not change allow, holds
+    any truth that is as small; so do all that show a change.
+    """
     draw = np.random.default_rng(photos + edits)
     table = table_of(photos, edits)
-    found = []
-    for right, loses, gains in CHANGES:
-        before = drawn(draw, photos, edits, right, alike)
-        lost, gained = drawn(draw, photos, edits, loses, alike), drawn(draw, photos, edits, gains, alike)
-        after = (before & ~lost) | (~before & gained)
-        changes, truth = table.changes(before.ravel(), after.ravel()), (1 - right) * gains - right * loses
-        found.append(coverage(changes, truth))
+    for rates in CHANGES:
+        right, loses, gains = rates
+        truth, often = (1 - right) * gains - right * loses, (1 - right) * gains + right * loses
+        found = table.changes(*changed(draw, photos, edits, rates, alike))
+        held = coverage(found, truth)
+        assert held >= LEAST, (rates, held)
+        assert held <= MOST or photos * often < 5, (rates, held)
         if abs(truth) < 1e-9:
-            assert np.mean([one.p <= 0.05 for one in changes]) <= 0.07
-    assert min(found) >= 0.89
-    assert np.mean(found) >= 0.92
+            fired = np.mean([one.p <= 0.05 for one in found])
+            assert fired <= 0.07, (rates, fired)
+
+
+def test_photos_that_lose_or_gain_as_a_whole_are_no_finding() -> None:
+    """As many lose nine tenths of their edits as gain them; McNemar's test on edits fires in a third and more."""
+    draw = np.random.default_rng(0)
+    for photos, edits in ((20, 5), (24, 15), (30, 5)):
+        kind, hit = draw.random((REPEATS, photos, 1)), draw.random((REPEATS, photos, edits)) < 0.9
+        lost, gained = (kind < 0.15) & hit, (kind >= 0.15) & (kind < 0.3) & hit
+        before = (draw.random((REPEATS, photos, 1)) < 0.5) & ~gained | lost
+        found = table_of(photos, edits).changes(before.ravel(), (before & ~lost | gained).ravel())
+        assert np.mean([one.p <= 0.05 for one in found]) <= 0.05
+        edit = [mcnemar(int(a.sum()), int(b.sum())) for a, b in zip(lost[:300], gained[:300], strict=True)]
+        assert np.mean(np.array(edit) <= 0.05) > 0.25
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.3, 1.0])
+def test_a_table_without_a_change_calls_one_reliable_in_five_of_a_hundred(alike: float) -> None:
+    """Families of twelve rows, all of them nulls, and of twelve of which four change: no null among them is told."""
+    draw = np.random.default_rng(1)
+    for photos, edits in ((20, 5), (10, 20)):
+        nulls = table_of(photos, edits).changes(*changed(draw, photos, edits, (0.5, 0.4, 0.4), alike))
+        losses = table_of(photos, edits).changes(*changed(draw, photos, edits, (0.9, 0.6, 0.0), alike))
+        families = [adjusted(nulls[first : first + 12]) for first in range(0, REPEATS - 12, 12)]
+        mixed = [adjusted((*nulls[at : at + 8], *losses[at : at + 4])) for at in range(0, REPEATS - 8, 8)]
+        assert np.mean([any(one.reliable for one in family) for family in families]) <= 0.07
+        assert np.mean([any(one.reliable for one in family[:8]) for family in mixed]) <= 0.07
+        alone = [nulls[first : first + 12] for first in range(0, REPEATS - 12, 12)]
+        if alike < 1:
+            assert np.mean([any(one.p < 0.05 for one in family) for family in alone]) > 0.15
+
+
+def test_what_no_photo_shows_cannot_be_told() -> None:
+    """The limit of any method: one photo in ten loses every edit, all others gain some, and in all nothing changes.
+
+    A third of the tables of ten photos hold none that loses. With a hundred photos nothing is amiss.
+    """
+    draw = np.random.default_rng(2)
+    fired = {}
+    for photos, edits in ((10, 20), (100, 5)):
+        lost = np.broadcast_to(draw.random((REPEATS, photos, 1)) < 0.1, (REPEATS, photos, edits))
+        gained = ~lost & (draw.random((REPEATS, photos, edits)) < 1 / 9)
+        before = lost | ~gained & (draw.random((REPEATS, photos, edits)) < 0.5)
+        found = table_of(photos, edits).changes(before.ravel(), (before & ~lost | gained).ravel())
+        fired[photos] = np.mean([one.p <= 0.05 for one in found])
+    assert fired[100] <= 0.07
+    assert 0.25 < fired[10] < 0.45
+
+
+@pytest.mark.parametrize("alike", ALIKE)
+@pytest.mark.parametrize("photos", [10, 20, 100])
+def test_photos_with_unequal_numbers_of_edits_are_covered_too(photos: int, alike: float) -> None:
+    """From 1 to 15 edits of a photo."""
+    draw = np.random.default_rng(photos)
+    there = np.arange(15) < draw.integers(1, 16, (REPEATS, photos))[:, :, None]
+    number = np.arange(there.size)[there.ravel()]
+    table = Clusters(number // 15, number // (15 * photos), REPEATS)
+    for p in (0.1, 0.3, 0.5, 0.9):
+        held = coverage(table.shares(drawn(draw, photos, 15, p, alike)[there]), p)
+        assert LEAST <= held <= MOST, (p, held)
+
+
+@pytest.mark.parametrize(("photos", "edits"), SIZES)
+@pytest.mark.parametrize("alike", ALIKE)
+def test_intervals_of_means_hold_the_truth(photos: int, edits: int, alike: float) -> None:
+    """Changes of a probability around -0.1, part of their spread the photo's and the rest the edit's."""
+    draw = np.random.default_rng(photos)
+    photo, edit = draw.normal(0, 1, (REPEATS, photos, 1)), draw.normal(0, 1, (REPEATS, photos, edits))
+    values = -0.1 + 0.15 * (np.sqrt(alike) * photo + np.sqrt(1 - alike) * edit)
+    held = coverage(table_of(photos, edits).means(values.ravel()), -0.1)
+    assert LEAST <= held <= MOST

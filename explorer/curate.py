@@ -90,7 +90,7 @@ def preview(
     taken = select(_kept(desk), _rule(labels, factors, tags, quota))
     photos = {entry.key: entry.photo for entry in desk.catalogue.shown()}
     others = {_title(one): one.items for one in desk.store.sets() if one.name != name.strip()}
-    pairs = decisions.agreements(desk.catalogue.log)
+    pairs = decisions.agreements(desk.catalogue.log, photos)
     return counts_markup(taken, leaks(taken.keys, others, photos)), agreement_markup(pairs)
 
 
@@ -140,19 +140,24 @@ def agreement_markup(pairs: Sequence[decisions.Agreement]) -> Html:
     if not pairs:
         text = "When two analysts, each under their own name, judge the same pairs, it shows here how far they agree."
         return tag("p", text, class_="empty")
-    head = tag("tr", *(tag("th", text) for text in ("analysts", "n", "agree", "kappa")))
+    head = tag("tr", *(tag("th", text) for text in ("analysts", "edits", "photos", "agree", "kappa")))
     rows = (
         tag(
             "tr",
             tag("td", " and ".join(name or "nobody named" for name in one.analysts)),
             tag("td", str(one.n)),
+            tag("td", str(one.photos)),
             tag("td", f"{one.agree / one.n:.0%}"),
-            tag("td", "–" if math.isnan(one.kappa) else f"{one.kappa:.2f}"),
+            tag("td", "–" if math.isnan(one.kappa) else f"{one.kappa:.2f} [{one.low:.2f}, {one.high:.2f}]"),
         )
         for one in pairs
     )
     table = tag("table", tag("thead", head), tag("tbody", *rows))
-    hint = tag("p", "kappa: Cohen's, 1 when they always agree, 0 when only by chance.", class_="hint")
+    hint = tag(
+        "p",
+        "kappa: Cohen's, 1 when they always agree, 0 when only by chance; 95 % interval over photos.",
+        class_="hint",
+    )
     return tag("div", table, hint, class_="facts")
 
 

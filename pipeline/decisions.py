@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.intervals import share
 from pipeline.types import Decision
 
 RESOLVE, UNDO, REDO = "resolve", "undo", "redo"
@@ -28,9 +29,12 @@ class Agreement:
     """How far two analysts agree on what both have judged."""
 
     analysts: tuple[str, str]
-    n: int
+    n: int  # edits
+    photos: int  # behind them
     agree: int
     kappa: float  # Cohen's, 1960; nan where both always say the same one thing
+    low: float  # 95 % interval, over photos and with the agreement by chance as it is, as Cohen has it
+    high: float
 
 
 def views(log: Iterable[Decision]) -> Views:
@@ -136,14 +140,18 @@ def own(log: Iterable[Decision], analyst: str) -> dict[str, Decision]:
     return {key: one for key, one in found if one is not None and one.verdict}
 
 
-def agreements(log: Sequence[Decision]) -> tuple[Agreement, ...]:
-    """For every two analysts who judged something in common, on their own latest verdicts."""
+def agreements(log: Sequence[Decision], photos: Mapping[str, str]) -> tuple[Agreement, ...]:
+    """For every two analysts who judged something in common, on their own latest verdicts.
+
+    `photos` names the photo of each counterfactual, because verdicts on edits of one photo are alike; a counterfactual
+    that is not there counts as one of a photo of its own.
+    """
     verdicts: dict[str, dict[str, str]] = {}
     for one in standing(log):
         if one.kind != RESOLVE:
             verdicts.setdefault(one.analyst, {})[one.counterfactual] = one.verdict
     pairs = itertools.combinations(sorted(verdicts), 2)
-    found = (_agreement(pair, verdicts[pair[0]], verdicts[pair[1]]) for pair in pairs)
+    found = (_agreement(pair, verdicts[pair[0]], verdicts[pair[1]], photos) for pair in pairs)
     return tuple(one for one in found if one is not None)
 
 
@@ -215,12 +223,22 @@ def _resolution(of: dict[str, Decision]) -> Decision | None:
     return next((one for one in of.values() if one.kind == RESOLVE), None)
 
 
-def _agreement(analysts: tuple[str, str], one: dict[str, str], other: dict[str, str]) -> Agreement | None:
-    both = [(one[key], other[key]) for key in one.keys() & other.keys() if one[key] and other[key]]
+def _agreement(
+    analysts: tuple[str, str], one: dict[str, str], other: dict[str, str], photos: Mapping[str, str]
+) -> Agreement | None:
+    keys = sorted(key for key in one.keys() & other.keys() if one[key] and other[key])
+    both = [(one[key], other[key]) for key in keys]
     if not both:
         return None
     n, agree = len(both), sum(a == b for a, b in both)
+    agreed = share([a == b for a, b in both], [photos.get(key, key) for key in keys])
     left, right = Counter(a for a, _ in both), Counter(b for _, b in both)
     chance = sum(left[verdict] * right[verdict] for verdict in left) / n**2
-    kappa = (agree / n - chance) / (1 - chance) if chance < 1 else float("nan")
-    return Agreement(analysts=analysts, n=n, agree=agree, kappa=kappa)
+
+    def kappa(agreement: float) -> float:
+        return (agreement - chance) / (1 - chance) if chance < 1 else float("nan")
+
+    low, high = kappa(agreed.low), kappa(agreed.high)
+    return Agreement(
+        analysts=analysts, n=n, photos=agreed.photos, agree=agree, kappa=kappa(agree / n), low=low, high=high
+    )

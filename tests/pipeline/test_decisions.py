@@ -121,13 +121,39 @@ def test_kappa_is_cohens() -> None:
     # Cohen's kappa by hand: 50 items, 20 both keep, 15 both reject, 5 keep/reject, 10 reject/keep: (0.7 - 0.5) / 0.5.
     pairs = [("keep", "keep")] * 20 + [("reject", "reject")] * 15 + [("keep", "reject")] * 5 + [("reject", "keep")] * 10
     entries = [(name, str(n), verdicts[k]) for n, verdicts in enumerate(pairs) for k, name in enumerate(("Ada", "Bo"))]
-    (found,) = agreements(log_of(*entries))
+    (found,) = agreements(log_of(*entries), {})
     assert (found.analysts, found.n, found.agree) == (("Ada", "Bo"), 50, 35)
     assert found.kappa == pytest.approx(0.4)
+    spread = 1.96 * math.sqrt(0.7 * 0.3 / 50) / 0.5  # Cohen's own standard error
+    assert found.high - found.low == pytest.approx(2 * spread, abs=0.03)
+    assert found.low < 0.4 < found.high
+
+
+def test_verdicts_on_one_photos_edits_are_not_as_many_findings() -> None:
+    """Fifty edits of five photos, on two of which the analysts never agree: hardly anything is known."""
+    entries = [
+        (name, str(n), "keep" if (n % 2) ^ (k and n >= 30) else "reject")
+        for n in range(50)
+        for k, name in enumerate("AB")
+    ]
+    log = log_of(*entries)
+    (one,) = agreements(log, {str(n): str(n) for n in range(50)})
+    (five,) = agreements(log, {str(n): str(n // 10) for n in range(50)})
+    assert (five.n, five.photos) == (50, 5)
+    assert five.kappa == one.kappa
+    assert five.low < 0 < one.low + 0.2
+    assert five.high - five.low > 2 * (one.high - one.low)
+
+
+def test_analysts_who_always_agree_are_not_certain_to() -> None:
+    entries = [(name, str(n), ("keep", "reject")[n % 2]) for n in range(20) for name in ("Ada", "Bo")]
+    (found,) = agreements(log_of(*entries), {})
+    assert found.kappa == found.high == 1.0
+    assert 0.5 < found.low < 0.9
 
 
 def test_kappa_of_those_who_always_say_the_same_says_nothing() -> None:
-    (found,) = agreements(log_of(("Ada", "x", "keep"), ("Bo", "x", "keep")))
+    (found,) = agreements(log_of(("Ada", "x", "keep"), ("Bo", "x", "keep")), {})
     assert isinstance(found, Agreement)
     assert math.isnan(found.kappa)
-    assert agreements(log_of(("Ada", "x", "keep"), ("Bo", "y", "keep"))) == ()
+    assert agreements(log_of(("Ada", "x", "keep"), ("Bo", "y", "keep")), {}) == ()

@@ -76,7 +76,7 @@ class Catalogue:
     def _read_entries(self) -> bool:
         """True when there are others than before."""
         known, entries = self._known, self.store.entries()
-        if entries is known.read:
+        if entries and entries is known.read:  # two reads of nothing are the same object
             return False
         known.read, known.entries, known.variations = entries, {one.key: one for one in entries}, {}
         for one in entries:

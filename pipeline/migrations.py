@@ -116,7 +116,9 @@ class _Heads:
             self.connection.execute(sql.insert(table), whole[start : start + CHUNK])
 
     def _photos(self) -> dict[Any, dict[str, Any]]:
-        runs = set(self.connection.execute(sql.select(tables.finished.c.photo)).scalars())
+        # Jobs finish photos, too, whose labels may be a guess; only runs over a labelled folder are no jobs.
+        of_runs = tables.finished.c.job.not_in(sql.select(tables.jobs.c.id))
+        runs = set(self.connection.execute(sql.select(tables.finished.c.photo).where(of_runs)).scalars())
         found: dict[Any, dict[str, Any]] = {}
         for row in self.rows:
             found[row.photo] = {

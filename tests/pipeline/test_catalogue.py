@@ -8,8 +8,10 @@ import sqlalchemy as sql
 from pipeline.catalogue import CONFLICT, WAITING, Catalogue, View
 from pipeline.errors import DataError, SettingsError
 from pipeline.store import Store
-from pipeline.types import Decision
+from pipeline.types import Decision, Judged
 from tests.crowd import FACTORS, LABELS, TAUS, fill
+from tests.seams import LABELS as LABELS_OF_SEAMS
+from tests.stores import study_of
 
 
 def decide(store: Store, key: str, verdict: str, analyst: str = "", **more: str) -> None:
@@ -175,3 +177,17 @@ def test_labels_and_tags_are_kept_and_undone_with_the_rest(store: Store) -> None
     assert (store.log()[-1].label, store.log()[-1].tags) == ("boat", ("night", "odd"))
     store.undo("", "u2")
     assert (store.log()[-1].label, store.log()[-1].tags) == ("", ())
+
+
+def test_what_is_put_away_takes_its_decisions_along_though_nothing_was_listed(store: Store) -> None:
+    study, other = study_of(), Judged(name="other", labels=LABELS_OF_SEAMS, fingerprint="1")
+    store.add_photo(study.photo)
+    store.add_counterfactuals(
+        study.photo.key, study.caption, study.counterfactuals[:1], other
+    )  # it never saw the photo
+    decide(store, study.counterfactuals[0].key, "keep")
+    catalogue = opened(store)
+    assert (catalogue.shown(), len(catalogue.log)) == ((), 1)
+    store.put_away([study.photo.key])
+    catalogue.refresh()
+    assert list(catalogue.log) == list(store.log()) == []

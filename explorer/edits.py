@@ -89,7 +89,8 @@ def rows(
     desk: Desk, study: Study, waiting: Sequence[Perturbation] = (), taus: Sequence[float] = ()
 ) -> tuple[views.Row, ...]:
     """The strip's rows with what was chosen and decided."""
-    verdicts = {key: decision.verdict for key, decision in desk.store.decisions().items()}
+    desk.catalogue.refresh()
+    verdicts = desk.catalogue.verdicts(item.key for item in study.counterfactuals)
     chosen = frozenset(item.key for item in workflow.chosen(study))
     return views.rows(study, taus, chosen, verdicts, waiting, desk.models.axis)
 

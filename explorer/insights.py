@@ -221,9 +221,9 @@ def _findings(desk: Desk, classifier: str) -> Findings:
 
 
 def _separations(desk: Desk, classifier: str) -> tuple[Separation, ...]:
-    decided = desk.store.decisions()
-    verdicts = {key: decision.verdict for key, decision in decided.items()}
     studies = _findings(desk, classifier).studies
+    desk.catalogue.refresh()
+    verdicts = desk.catalogue.verdicts(one.key for study in studies for one in study.counterfactuals)
     return separations(
         (study.photo.key, one, verdicts.get(one.key, "")) for study in studies for one in study.counterfactuals
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import decisions
@@ -153,6 +153,11 @@ class Catalogue:
     def settled(self, key: str) -> Decision | None:
         """Return the decision that holds, None without a verdict or in a conflict."""
         return decisions.settled(self.views(key))
+
+    def verdicts(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the verdict that holds of each of these; without a verdict, or in a conflict, a key is absent."""
+        found = ((key, self.settled(key)) for key in keys)
+        return {key: one.verdict for key, one in found if one is not None}
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
         """Everything shown, in this order. Raises `SettingsError` for an unknown one."""

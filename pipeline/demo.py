@@ -171,7 +171,7 @@ def _study(folder: Path, row: Row) -> Study:
                 perturbation=words[one["words"]],
                 tau=one["tau"],
                 image=_get(folder, one["picture"]),
-                scores=Scores(**one["scores"]),
+                scores=Scores.of(one["scores"]),
                 prediction=_prediction(labels, one["prediction"]),
                 missed=tuple(one["missed"]),
                 seed=one["seed"],

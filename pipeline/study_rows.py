@@ -171,7 +171,7 @@ def counterfactual_of(row: Row, labels: tuple[str, ...]) -> CounterfactualRecord
         key=row.key,
         perturbation=perturbation_of(row),
         tau=row.tau,
-        scores=Scores(**row.scores),
+        scores=Scores.of(row.scores),
         prediction=unpack(row.prediction, labels),
         missed=tuple(row.missed),
         seed=row.seed,
@@ -396,7 +396,7 @@ def entry_of(row: Row, judge: Vocabulary) -> Entry:
         caption=row.caption,
         was=_top(before, judge.labels),
         now=_top(after, judge.labels),
-        scores=Scores(**row.scores),
+        scores=Scores.of(row.scores),
         missed=tuple(row.missed),
     )
 

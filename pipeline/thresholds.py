@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 
 import numpy as np
 
@@ -79,7 +80,8 @@ def out_of_sample(
 def _separation(name: str, judged: Sequence[Verdict]) -> Separation:
     def those(*verdicts: str) -> tuple[list[float], list[str]]:
         found = [(float(getattr(one.scores, name)), photo) for photo, one, verdict in judged if verdict in verdicts]
-        return [value for value, _ in found], [photo for _, photo in found]
+        known = [(value, photo) for value, photo in found if isfinite(value)]
+        return [value for value, _ in known], [photo for _, photo in known]
 
     (kept, kept_photos), (rejected, rejected_photos) = those("keep"), those("reject")
     enough = min(len(set(kept_photos)), len(set(rejected_photos))) >= MIN_N

@@ -7,8 +7,9 @@ and `Classifier.head`. Nothing here knows a model, a file or a page. Names follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -134,6 +135,16 @@ class Scores:
     edited_alignment: float  # cos(I', c')
     directional_similarity: float  # cos(I' - I, c' - c)
     prefers_edit: float  # cos(I', c') - cos(I', c): above 0 when the edited picture prefers the new words
+
+    @classmethod
+    def of(cls, kept: Mapping[str, float]) -> Scores:
+        """Return scores that were kept by name: one unknown then is not a number, one gone since is dropped."""
+        return cls(**{one.name: kept.get(one.name, nan) for one in fields(cls)})
+
+    @property
+    def complete(self) -> bool:
+        """True when every score is known."""
+        return all(isfinite(getattr(self, one.name)) for one in fields(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, init=False)

@@ -215,14 +215,14 @@ def judged_by(study: Study, judge: Classifier) -> Study:
 
 
 def _scored(models: Models, study: Study, settings: Settings) -> Study:
-    """The study as this CLIP scores it and these gates judge it; pictures that another one scored are scored anew."""
-    foreign = [one for one in study.counterfactuals if one.scorer != models.scorer.fingerprint]
+    """Return the study as this CLIP scores it and these gates judge it; what another one scored is scored anew."""
+    known = models.scorer.fingerprint
+    foreign = [one for one in study.counterfactuals if one.scorer != known or not one.scores.complete]
     pictures = [(one.image, one.perturbation.edited_caption) for one in foreign]
     fresh = models.scorer.score(study.photo.image, study.caption, pictures) if pictures else ()
     scores = {one.key: score for one, score in zip(foreign, fresh, strict=True)}
     held = (replace(one, scores=scores.get(one.key, one.scores)) for one in study.counterfactuals)
-    scorer = models.scorer.fingerprint
-    judged = (replace(one, scorer=scorer, missed=missed_gates(one.scores, settings)) for one in held)
+    judged = (replace(one, scorer=known, missed=missed_gates(one.scores, settings)) for one in held)
     return replace(study, counterfactuals=tuple(judged))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
@@ -41,6 +42,8 @@ def facts_markup(item: Counterfactual, settings: Settings) -> Html:
 
 
 def _score(name: str, value: float, gate: float) -> Html:
+    if isnan(value):  # kept by a version that knew no such score
+        return tag("tr", tag("td", name), tag("td", "–"), tag("td", f"≥ {gate:.2f}"))
     passed = value >= gate
     light = tag("span", "✓" if passed else "✕", class_="light pass" if passed else "light miss")
     return tag("tr", tag("td", name), tag("td", f"{value:.2f}"), tag("td", light, f" ≥ {gate:.2f}"))

@@ -4,17 +4,19 @@ import resource
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
-from pipeline import workflow
+from pipeline import tables, workflow
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode, key_of
 from pipeline.store import Store
 from pipeline.types import Check, Decision, Photo, Prediction, Study
-from tests.seams import SeamModels, picture, settings
+from tests.seams import SETTINGS, SeamModels, picture, settings
 from tests.stores import contents, keep, save, study_of, told
 
 
@@ -377,3 +379,21 @@ def test_who_wrote_which_caption_is_kept(store: Store) -> None:
     with pytest.raises(ConflictError, match="a brown dog"):
         store.set_caption(key, "a red dog", analyst="Ada", expected="a dog")
     assert store.caption_of(key) == ("a brown dog", True)
+
+
+def test_a_score_that_an_older_folder_lacks_is_unknown_until_it_is_scored_again(store: Store) -> None:
+    study = study_of()
+    save(store, study)
+    with store.database.write() as connection:
+        for row in connection.execute(sql.select(tables.counterfactuals)).all():
+            kept = {name: value for name, value in row.scores.items() if name != "prefers_edit"} | {"gone": 1.0}
+            chosen = tables.counterfactuals.c.key == row.key
+            connection.execute(sql.update(tables.counterfactuals).where(chosen).values(scores=kept))
+    again = store.load_study(study.photo.key)
+    assert again is not None
+    assert all(isnan(one.scores.prefers_edit) for one in again.counterfactuals)
+    assert not any(one.scores.complete for one in again.counterfactuals)
+    assert store.entries()
+    models = SeamModels()
+    rescored = list(workflow.edit(models, again, again.perturbations, SETTINGS))[-1]
+    assert [one.scores for one in rescored.counterfactuals] == [one.scores for one in study.counterfactuals]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ PHOTOS_SEED = 940_001  # beyond the held-out seeds of `data.py`, and none of tho
 TESTS_SEED = 950_001
 CHUNK = 32  # text-to-image pictures between two looks at the clock
 PLAN = "plan.json"
+KEPT = ("proposals", "taus", "scenes", "training")  # of the plan, on which what a folder keeps depends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,9 @@ def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step
     truth = {key: draw(scene) for key, scene in _truth(studies, scenes)}
     ood = [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED + 1)]
     classifiers = _classifiers(models, folder, plan)
-    views_of({_name(*key): one for key, one in classifiers.items()}, items, plan.epochs, folder / "views")
+    views = folder / "views" / f"{plan.epochs}"
+    names = {key: f"{_name(*key)}-{one.classifier.fingerprint[:12]}" for key, one in classifiers.items()}
+    views_of({names[key]: one for key, one in classifiers.items()}, items, plan.epochs, views)
     recipe = Recipe(max_epochs=plan.epochs)
     table_1, table_2 = {}, {}
     for (strength, name), features in classifiers.items():
@@ -95,8 +99,9 @@ def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step
         refuse_leaks(items, tests)
         table_1[key] = weaknesses(features, studies, truth)
         log.info("%s: table 1 is done", _name(*key))
-        bank = bank_of(features, items, folder / "views", _name(*key))
-        refits = folder / "refits" / _name(*key)
+        bank = bank_of(features, items, views, names[key])
+        size = f"{plan.photos}-{plan.seeds}-{plan.replicates}-{plan.epochs}-{plan.samples}"
+        refits = folder / "refits" / size / names[key]
         for found in repair(features, bank, tests, recipe, seeds=plan.seeds, replicates=plan.replicates, folder=refits):
             if isinstance(found, Repair):
                 table_2[key] = found
@@ -142,34 +147,45 @@ def _classifiers(models: LoadedModels, folder: Path, plan: Plan) -> dict[tuple[f
 
 
 def _claim(folder: Path, plan: Plan) -> None:
-    """The folder is this plan's from now on."""
-    wanted = json.loads(json.dumps(asdict(plan)))
+    """Make the folder this plan's, as far as what is kept in it depends on the plan.
+
+    A folder of an earlier version tells fewer of `KEPT`; photos, seeds and the like may change.
+    """
+    told = json.loads(json.dumps(asdict(plan)))
+    wanted = {name: told[name] for name in KEPT}
     file = folder / PLAN
     if file.is_file():
-        if json.loads(file.read_text()) != wanted:
-            raise DataError(f"{folder} holds a study of another size; give the same options again, or a new folder.")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        known = json.loads(file.read_text())
+        if any(known.get(name, value) != value for name, value in wanted.items()):
+            raise DataError(f"{folder} holds a study of another kind; give the same options again, or a new folder.")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists already and is not empty; name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(wanted) + "\n")
 
 
 def _edits(models: LoadedModels, folder: Path, scenes: Sequence[Scene], settings: Settings, step: Step) -> list[Study]:
-    """The studies of all photos; those that the store has finished are not made again."""
-    pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
-    lines = []
-    for number, scene in enumerate(scenes):
-        name = f"{number:05d}.png"  # numbered, so that a run that was cut off has seen every class
-        (pictures / name).write_bytes(encode(draw(scene)))
-        lines.append(json.dumps({"file_name": name, "label": scene.label, "caption": scene.caption()}))
-    (pictures / METADATA).write_text("\n".join(lines) + "\n")
+    """Return the studies of all photos; one that has edits at every tau is not made again, whoever judged it."""
     store = Store(folder / "edits")
-    for done, study in enumerate(stress(models, pictures, store, settings, step=step), start=1):
-        log.info("%d: %s has %d edits", done, study.photo.name, len(study.counterfactuals))
-    loaded = (store.load_study(summary.key) for summary in store.studies())
-    return sorted((study for study in loaded if study is not None), key=lambda study: study.photo.name)
+    keys = {key_of(draw(scene)): number for number, scene in enumerate(scenes)}
+    missing = [number for key, number in keys.items() if not _complete(store.load_study(key), settings)]
+    with tempfile.TemporaryDirectory() as place:
+        pictures, lines = Path(place), []
+        for number in missing:
+            name = f"{number:05d}.png"  # numbered, so that a run that was cut off has seen every class
+            (pictures / name).write_bytes(encode(draw(scenes[number])))
+            lines.append(json.dumps({"file_name": name, "label": scenes[number].label}))
+        (pictures / METADATA).write_text("\n".join(lines) + "\n")
+        for done, study in enumerate(stress(models, pictures, store, settings, step=step) if missing else (), start=1):
+            log.info("%d of %d: %s has %d edits", done, len(missing), study.photo.name, len(study.counterfactuals))
+    loaded = (store.load_study(key) for key in keys)
+    return [study for study in loaded if study is not None]
+
+
+def _complete(study: Study | None, settings: Settings) -> bool:
+    """Tell whether edits are there, and of each edited caption one at every tau."""
+    made = {(one.perturbation.edited_caption, one.tau) for one in study.counterfactuals} if study else set()
+    return bool(made) and made == {(words, tau) for words, _ in made for tau in settings.taus}
 
 
 def _samples(

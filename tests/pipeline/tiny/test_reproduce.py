@@ -35,7 +35,7 @@ def few(models: LoadedModels) -> LoadedModels:
     return load(replace(profile, classifiers={"repvgg": profile.classifiers["repvgg"]}, settings=settings), "cpu")
 
 
-def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path) -> None:
+def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "study"
     first = reproduce(few, folder, PLAN, "the command", quiet)
     assert set(first.table_1) == set(first.table_2) == {(0.5, "repvgg"), (BIAS, "repvgg")}
@@ -52,7 +52,13 @@ def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path) -> N
     assert weak[0] != weak[1]
     assert reproduce(few, folder, PLAN, "the command", quiet) == first
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    with pytest.raises(DataError, match="another size"):
+    monkeypatch.setattr("pipeline.tiny.reproduce.stress", None)  # nothing is drawn again for another classifier
+    profile = few.profile
+    others = replace(profile, classifiers={"resnet": f"{Path(profile.classifiers['repvgg']).parent / 'resnet'}"})
+    another = reproduce(load(others, "cpu"), folder, replace(PLAN, strengths=(BIAS,)), "the command", quiet)
+    assert set(another.table_1) == {(BIAS, "resnet")}
+    assert (another.edits, another.counterfactuals) == (first.edits, first.counterfactuals)
+    with pytest.raises(DataError, match="another kind"):
         reproduce(few, folder, SMALL, "the command", quiet)
     studies = [Store(folder / "edits").load_study(one.key) for one in Store(folder / "edits").studies()]
     scenes = {key_of(draw(scene)): scene for scene in sample(PLAN.photos, PHOTOS_SEED, BIAS)}

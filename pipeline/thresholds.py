@@ -50,14 +50,16 @@ def separations(judged: Iterable[Verdict]) -> tuple[Separation, ...]:
 
 
 def threshold(kept: Sequence[float], rejected: Sequence[float]) -> float | None:
-    """Return the cut with the largest Youden index, half way between two values, the lowest of equals."""
+    """Return the cut with the largest Youden index, half way between two values, the middle one of equals."""
     if not len(kept) or not len(rejected):
         return None
     values = np.unique([*kept, *rejected])
     cuts = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2])
     above = 1 - np.searchsorted(np.sort(kept), cuts) / len(kept)
     below = np.searchsorted(np.sort(rejected), cuts) / len(rejected)
-    return float(cuts[int(np.argmax((above + below).round(12)))])
+    merit = (above + below).round(12)
+    best = np.flatnonzero(merit == merit.max())
+    return float(cuts[best[len(best) // 2]])
 
 
 def out_of_sample(

@@ -48,7 +48,7 @@ def change_figure(rows: Sequence[Weakness]) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[mean.value for mean in means],
-        y=[f"{plain(row.factor)}<br>{counted(row.n, row.photos)}" for row in shown],
+        y=[f"{plain(row.factor)}  <br>{counted(row.n, row.photos)}" for row in shown],
         error_x=_bars(means),
         mode="markers",
         marker={"size": 11, "color": [FALL if mean.value < 0 else ACCENT for mean in means]},

@@ -165,15 +165,16 @@ def words_sheet(found: tuple[Insight, ...]) -> Sheet:
 
 def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
     """Every score with its suggested threshold and what thresholds from other photos do to what was decided."""
-    columns = ("score", "kept", "rejected", "undecided", "suggested threshold", *_names("kept that pass"),
-               *_names("rejected that fail"), "better than chance")  # fmt: skip
+    columns = ("score", "kept", "photos", "rejected", "photos", "undecided", "suggested threshold",
+               *_names("kept that pass"), *_names("rejected that fail"), "better than chance")  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for one in found:
-        name, counts = SCORES[one.score], (len(one.kept), len(one.rejected), len(one.undecided))
+        decided = (len(one.kept), one.kept_above.photos, len(one.rejected), one.rejected_below.photos)
         shares: tuple[Cell, ...] = (None,) * 7
         if one.threshold is not None:
             shares = (*_three(one.kept_above), *_three(one.rejected_below), "yes" if one.helps else "not shown")
-        rows.append((name, *counts, one.threshold, *shares))
+        suggested = one.threshold if one.helps else None
+        rows.append((SCORES[one.score], *decided, len(one.undecided), suggested, *shares))
     return Sheet(name="thresholds", columns=columns, rows=tuple(rows))
 
 

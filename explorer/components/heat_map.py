@@ -96,7 +96,7 @@ def _legend(measure: str) -> Html:
     gains = (tag("i", class_="gain", style=f"--heat:{share}%", aria_hidden="true") for share in (30, 60))
     text = (
         f" change of {measure} on the edits against their reconstructions, in points, with n edits of so many photos; "
-        "bold where it is reliable: p < 0.05 by flipping whole photos, adjusted over the table (Holm). Faint, "
+        "bold where it is reliable: p < 0.05 in a test by photo, adjusted over the table (Holm). Faint, "
         f"and never bold, with fewer than {MIN_PHOTOS} photos."
     )
     return tag("p", tag("span", *swatches, *gains, class_="swatches"), text, class_="legend")

@@ -25,7 +25,7 @@ def edit_key(models: Models, study: Study, perturbation: Perturbation, tau: floa
 
 
 def earlier_keys(models: Models, study: Study, perturbation: Perturbation, tau: float, settings: Settings) -> set[str]:
-    """Keys that earlier versions gave to the same picture, one for each classifier that it could be drawn for."""
+    """Keys that the tables of version 5 gave to the same picture, one for each classifier it could be drawn for."""
     import hashlib
 
     parts = (
@@ -42,7 +42,12 @@ def drawing_of(profile: Profile, settings: Settings) -> dict[str, Any]:
     """What draws a picture beside photo, words and tau, to be kept with it as JSON."""
     drawn = {name: getattr(settings, name) for name in DRAWING}
     listed = {name: list(one) if isinstance(one, tuple) else one for name, one in drawn.items()}
-    return {"profile": profile.name, "image_size": profile.image_size, "dtype": profile.dtype, **listed}
+    return {
+        "profile": profile.source or profile.name,
+        "image_size": profile.image_size,
+        "dtype": profile.dtype,
+        **listed,
+    }
 
 
 def run_key(models: Models, settings: Settings, judge: Judge) -> str:

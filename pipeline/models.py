@@ -63,7 +63,8 @@ class LoadedModels:
         """Opens nothing yet; `load` chooses the place."""
         self._given = self._profile = profile  # `adopt` adds to what was given
         self._place = where
-        self._parts: OrderedDict[tuple[str, str], object] = OrderedDict()  # the part used last is at the end
+        # By role, path and version of the files; the part used last is at the end.
+        self._parts: OrderedDict[tuple[str, str, str], object] = OrderedDict()
         # One lock for all: the model libraries switch global defaults while they load.
         self._lock = threading.RLock()
 
@@ -125,6 +126,7 @@ class LoadedModels:
     def classifier(self, name: str = "") -> Classifier:
         """By name as in the profile, "" for the profile's first, or whatever else `networks.family_of` knows.
 
+        A folder whose files were written anew is opened anew.
         Raises `InputError` for a name that is none of these.
         """
         name = name or next(iter(self._profile.classifiers))
@@ -141,7 +143,7 @@ class LoadedModels:
                     "'architecture + weights.safetensors + labels.txt'."
                 )
         to = {"name": name, "device": self.device}
-        return self._part("classifier", path, lambda make: make(located("classifier", path), **to))
+        return self._part("classifier", path, lambda make: make(located("classifier", path), **to), _version(path))
 
     def adopt(self, root: Path) -> None:
         """Makes the classifiers of this data folder selectable beside the profile's; what is gone from it goes."""
@@ -168,11 +170,13 @@ class LoadedModels:
         except PipelineError as error:
             logger.warning("not everything could be opened beforehand: %s", error)
 
-    def _part(self, role: str, path: str, opened: Callable[[Callable[..., Part]], Part]) -> Part:
-        """The part of this role and path: from memory, or opened now and kept as long as there is room."""
-        key = (role, path)
+    def _part(self, role: str, path: str, opened: Callable[[Callable[..., Part]], Part], version: str = "") -> Part:
+        """The part of this role, path and version: from memory, or opened now and kept as long as there is room."""
+        key = (role, path, version)
         with self._lock:
             if key not in self._parts:
+                for other in [one for one in self._parts if one[:2] == key[:2]]:
+                    del self._parts[other]
                 _hide_progress_bars()
                 try:
                     self._make_room(role, path)
@@ -192,7 +196,7 @@ class LoadedModels:
         text = TEXTS.get(role, role)
         needed = ROOM * weight_bytes(located(text, path).rpartition(":")[2], self._precision(role))
         while self._parts and free_memory(self.device) < needed:
-            (gone, _), _ = self._parts.popitem(last=False)
+            (gone, _, _), _ = self._parts.popitem(last=False)
             logger.info("letting go of the %s: %.1f GB are needed for the %s", gone, needed / 1e9, role)
             release(self.device)
 
@@ -232,6 +236,15 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
 def _family(profile: Profile, role: str) -> str:
     """What the profile chose for this role, or the role's first family."""
     return profile.families.get(role, next(iter(ROLES[role])))
+
+
+def _version(path: str) -> str:
+    """Of a folder's files, as the disk tells them; "" for what is no folder."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return ""
+    files = sorted((file.name, file.stat()) for file in folder.iterdir() if file.is_file())
+    return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])
 
 
 def _timm_lists(name: str) -> bool:

@@ -67,6 +67,7 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
     base = None if named is None else _load(resolved(str(named), path.parent), (*above, path))
     values = _checked(table, Profile, path, required=base is None)
     values["name"] = table.get("name", path.stem)
+    values["source"] = path.stem if path.parent == PROFILES.resolve() else path.name
     settings = _checked(cast("dict[str, object]", table.get("settings", {})), Settings, path)
     try:
         values["settings"] = replace(base.settings if base else Settings(), **settings)  # type: ignore[arg-type]

@@ -151,5 +151,6 @@ class Profile:
     measures: dict[str, str] = field(default_factory=dict)  # lpips, dino -> folder with safetensors, or a hub id
     min_round_trip: float = 0.0  # dB: below it a picture lies outside what the autoencoder knows; 0 switches it off
     outside_hint: str = ""  # what to tell the analyst then
+    source: str = ""  # what loads it again: the name of one that comes with the tool, else its file's name
     families: dict[str, str] = field(default_factory=dict)  # role -> entry of its dict in models.py; absent: the first
     settings: Settings = field(default_factory=Settings)

@@ -49,7 +49,7 @@ def _copies(told: Provenance) -> tuple[Html, ...]:
         tag("button", "Copy as command line", type="button", class_="link", data_copy="as-command"),
         tag("span", role="status", class_="said"),
     )
-    note = "Both read the photo from the data folder: EXPLORER_DATA, or data."
+    note = "Both read the photo from the data folder: EXPLORER_DATA, or data; a profile of one's own from this folder."
     return (
         tag("div", *buttons, class_="copies"),
         tag("pre", told.python, id="as-python", hidden=True, tabindex=0, aria_label="Python"),

@@ -177,3 +177,17 @@ def test_warming_opens_every_part_and_tells_faults_only_in_the_log(tmp_path: Pat
     broken.warm()
     with pytest.raises(ModelError):
         _ = broken.captioner
+
+
+def test_a_folder_that_was_trained_anew_is_opened_anew(profile: Profile, saved: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved, tmp_path / "mine"))
+    models = load(replace(profile, classifiers={"mine": str(folder)}), "cpu")
+    before = models.classifier()
+    assert models.classifier() is before
+    weight, bias = before.head()
+    before.with_head(weight + 1, bias).save(folder, "trained anew")  # type: ignore[attr-defined]
+    after = models.classifier()
+    assert after.name == before.name == "mine"
+    assert torch.equal(after.head()[0], weight + 1)
+    assert after.fingerprint != before.fingerprint
+    assert len(models._parts) == 1

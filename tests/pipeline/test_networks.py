@@ -51,10 +51,10 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     (tmp_path / "mine.toml").write_text(text)
     mine = load(load_profile(str(tmp_path / "mine.toml")), "cpu")
     others, profile = SeamModels(), mine.profile  # the classifier is what this is about
-    mine._parts["captioner", profile.captioner] = others.captioner
-    mine._parts["perturber", profile.perturber] = others.perturber
-    mine._parts["editor", profile.diffusion] = others.editor
-    mine._parts["scorer", profile.clip] = others.scorer
+    mine._parts["captioner", profile.captioner, ""] = others.captioner
+    mine._parts["perturber", profile.perturber, ""] = others.perturber
+    mine._parts["editor", profile.diffusion, ""] = others.editor
+    mine._parts["scorer", profile.clip, ""] = others.scorer
     desk = Desk(models=mine, store=Store(tmp_path / "app"))
     asked = reinforce_page.restore(desk, gr.Request(query_params={}))
     for offered in (photo.page(desk, None)[6], asked[-1]):  # by both pages

@@ -13,10 +13,14 @@ import pytest
 from PIL import Image
 
 from pipeline import workflow
-from pipeline.provenance import provenance
+from pipeline.models import load
+from pipeline.profiles import load_profile
+from pipeline.provenance import Provenance, provenance
+from pipeline.settings import INVERSIONS, Settings
 from pipeline.store import Store
 from pipeline.tiny.world import Scene, draw, redraw
-from pipeline.types import Models, Perturbation, Study
+from pipeline.types import Axis, Models, Perturbation, Study
+from tests import twins
 from tests.stores import save
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,11 +67,92 @@ def test_python_and_command_line_make_the_frame_again(
     exec(compile(told.python, "copied", "exec"), {})
     assert furthest(tmp_path / "edit.png", item.image) <= 1
 
-    places = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    subprocess.run(["bash", "-c", told.command], cwd=tmp_path, env=os.environ | places, check=True, capture_output=True)
+    run_command(told.command, tmp_path)
     assert furthest(tmp_path / "edited" / "tau-0.7.png", item.image) <= 1
     other = next(one for one in study.counterfactuals if one.tau == 0.3)
     assert furthest(tmp_path / "edit.png", other.image) > 1
+
+
+CHANGES: dict[str, dict[str, object]] = {
+    "pnp": {"guidance_scale": 3.0, "word_weight": 1.3, "cross_attention": "auto", "cross_replace_steps": 0.5},
+    "null-text": {"null_text_learning_rate": 0.02, "null_text_min_gain": 0.2},
+    "negative-prompt": {"local_blend": 0.3, "local_blend_start": 0.4},
+    "ddim": {"cross_replace_words": ("a=0.3",), "seed": 4},
+}
+
+
+def alone(models: Models, scene: Scene, settings: Settings) -> Study:
+    """One edit of one variation, alone in its trajectory."""
+    opened = workflow.describe(models, workflow.open_photo(models, draw(scene), scene.label), settings, scene.caption())
+    name = "desert" if scene.background != "desert" else "forest"
+    wish = Perturbation(
+        caption=opened.caption,
+        edited_caption=redraw(scene, "background", name).caption(),
+        factor="background",
+        original=scene.background,
+        edit=name,
+    )
+    *_, made = workflow.edit(models, opened, [wish], settings)
+    return made
+
+
+def run_again(store: Store, axis: Axis, study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Provenance:
+    """What is told of the study's edit, once its Python was run in the folder."""
+    save(store, study)
+    kept = store.load_study(study.photo.key)
+    assert kept is not None
+    told = provenance(axis, kept, kept.counterfactuals[0], str(store.file(study.photo.key).relative_to(store.root)))
+    assert told is not None
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EXPLORER_DATA", str(store.root))
+    exec(compile(told.python, "copied", "exec"), {})
+    return told
+
+
+@pytest.mark.parametrize("inversion", INVERSIONS)
+def test_the_recipe_of_every_inversion_gives_the_same_pixels(
+    models: Models,
+    store: Store,
+    scenes: tuple[Scene, ...],
+    inversion: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = {"inversion": inversion, "num_inference_steps": STEPS, "taus": (0.4,), **CHANGES[inversion]}
+    study = alone(models, scenes[1], replace(models.profile.settings, **changes))  # type: ignore[arg-type]
+    told = run_again(store, models.axis, study, tmp_path, monkeypatch)
+    assert furthest(tmp_path / "edit.png", study.counterfactuals[0].image) == 0
+    assert dict(told.parameters)["seed"] == str(changes.get("seed", 0))
+    if inversion == "pnp":
+        run_command(told.command, tmp_path)
+        assert furthest(tmp_path / "edited" / "tau-0.4.png", study.counterfactuals[0].image) == 0
+    plain = alone(models, scenes[1], replace(models.profile.settings, taus=(0.4,)))
+    assert furthest(tmp_path / "edit.png", plain.counterfactuals[0].image) > 0
+
+
+def test_the_recipe_of_an_edit_by_instruction_gives_the_same_pixels(
+    store: Store, scenes: tuple[Scene, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = twins.instruct_pix2pix(tmp_path / "model")
+    (tmp_path / "mine.toml").write_text(
+        f'base = "tiny"\ndiffusion = "{folder}"\n[families]\neditor = "instruct-pix2pix"\n'
+    )
+    models = load(load_profile(str(tmp_path / "mine.toml")), "cpu")
+    settings = replace(models.profile.settings, num_inference_steps=3, taus=(0.2,), seed=7, guidance_scale=2.5)
+    study = alone(models, scenes[0], settings)
+    told = run_again(store, models.axis, study, tmp_path, monkeypatch)
+    assert furthest(tmp_path / "edit.png", study.counterfactuals[0].image) == 0
+    run_command(told.command, tmp_path)
+    assert furthest(tmp_path / "edited" / "tau-0.2.png", study.counterfactuals[0].image) == 0
+    other = alone(models, scenes[0], replace(settings, seed=8))
+    assert furthest(tmp_path / "edit.png", other.counterfactuals[0].image) > 0
+    assert other.counterfactuals[0].key != study.counterfactuals[0].key
+
+
+def run_command(command: str, folder: Path) -> None:
+    """The command line, as a shell runs it in this folder."""
+    places = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-c", command], cwd=folder, env=os.environ | places, check=True, capture_output=True)
 
 
 def test_what_an_earlier_version_made_is_not_claimed(models: Models, study: Study) -> None:

@@ -17,7 +17,7 @@ from pipeline.agreement import objection
 from pipeline.errors import CaptionError, DataError, ModelError, PerturbationError, SettingsError
 from pipeline.factors import FACTORS
 from pipeline.gates import naming
-from pipeline.intervals import wilson
+from pipeline.intervals import share
 from pipeline.lexicon import synonyms
 from pipeline.perturbation import LanguageModel, Writer, encode_prompt, parse_answer
 from pipeline.settings import Settings
@@ -173,14 +173,16 @@ def evaluate(
     found: dict[str, list[bool]] = {
         name: [] for name in ("valid", "single factor", "label kept", "distinct", "all of it")
     }
+    captions_of: list[str] = []  # answers to one caption are alike
     for caption, factor, label in (one for one in asked if one[0] in known):
         seen = {key(caption)}
         answers = writer.answers(caption, FACTORS[factor], Settings(proposals=proposals))
         for raw, _ in zip(answers, range(proposals), strict=False):
             verdict = _verdict(raw, caption, factor, label, seen)
+            captions_of.append(caption)
             for name, value in zip(found, (*verdict, all(verdict)), strict=True):
                 found[name].append(value)
-    return {name: wilson(sum(hits), len(hits)) for name, hits in found.items() if hits}
+    return {name: share(hits, captions_of) for name, hits in found.items() if hits}
 
 
 def card(base: str, recipe: Recipe, made: Trained, told: str) -> str:

@@ -37,9 +37,10 @@ class Bar:
             low, high = found.get(f"{self.figure}_low"), found.get(f"{self.figure}_high")
             interval = f" ({100 * low:.1f} to {100 * high:.1f})" if low is not None and high is not None else ""
             shown, asked = f"{100 * value:.1f} %{interval}", f"{100 * self.least:.0f} %"
-        n = found.get(f"{self.figure}_n")
+        n, scenes = found.get(f"{self.figure}_n"), found.get(f"{self.figure}_scenes")
+        count = "" if n is None else f"{n:.0f}" if scenes in (None, n) else f"{n:.0f} of {scenes:.0f} scenes"
         met = "yes" if value >= self.least else "no"
-        return f"| {self.says} | {asked} | {shown} | {'' if n is None else int(n)} | {met} |"
+        return f"| {self.says} | {asked} | {shown} | {count} | {met} |"
 
 
 BARS = (

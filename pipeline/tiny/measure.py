@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline.classification import TimmClassifier
 from pipeline.factors import FACTORS
-from pipeline.intervals import wilson
+from pipeline.intervals import share
 from pipeline.models import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.scoring import choose_tau
@@ -65,14 +65,21 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, float(np.square(difference).mean()))))
 
 
-def _share(name: str, hits: Sequence[bool]) -> Figures:
-    proportion = wilson(sum(hits), len(hits))
+def _share(name: str, hits: Sequence[bool], scenes: Sequence[int] | None = None) -> Figures:
+    """The share with its interval; `scenes` names the scene behind each hit, without it each has its own."""
+    proportion = share(hits, range(len(hits)) if scenes is None else scenes)
     return {
         name: proportion.value,
         f"{name}_low": proportion.low,
         f"{name}_high": proportion.high,
-        f"{name}_n": len(hits),
+        f"{name}_n": proportion.n,
+        f"{name}_scenes": proportion.photos,
     }
+
+
+def _of_each(count: int, hits: Sequence[bool]) -> list[int]:
+    """The scene behind each hit, where every scene has as many."""
+    return [place // count for place in range(len(hits))]
 
 
 def measure_autoencoder(lab: Laboratory) -> Figures:
@@ -92,26 +99,29 @@ def measure_captioner(lab: Laboratory) -> Figures:
         for scene, found in zip(lab.scenes, told, strict=True)
         for name, value in truth(scene).items()
     ]
-    return _share("named", named) | _share("well_formed", [found is not None for found in told])
+    scenes = _of_each(len(ATTRIBUTES), named)
+    return _share("named", named, scenes) | _share("well_formed", [found is not None for found in told])
 
 
 def measure_perturber(lab: Laboratory) -> Figures:
     """Share of proposals that change exactly the asked factor, and how many distinct ones there are."""
     valid, accepted, distinct = [], [], []
-    for scene in lab.scenes[: max(4, lab.n // 3)]:
+    scenes: list[int] = []
+    for number, scene in enumerate(lab.scenes[: max(4, lab.n // 3)]):
         for factor in (FACTORS[name] for name in VALUES):
             possible = min(5, len(VALUES[factor.name]) - 1)  # the domain has two other values only
             settings = replace(lab.models.profile.settings, proposals=possible)
             proposals = lab.models.perturber.perturb(scene.caption(), factor, scene.label, settings)
             right = [_changes_only(factor.name, scene, one.edited_caption) for one in proposals]
             valid += right
+            scenes += [number] * len(right)
             accepted += [one.accepted for one, is_right in zip(proposals, right, strict=True) if is_right]
             distinct.append(
                 len({one.edited_caption for one, ok in zip(proposals, right, strict=True) if ok}) / possible
             )
     return (
-        _share("valid", valid)
-        | _share("valid_pass_gates", accepted)
+        _share("valid", valid, scenes)
+        | _share("valid_pass_gates", accepted, [number for number, ok in zip(scenes, valid, strict=True) if ok])
         | {"distinct_of_possible": float(np.mean(distinct))}
     )
 
@@ -142,20 +152,18 @@ def measure_clip(lab: Laboratory) -> Figures:
 def measure_attributes(lab: Laboratory) -> Figures:
     """The judge's own accuracy on held-out drawings."""
     seen = lab.attributes([draw(scene) for scene in lab.scenes])
-    return _share(
-        "named",
-        [found[name] == v for scene, found in zip(lab.scenes, seen, strict=True) for name, v in truth(scene).items()],
-    )
+    named = [
+        found[name] == v for scene, found in zip(lab.scenes, seen, strict=True) for name, v in truth(scene).items()
+    ]
+    return _share("named", named, _of_each(len(ATTRIBUTES), named))
 
 
 def measure_diffusion(lab: Laboratory) -> Figures:
     """Share of the prompt's values that the attribute classifier finds in text-to-image samples."""
     scenes = lab.scenes[: max(4, lab.n // 2)]
     seen = lab.attributes(text_to_image(lab.models, [scene.caption() for scene in scenes]))
-    figures = _share(
-        "found",
-        [found[name] == v for scene, found in zip(scenes, seen, strict=True) for name, v in truth(scene).items()],
-    )
+    hits = [found[name] == v for scene, found in zip(scenes, seen, strict=True) for name, v in truth(scene).items()]
+    figures = _share("found", hits, _of_each(len(ATTRIBUTES), hits))
     for name in ATTRIBUTES:
         figures[f"found_{name}"] = float(
             np.mean([found[name] == truth(scene)[name] for scene, found in zip(scenes, seen, strict=True)])
@@ -204,8 +212,11 @@ def measure_edits(lab: Laboratory) -> Figures:
         label_kept.append(found["label"] == scene.label)
         for name, image in (("edit", best.image), ("unedited", draw(scene)), ("text_to_image", unbound)):
             near[name].append(psnr(image, draw(twin)))
-    figures = _share("arrived", arrived) | _share("stayed", stayed) | _share("label_kept", label_kept)
-    figures |= _share("pass_gates", passed) | {f"psnr_{name}": float(np.mean(v)) for name, v in near.items()}
+    scenes = _of_each(len(VALUES), arrived)
+    figures = _share("arrived", arrived, scenes) | _share("label_kept", label_kept, scenes)
+    figures |= _share("pass_gates", passed, scenes)
+    figures |= _share("stayed", stayed, _of_each(len(VALUES) * (len(VALUES) - 1), stayed))
+    figures |= {f"psnr_{name}": float(np.mean(v)) for name, v in near.items()}
     return figures | {f"arrived_{factor}": float(np.mean(hits)) for factor, hits in by_factor.items()}
 
 

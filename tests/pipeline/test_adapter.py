@@ -129,6 +129,7 @@ def test_answers_are_measured_word_by_word() -> None:
     assert {name: share.value * 6 for name, share in figures.items()} == pytest.approx(
         {"valid": 5, "single factor": 2, "label kept": 4, "distinct": 3, "all of it": 1}
     )
+    assert {(share.n, share.photos) for share in figures.values()} == {(6, 1)}
 
 
 @pytest.mark.parametrize("change", [{"rank": 0}, {"dropout": 1.0}, {"dtype": "float8"}, {"targets": ()}, {"steps": -1}])

@@ -136,36 +136,37 @@ def _bars(found: Sequence[Mean] | Sequence[Proportion]) -> dict[str, object]:
     }
 
 
-def alpha_figure(curve: Sequence[tuple[float, dict[str, Proportion]]], alpha: float) -> go.Figure:
-    """Acc@1 of each split against alpha with its 95 % interval; the alpha in use is a vertical line."""
+def alpha_figure(curve: Sequence[tuple[float, dict[tuple[str, int], Proportion]]], alpha: float) -> go.Figure:
+    """Acc@1 of each split against alpha with its 95 % interval, Acc@5 dotted; the alpha in use is a vertical line."""
     figure = go.Figure()
     xs = [point for point, _ in curve]
-    for index, split in enumerate(curve[0][1] if curve else ()):
-        colour = SPLITS[index % len(SPLITS)]
-        series = [values[split] for _, values in curve]
-        band = [p.high for p in series] + [p.low for p in reversed(series)]
-        figure.add_scatter(
-            x=[*xs, *reversed(xs)],
-            y=band,
-            fill="toself",
-            fillcolor=colour.replace("rgb", "rgba").replace(")", ",0.12)"),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-        )
+    splits = list(dict.fromkeys(split for split, _ in curve[0][1])) if curve else []
+    for split, k in curve[0][1] if curve else ():
+        colour = SPLITS[splits.index(split) % len(SPLITS)]
+        series = [values[split, k] for _, values in curve]
+        if k == 1:
+            figure.add_scatter(
+                x=[*xs, *reversed(xs)],
+                y=[p.high for p in series] + [p.low for p in reversed(series)],
+                fill="toself",
+                fillcolor=colour.replace("rgb", "rgba").replace(")", ",0.12)"),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+            )
         figure.add_scatter(
             x=xs,
             y=[p.value for p in series],
-            name=plain(split),
-            mode="lines+markers",
-            line={"color": colour, "width": 2},
+            name=f"{plain(split)}, Acc@{k}",
+            mode="lines+markers" if k == 1 else "lines",
+            line={"color": colour, "width": 2, "dash": "solid" if k == 1 else "dot"},
             hovertemplate="alpha %{x:.1f}: %{y:.1%}<extra>%{fullData.name}</extra>",
         )
     figure.add_vline(x=alpha, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
     plain_look(figure, height=320)
     title = "alpha (0: as it was, 1: retrained head)"
     figure.update_xaxes(title={"text": title, "font": {"size": 12}})
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_beside("Acc@1"))
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_beside("accuracy"))
     return figure
 
 

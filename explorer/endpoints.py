@@ -186,8 +186,11 @@ def export(desk: Desk, name: str, version: int = 0) -> Exported:
     return Exported(folder=f"sets/{file.stem}", pairs=pairs, archive=offered(file))
 
 
-def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float = 0.3) -> str:
-    """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done."""
+def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float | None = None) -> str:
+    """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done.
+
+    Without `alpha` the best on validation is taken.
+    """
     rate = desk.models.profile.settings.learning_rate
     name = classifiers.need(desk, classifier)
     task = reinforce.task_for(desk, set_name, name, Recipe(alpha=alpha, learning_rate=rate))

@@ -1,4 +1,4 @@
-"""Page: a classifier learns from kept counterfactuals; what it gained and lost, over alpha, with intervals.
+"""Page: a classifier learns from kept counterfactuals; alpha is chosen on validation, then the test sets are shown.
 
 The training is a job: it goes on when the page is closed. What came of it lies in the data folder as runs
 (`explorer/outcomes.py`). Recipe and evaluation are the pipeline's (Li et al., 2024; alpha as in WiSE-FT, Wortsman et
@@ -15,7 +15,7 @@ import gradio as gr
 from explorer import alerts, charts, classifiers, outcomes, starting
 from explorer.components.markup import Html
 from explorer.components.masthead import masthead, section
-from explorer.components.outcome import comparison_markup, outcome_markup, recipe_markup
+from explorer.components.outcome import comparison_markup, recipe_markup, validation_markup
 from explorer.components.status import job_line, said
 from explorer.jobs import Desk
 from explorer.wiring import addressed, reads, works
@@ -71,7 +71,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
                 epochs = gr.Slider(1, 200, value=standard.max_epochs, step=1, label="Epochs at most", elem_id="epochs")
                 options = gr.CheckboxGroup(
                     [(text, name) for name, text in OPTIONS.items()],
-                    value=["originals"] if standard.originals else [],
+                    value=["originals", "automatic"],
                     show_label=False,
                     label="Options",
                     elem_id="options",
@@ -82,41 +82,52 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             status = _plain()
             _plain(recipe_markup(standard))
         with gr.Column(elem_classes="work", min_width=320):
-            section("3", "Before and after", "Accuracy with 95 % intervals, regressions first; n counts pictures.")
+            section("3", "Before and after", "On validation pictures, where alpha is chosen; with 95 % intervals.")
             losses = gr.Plot(show_label=False, label="Training", visible=False, elem_id="losses")
             run = gr.Dropdown([], label="Run", visible=False, elem_id="shown-run")
-            outcome = _plain(outcome_markup(None))
+            validation = _plain(validation_markup(None))
             alpha = gr.Slider(0, 1, value=0.3, step=0.1, label="alpha", visible=False, elem_id="alpha")
             curve = gr.Plot(show_label=False, label="Accuracy over alpha", visible=False, elem_id="alpha-curve")
-            kind = gr.Radio([], show_label=False, label="Pictures", visible=False, elem_id="kind")
+            with gr.Row(elem_classes="actions middle"):
+                reveal_button = gr.Button(outcomes.FIRST, visible=False, elem_id="show-tests")
+                step = _plain()
+            kind = gr.Radio([], show_label=False, label="Validation pictures", visible=False, elem_id="kind")
             pictures = _plain()
-            with gr.Column(visible=False, elem_classes="box") as actions:
-                section("4", "Use it", "A run is a folder that opens as a classifier.")
+            with gr.Column(visible=False, elem_classes="box", elem_id="tests") as tests:
+                section("4", "Test sets", "Regressions first; hover over a change for its interval.")
+                tested = _plain()
+                test_kind = gr.Radio([], show_label=False, label="Test pictures", visible=False, elem_id="test-kind")
+                test_pictures = _plain()
+                section("5", "Use it", "At the alpha of the test sets above; it opens as a classifier.")
                 with gr.Row(elem_classes="actions"):
-                    keep_button = gr.Button("Save with this alpha", elem_id="save-alpha")
                     export_button = gr.Button("Export", elem_id="export-run")
                     download = gr.DownloadButton("Download", visible=False, elem_id="download-run")
                 with gr.Row(elem_classes="joined foot"):
                     wished = gr.Textbox(label="Name among the classifiers", max_length=60, elem_id="promote-name")
                     promote_button = gr.Button("Promote", elem_id="promote")
                 saved = _plain()
-            section("5", "Compare runs")
+            section("", "Compare runs")
             chosen = gr.Dropdown([], multiselect=True, label="Runs", show_label=False, elem_id="compared")
+            with gr.Row(elem_classes="actions"):
+                compare_button = gr.Button("Show the test sets of these runs", visible=False, elem_id="compare-tests")
             compared = _plain(comparison_markup({}))
     shown = (current, timer, status, cancel_button, losses, run, chosen)
-    result = (outcome, curve, kind, pictures)
+    checked = (validation, curve, kind, pictures, step, reveal_button)
+    result = (tests, tested, test_kind, test_pictures)
     reads(demo.load, desk, restore, (), (*shown, source, classifier))
     addressed(source, "set", ALL)
     reads(start_button.click, desk, start, (source, classifier, methods, seeds, epochs, options), shown)
     reads(cancel_button.click, desk, cancel, (current,), (status,))
     reads(timer.tick, desk, poll, (current,), shown)
-    reads(run.change, desk, outcomes.show, (run,), (alpha, *result, actions, wished, download))
-    reads(alpha.input, desk, outcomes.slide, (run, alpha, kind), result)
+    reads(run.change, desk, outcomes.show, (run,), (alpha, *checked, *result, wished, download))
+    reads(alpha.input, desk, outcomes.slide, (run, alpha, kind), checked)
     reads(kind.input, desk, outcomes.look, (run, alpha, kind), (pictures,))
-    works(keep_button.click, desk, outcomes.keep_alpha, (run, alpha), (saved, run))
-    works(export_button.click, desk, outcomes.export, (run, alpha), (saved, download, run))
-    works(promote_button.click, desk, outcomes.promote_run, (run, alpha, wished), (saved, classifier, run))
-    reads(chosen.change, desk, outcomes.compare, (chosen,), (compared,))
+    reads(reveal_button.click, desk, outcomes.reveal, (run, alpha), (step, reveal_button, *result))
+    reads(test_kind.input, desk, outcomes.look_tests, (run, test_kind), (test_pictures,))
+    works(export_button.click, desk, outcomes.export, (run,), (saved, download))
+    works(promote_button.click, desk, outcomes.promote_run, (run, wished), (saved, classifier))
+    reads(chosen.change, desk, outcomes.compare, (chosen,), (compare_button, compared))
+    reads(compare_button.click, desk, outcomes.reveal_compared, (chosen,), (compare_button, compared))
 
 
 def _plain(value: Html | None = None) -> gr.HTML:

@@ -322,7 +322,7 @@ def reinforce(
     *,
     out: Annotated[Path, typer.Option(help="A new folder for the reinforced classifier.")],
     classifier: Classifier = "",
-    alpha: Annotated[str, typer.Option(help="0 to 1, or auto: the best on validation.")] = "0.3",
+    alpha: Annotated[str, typer.Option(help="0 to 1, or auto: the best on validation.")] = "auto",
     evaluate: Annotated[
         list[str] | None,
         typer.Option(metavar="ROLE:NAME=PATH", help="Test set (id, ood, hybrid; folder or CSV); repeat."),
@@ -338,9 +338,12 @@ def reinforce(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
+    import time
+
     from pipeline import reinforcement
     from pipeline.curation import refuse_used, selection
     from pipeline.store import Store
+    from pipeline.types import Look
 
     store = Store.existing(run)
     share = alpha_of(alpha)
@@ -359,6 +362,7 @@ def reinforce(
         unfinished = reinforcement.checkpoint_file(store.root, judge.name, recipe)
         told = lambda at: step(at.number, at.of)  # noqa: E731
         made = reinforcement.reinforce(judge, items, splits, recipe, told, checkpoint=unfinished)
+    made = reinforcement.looked(made, Look(alpha=made.alpha, time=time.time()))  # they are printed below
     reinforcement.save(replace(made, source=material.told), judge, out)
     show(reinforcement_rows(made, out), as_json)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import cross_entropy, linear
 
 from pipeline.heads import Network, Part, Theta, interpolate
 from pipeline.types import Answers
@@ -23,14 +23,18 @@ class Blend(ABC):
     def at(self, alpha: float) -> torch.Tensor:
         """(n, classes) of theta(alpha)."""
 
-    def right(self, alpha: float) -> list[bool]:
-        """Which pictures theta(alpha) names right."""
-        return [bool(hit) for hit in self.at(alpha).argmax(-1) == self.targets]
-
-    def answers(self, alphas: Sequence[float], names: Sequence[str]) -> Answers:
-        """What every alpha says of every picture."""
-        predicted = tuple(tuple(self.at(alpha).argmax(-1).tolist()) for alpha in alphas)
-        return Answers(names=tuple(names), targets=tuple(self.targets.tolist()), predicted=predicted)
+    def answers(self, alphas: Sequence[float], names: Sequence[str], photos: Sequence[str]) -> Answers:
+        """Return what every alpha says of every picture; `names` and `photos` (n,) are those of `Answers`."""
+        found = [_said(self.at(alpha), self.targets) for alpha in alphas]
+        predicted, ranks, losses = zip(*found, strict=True)
+        return Answers(
+            names=tuple(names),
+            photos=tuple(photos),
+            targets=tuple(self.targets.tolist()),
+            predicted=predicted,
+            ranks=ranks,
+            losses=losses,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,3 +74,11 @@ class Weights(Blend):
     def at(self, alpha: float) -> torch.Tensor:
         """(n, classes) of theta(alpha)."""
         return self.network(interpolate(self.theta_0, self.theta_1, alpha), self.part.features)
+
+
+def _said(logits: torch.Tensor, targets: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], float]:
+    """Return answers, ranks of the targets (among equals the lower row first, as argmax does) and the mean loss."""
+    own, rows = logits.gather(1, targets[:, None]), torch.arange(logits.shape[1])
+    ranks = ((logits > own) | ((logits == own) & (rows < targets[:, None]))).sum(1)
+    said = logits.argmax(-1)
+    return tuple(said.tolist()), tuple(ranks.tolist()), float(cross_entropy(logits, targets))

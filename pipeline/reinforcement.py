@@ -1,10 +1,11 @@
-"""Reinforce a classifier: fine-tune its head on counterfactuals, blend it with the old one, measure what came of it.
+"""Reinforce a classifier: fine-tune its head on counterfactuals, blend it with the old one, say what came of it.
 
 Every layer but the head is frozen, so features are computed once and training, the curve over alpha and every figure
 come from matrix products (`pipeline/heads.py`). A recipe may unfreeze the last block too (`pipeline/blocks.py`): then
-its inputs are computed once. Photos are split by source, never by edit: training, validation (early stopping, alpha
-when it is not given) and held-out test share no photo. Knows no file but those that `save` and `Features` write, and no
-page.
+its inputs are computed once. Photos are split by source, never by edit: training, validation (early stopping, alpha)
+and held-out test share no photo. What every alpha says is kept of validation and test pictures alike, but alpha is
+chosen on the former: whoever sees the latter is noted (`look_at`). Knows no file but those of a run and of `Features`,
+and no page.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from pipeline.blending import Blend, Logits
+from pipeline.blending import Logits
 from pipeline.blocks import Unfreezable
 from pipeline.cards import card, metrics
-from pipeline.curation import new_folder, refuse_used, split_by_photo
-from pipeline.errors import DataError, ModelError, SettingsError
+from pipeline.curation import new_folder, split_by_photo
+from pipeline.errors import DataError, ModelError, SettingsError, StoreError
 from pipeline.features import BlockInputs, Features, pixels, refuse_unknown
 from pipeline.heads import (
     METHODS,
@@ -30,15 +30,15 @@ from pipeline.heads import (
     Part,
     Progress,
     Recipe,
+    Theta,
     Training,
     balanced_regression,
     interpolate,
     train_head,
 )
-from pipeline.intervals import mcnemar, wilson
 from pipeline.lessons import ANEW, Item, Pictures, lesson
-from pipeline.runs import write_run
-from pipeline.types import Classifier, Proportion, Reinforcement
+from pipeline.runs import add_look, read_run, write_run
+from pipeline.types import Answers, Classifier, Look, Reinforcement
 
 __all__ = [
     "ALPHAS",
@@ -55,6 +55,8 @@ __all__ = [
     "changes",
     "checkpoint_file",
     "interpolate",
+    "look_at",
+    "looked",
     "reinforce",
     "save",
     "train",
@@ -63,6 +65,7 @@ __all__ = [
 
 ALPHAS = tuple(step / 10 for step in range(11))
 FRACTIONS = (0.6, 0.2, 0.2)  # of the photos: training, validation, held-out
+INSTEAD = {"standard": "augmentations", "reconstruction": "reconstructions", "text-to-image": "samples"}  # of edits
 HELD_OUT = ("held-out originals", "held-out counterfactuals")
 BROKEN, FAILING, FIXED = KINDS = ("newly broken", "still failing", "fixed")
 
@@ -72,10 +75,19 @@ class Answer(NamedTuple):
 
     split: str
     name: str  # as in `Answers`
+    photo: str  # as in `Answers`; where it was not kept, the name
     kind: str  # one of `KINDS`
     label: str
     before: str
     after: str
+
+
+class _Split(NamedTuple):
+    """Pictures with what `Answers` calls them and the photo of each."""
+
+    pictures: Pictures
+    names: Sequence[str]
+    photos: Sequence[str]
 
 
 @runtime_checkable
@@ -100,45 +112,43 @@ def reinforce(
     features: Features | None = None,
     checkpoint: Path | None = None,
 ) -> Reinforcement:
-    """Trains the head on the items and measures Acc@1 of theta(alpha) on every split of `evaluation`.
+    """Train the head on the items, choose alpha on validation and note what theta(alpha) says of every split.
 
-    The originals and the counterfactuals of held-out source photos are two more splits. `features` spares those that
-    are known; with `checkpoint` a training that was cut off goes on where it was. Raises `DataError` for no items, a
-    single class, too few photos to split, and an evaluation picture that is trained on; `LabelError` for labels that
-    the classifier does not know.
+    The originals and the counterfactuals of held-out source photos are two more splits beside `evaluation`. `features`
+    spares those that are known; with `checkpoint` a training that was cut off goes on where it was. Raises `DataError`
+    for no items, a single class, too few photos to split, and an evaluation picture that is trained on; `LabelError`
+    for labels that the classifier does not know.
     """
     parts = split_items(classifier, items, FRACTIONS, recipe.seed)
-    splits = _splits(classifier, evaluation, [*parts[0], *parts[1]], parts[2])
+    tests = _tests(classifier, evaluation, [*parts[0], *parts[1]], parts[2])
     known = BlockInputs(classifier) if recipe.unfreeze == "last-block" else features or Features(classifier)
     theta_0 = known.theta_0()
     known.refuse_foreign_head(theta_0, items[0].photo)
-    training, alpha = train(known, parts[0], parts[1], recipe, progress, checkpoint)
-    blends = {name: known.blend(theta_0, training.theta, pictures) for name, pictures in splits.items()}
-    steps = tuple(sorted({*ALPHAS, alpha}))
-    names = _names(splits, parts[2])
-    answers = {name: one.answers(steps, names[name]) for name, one in blends.items()}
-    curve = tuple(
-        (step, {name: _share(one.right(place)) for name, one in answers.items()}) for place, step in enumerate(steps)
+    training = train(known, parts[0], parts[1], recipe, progress, checkpoint)
+    alphas = tuple(sorted({*ALPHAS, *(() if recipe.blend is None else (recipe.blend,))}))
+    answers, validation = (
+        _answers(known, training.theta, splits, alphas) for splits in (tests, _checks(parts[1], recipe))
     )
-    made = Reinforcement(
+    chosen = _best_alpha(list(validation.values()), alphas)
+    return Reinforcement(
         classifier=classifier.name,
         labels=classifier.labels,
         theta_0=theta_0,
         theta_1=training.theta,
-        alpha=alpha,
-        curve=curve,
-        before=curve[0][1],
-        after=curve[0][1],
+        alphas=alphas,
+        alpha=chosen if recipe.blend is None else recipe.blend,
+        chosen=chosen,
+        given=recipe.blend,
+        answers=answers,
+        validation=validation,
         losses=training.losses,
         accuracies=training.accuracies,
         method=recipe.method,
         seed=recipe.seed,
         stopped=training.stopped,
-        answers=answers,
         block=known.block,
         parameters=known.names,
     )
-    return at_alpha(made, alpha)
 
 
 def train(
@@ -148,8 +158,8 @@ def train(
     recipe: Recipe,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
-) -> tuple[Training, float]:
-    """theta_1 and the alpha to use, from the items of two sets of photos; no other picture is looked at."""
+) -> Training:
+    """Return theta_1, from the items of two sets of photos; no other picture is looked at."""
     theta_0 = features.theta_0()
     taught, checked = lesson(items, recipe), lesson(validation, recipe)
     lasting = recipe.method != "standard"
@@ -159,20 +169,26 @@ def train(
         return features.part(lesson(items, recipe, epoch).pictures, keep=lasting)
 
     if recipe.method == "dfr":
-        training = balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
-    else:
-        training = train_head(
-            of if recipe.method in ANEW else part,
-            check,
-            theta_0,
-            recipe=recipe,
-            progress=progress,
-            checkpoint=checkpoint,
-            network=features.logits,
-        )
-    if recipe.blend is not None:
-        return training, recipe.blend
-    return training, _best_alpha(features.blend(theta_0, training.theta, checked.pictures))
+        return balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
+    return train_head(
+        of if recipe.method in ANEW else part,
+        check,
+        theta_0,
+        recipe=recipe,
+        progress=progress,
+        checkpoint=checkpoint,
+        network=features.logits,
+    )
+
+
+def _answers(
+    features: Features, theta_1: Theta, splits: Mapping[str, _Split], alphas: Sequence[float]
+) -> dict[str, Answers]:
+    theta_0 = features.theta_0()
+    return {
+        name: features.blend(theta_0, theta_1, one.pictures).answers(alphas, one.names, one.photos)
+        for name, one in splits.items()
+    }
 
 
 def checkpoint_file(root: Path, classifier: str, recipe: Recipe) -> Path:
@@ -183,51 +199,82 @@ def checkpoint_file(root: Path, classifier: str, recipe: Recipe) -> Path:
 
 
 def at_alpha(reinforcement: Reinforcement, alpha: float) -> Reinforcement:
-    """The same training blended at another alpha of the curve, with every figure at that alpha; nothing is trained.
+    """Return the same training blended at another alpha of the curve; nothing is trained.
 
     Raises `SettingsError` for an alpha that is not on the curve.
     """
-    for place, (step, shares) in enumerate(reinforcement.curve):
+    for step in reinforcement.alphas:
         if abs(step - alpha) < 1e-9:
-            answers = reinforcement.answers.items()
-            return replace(
-                reinforcement,
-                alpha=step,
-                after=shares,
-                by_class=_by_class(reinforcement, place),
-                p_values={name: _p_value(one.right(0), one.right(place)) for name, one in answers},
-            )
-    raise SettingsError(f"alpha {alpha} was not measured; use one of {', '.join(map(str, ALPHAS))}.")
+            return replace(reinforcement, alpha=step)
+    raise SettingsError(
+        f"alpha {alpha} was not measured; use one of {', '.join(f'{one:g}' for one in reinforcement.alphas)}."
+    )
 
 
-def changes(reinforcement: Reinforcement) -> tuple[Answer, ...]:
-    """What theta_0 or theta(alpha) names wrong, one entry per picture, in the order of the splits."""
-    place = [step for step, _ in reinforcement.curve].index(reinforcement.alpha)
+def looked(made: Reinforcement, look: Look) -> Reinforcement:
+    """Return the run at the look's alpha, with the look noted unless the test sets were last seen there.
+
+    Raises `SettingsError` for an alpha that is not on the curve.
+    """
+    at = at_alpha(made, look.alpha)
+    last = at.looks[-1].alpha if at.looks else None
+    return at if last == at.alpha else replace(at, looks=(*at.looks, replace(look, alpha=at.alpha)))
+
+
+def look_at(folder: Path, look: Look) -> Reinforcement:
+    """Note in a run's folder, and on its card, that its test sets are about to be seen; return the run at that alpha.
+
+    Raises `SettingsError` for an alpha that is not on the curve, and `StoreError` when it cannot be noted; then nobody
+    may see them.
+    """
+    known = read_run(folder)
+    noted = looked(known, look)
+    if noted.looks != known.looks:
+        add_look(folder, noted.looks[-1])
+        _describe(read_run(folder), folder)
+    return at_alpha(read_run(folder), noted.alpha)
+
+
+def changes(reinforcement: Reinforcement, answers: Mapping[str, Answers]) -> tuple[Answer, ...]:
+    """Return what theta_0 or theta(alpha) names wrong, one entry per picture, in the order of the splits.
+
+    `answers` are the run's own `answers` or `validation`.
+    """
+    place = reinforcement.alphas.index(reinforcement.alpha)
     found = []
-    for split, one in reinforcement.answers.items():
-        rows = zip(one.names, one.targets, one.predicted[0], one.predicted[place], strict=True)
-        for name, target, before, after in rows:
+    for split, one in answers.items():
+        rows = zip(one.names, one.photos or one.names, one.targets, one.predicted[0], one.predicted[place], strict=True)
+        for name, photo, target, before, after in rows:
             if before == after == target:
                 continue
             kind = FIXED if after == target else BROKEN if before == target else FAILING
             labels = (reinforcement.labels[row] for row in (target, before, after))
-            found.append(Answer(split, name, kind, *labels))
+            found.append(Answer(split, name, photo, kind, *labels))
     return tuple(found)
 
 
 def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> None:
-    """Writes a folder that `models.classifier(folder)` opens: weights, labels, README.md, metrics.jsonl and the run.
+    """Write a folder that `models.classifier(folder)` opens: weights, labels, README.md, metrics.jsonl and the run.
 
     The folder appears whole or not at all. Raises `DataError` when it holds something already, `ModelError` for a
     classifier that cannot be saved and `StoreError` when the folder cannot be written.
     """
     blended = _blended(reinforcement, classifier)
-    refuse_used(folder)
-    lines = "".join(json.dumps(row) + "\n" for row in metrics(reinforcement))
     with new_folder(folder) as partial:
         blended.save(partial, card(reinforcement))
-        (partial / "metrics.jsonl").write_text(lines, encoding="utf-8")
         write_run(reinforcement, partial)
+        _describe(reinforcement, partial)
+
+
+def _describe(made: Reinforcement, folder: Path) -> None:
+    """Write README.md and metrics.jsonl, which tell of the test sets no more than has been seen."""
+    lines = "".join(json.dumps(row) + "\n" for row in metrics(made))
+    try:
+        for name, text in (("metrics.jsonl", lines), ("README.md", card(made))):
+            (folder / f".{name}").write_text(text, encoding="utf-8")
+            (folder / f".{name}").replace(folder / name)
+    except OSError as error:
+        raise StoreError(f"The card of {folder.name} cannot be written: {error.strerror}; free some space.") from error
 
 
 def _blended(reinforcement: Reinforcement, classifier: Classifier) -> Reheadable | Unfreezable:
@@ -280,52 +327,48 @@ def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> No
             )
 
 
-def _splits(
+def _tests(
     classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
-) -> dict[str, Pictures]:
+) -> dict[str, _Split]:
     """Everything to measure on, by name: nothing of it has been seen in training or validation."""
     for pictures in evaluation.values():
         refuse_unknown(classifier, {label for _, label in pictures})
     refuse_leaks(seen, evaluation)
-    photos = {item.photo_key: (item.photo, item.label) for item in held_out}
-    own: tuple[Pictures, ...] = (list(photos.values()), [(item.counterfactual, item.shown) for item in held_out])
-    found = {name: pictures for name, pictures in (*evaluation.items(), *zip(HELD_OUT, own, strict=True)) if pictures}
+    given = {name: _own(pictures) for name, pictures in evaluation.items()}
+    made = [(item.counterfactual, item.shown) for item in held_out]
+    own = (_originals(held_out), _Split(made, [item.key for item in held_out], [item.photo_key for item in held_out]))
+    found = {name: one for name, one in (*given.items(), *zip(HELD_OUT, own, strict=True)) if one.pictures}
     if not found:
         raise DataError("No picture is left to evaluate on; study more photos, or give an evaluation folder.")
     return found
 
 
-def _best_alpha(check: Blend) -> float:
-    """The alpha with the best Acc@1 on validation; among equals the one with the lowest loss."""
-
-    def merit(alpha: float) -> tuple[int, float]:
-        logits = check.at(alpha)
-        return int((logits.argmax(-1) == check.targets).sum()), -float(cross_entropy(logits, check.targets))
-
-    return max(ALPHAS, key=merit)
-
-
-def _share(right: Sequence[bool]) -> Proportion:
-    return wilson(sum(right), len(right))
+def _checks(items: Sequence[Item], recipe: Recipe) -> dict[str, _Split]:
+    """The validation pictures by name: what the recipe learns from, and the originals where it learns from them."""
+    made = lesson(items, replace(recipe, originals=False)).pictures
+    what = INSTEAD.get(recipe.method, "counterfactuals")
+    names = ["" if recipe.method in INSTEAD else item.key for item in items]
+    found = {f"validation {what}": _Split(made, names, [item.photo_key for item in items])}
+    return ({"validation originals": _originals(items)} if recipe.originals else {}) | found
 
 
-def _p_value(before: Sequence[bool], after: Sequence[bool]) -> float:
-    pairs = list(zip(before, after, strict=True))
-    return mcnemar(sum(old and not new for old, new in pairs), sum(new and not old for old, new in pairs))
+def _originals(items: Sequence[Item]) -> _Split:
+    """The photos of the items, each once."""
+    photos = {item.photo_key: (item.photo, item.label) for item in items}
+    return _Split(list(photos.values()), list(photos), list(photos))
 
 
-def _by_class(reinforcement: Reinforcement, place: int) -> dict[str, tuple[Proportion, Proportion]]:
-    """Label -> Acc@1 before and after over all splits: what was forgotten shows here."""
-    found: dict[int, list[tuple[bool, bool]]] = {}
-    for one in reinforcement.answers.values():
-        for target, old, new in zip(one.targets, one.right(0), one.right(place), strict=True):
-            found.setdefault(target, []).append((old, new))
-    pairs = {row: list(zip(*found[row], strict=True)) for row in sorted(found)}
-    return {reinforcement.labels[row]: (_share(old), _share(new)) for row, (old, new) in pairs.items()}
+def _own(pictures: Pictures) -> _Split:
+    """A test set, each of whose pictures is a photo of its own; it is called by its place."""
+    names = list(map(str, range(len(pictures))))
+    return _Split(pictures, names, names)
 
 
-def _names(splits: Mapping[str, Pictures], held_out: Sequence[Item]) -> dict[str, tuple[str, ...]]:
-    """What every picture is called: by its key where it is of this store, else by its place in its test set."""
-    keys = dict.fromkeys(item.photo_key for item in held_out)
-    own = dict(zip(HELD_OUT, (tuple(keys), tuple(item.key for item in held_out)), strict=True))
-    return {name: own.get(name) or tuple(map(str, range(len(pictures)))) for name, pictures in splits.items()}
+def _best_alpha(checks: Sequence[Answers], alphas: Sequence[float]) -> float:
+    """The alpha with the best Acc@1 over all validation pictures; among equals the one with the lowest loss."""
+
+    def merit(place: int) -> tuple[int, float]:
+        right = sum(sum(one.hits(place)) for one in checks)
+        return right, -sum(one.losses[place] * len(one.targets) for one in checks)
+
+    return alphas[max((place for place, one in enumerate(alphas) if one in ALPHAS), key=merit)]

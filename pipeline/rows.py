@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforce
 if TYPE_CHECKING:
     from pipeline.adapter import Trained
     from pipeline.appraisal import Appraisal
+    from pipeline.figures import Figure
     from pipeline.insights import Insight
     from pipeline.intervals import Change
     from pipeline.weakness import FailurePoint, Weakness
@@ -158,14 +160,33 @@ def failure_row(one: FailurePoint) -> Row:
 
 
 def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
-    """What was saved, then before and after by split and by class."""
+    """Return what was saved, then Acc@1 and Acc@5 before and after: validation, test splits, classes by test split.
+
+    p is that of a test by photos after Holm's correction over all test splits and classes; None where none is made.
+    """
+    from pipeline.figures import figures, told_together
+
     block = {"block": made.block} if made.block else {}
-    yield {"kind": "classifier", "name": str(folder), "alpha": made.alpha, "epochs": len(made.losses) - 1, **block}
-    for name, before in made.before.items():
-        pair = {"before": asdict(before), "after": asdict(made.after[name]), "p": made.p_values[name]}
-        yield {"kind": "split", "name": name, "n": before.n, **pair}
-    for label, (before, after) in made.by_class.items():
-        yield {"kind": "class", "name": label, "n": before.n, "before": asdict(before), "after": asdict(after)}
+    alphas = {"alpha": made.alpha, "best on validation": made.chosen}
+    yield {"kind": "classifier", "name": str(folder), **alphas, "epochs": len(made.losses) - 1, **block}
+    checked = [one for one in figures(made, made.validation) if not one.label]
+    yield from _figure_rows(checked, "validation")
+    tested = told_together(figures(made, made.answers))
+    yield from _figure_rows([one for one in tested if not one.label], "split")
+    yield from _figure_rows([one for one in tested if one.label], "class")
+
+
+def _figure_rows(found: Sequence[Figure], kind: str) -> Iterator[Row]:
+    """One row per split or class, with all its metrics."""
+    for (split, label), group in groupby(found, lambda one: (one.split, one.label)):
+        figures_of = list(group)
+        row: Row = {"kind": kind, "name": label or split, **({"split": split} if label else {})}
+        row |= {"n": figures_of[0].n, "photos": figures_of[0].photos}
+        for one in figures_of:
+            change = {"value": one.change.value, "low": one.change.low, "high": one.change.high}
+            p = {} if kind == "validation" else {"p": one.change.p_adjusted if one.tested else None}
+            row[f"acc@{one.k}"] = {"before": asdict(one.before), "after": asdict(one.after), "change": change, **p}
+        yield row
 
 
 def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:

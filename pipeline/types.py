@@ -357,38 +357,56 @@ class Proportion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What theta(alpha) says of every picture of one split, by rows of the head."""
+    """What theta(alpha) says of every picture of one split, by rows of the head; one entry per alpha of the run."""
 
-    names: tuple[str, ...]  # a photo's or a counterfactual's key; the place in its test set for a picture of one
+    names: tuple[str, ...]  # a photo's or a counterfactual's key; the place in its test set; "" for what is not stored
+    photos: tuple[str, ...]  # whose picture each is: those of one photo are alike; () where a run did not keep it
     targets: tuple[int, ...]
-    predicted: tuple[tuple[int, ...], ...]  # one row per alpha of the curve
+    predicted: tuple[tuple[int, ...], ...]
+    ranks: tuple[tuple[int, ...], ...] = ()  # the target's place, from 0; () where a run did not keep it
+    losses: tuple[float, ...] = ()  # mean cross-entropies; () where a run did not keep them
 
-    def right(self, place: int) -> list[bool]:
-        """Which pictures are named right at this place of the curve."""
-        return [said == target for said, target in zip(self.predicted[place], self.targets, strict=True)]
+    def hits(self, place: int, k: int = 1) -> list[bool]:
+        """Return whose target is among the k first answers at this place of the curve; k above 1 needs `ranks`."""
+        if k == 1:
+            return [said == target for said, target in zip(self.predicted[place], self.targets, strict=True)]
+        return [rank < k for rank in self.ranks[place]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Somebody saw the test sets of a run at this alpha; a log entry, never changed."""
+
+    alpha: float
+    analyst: str = ""
+    time: float = 0.0  # seconds since the epoch; 0 where it is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reinforcement:
-    """A reinforced head, or block and head: theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 (WiSE-FT)."""
+    """A reinforced head, or block and head: theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 (WiSE-FT).
+
+    Holds what was said of every picture at every alpha; `pipeline/figures.py` makes figures of it.
+    """
 
     classifier: str
     labels: tuple[str, ...]
     theta_0: tuple[torch.Tensor, ...]  # as `parameters` name them: weight (classes, features), bias (classes,)
     theta_1: tuple[torch.Tensor, ...]
-    alpha: float
-    curve: tuple[tuple[float, dict[str, Proportion]], ...]  # alpha -> {split name: Acc@1}
-    before: dict[str, Proportion]
-    after: dict[str, Proportion]
+    alphas: tuple[float, ...]  # the curve: from 0 to 1, ascending
+    alpha: float  # in use
+    answers: dict[str, Answers]  # test split ->
+    validation: dict[str, Answers] = field(default_factory=dict)  # split -> ; {} where a run did not keep it
+    chosen: float | None = None  # the alpha that is best on validation; None where a run did not keep it
+    given: float | None = None  # the alpha that came with the recipe; None: the chosen one was to be used
+    looks: tuple[Look, ...] = ()  # in the order of time; the first fixed alpha
+    earlier: bool = False  # a version made it that showed the test sets at every alpha
     losses: tuple[float, ...]  # validation loss: of theta_0 first, then after each epoch
-    by_class: dict[str, tuple[Proportion, Proportion]] = field(default_factory=dict)  # label -> Acc@1 before, after
-    p_values: dict[str, float] = field(default_factory=dict)  # split -> exact McNemar p of before against after
     accuracies: tuple[float, ...] = ()  # Acc@1 on validation, in the order of `losses`
     method: str = "counterfactual"  # one of `heads.METHODS`
     seed: int = 0  # of the split by photo and of the training
     stopped: bool = False  # the training was cancelled and the best head until then kept
     source: str = ""  # what was learnt from: a set and its version, in words
-    answers: dict[str, Answers] = field(default_factory=dict)  # split -> what each alpha says of its pictures
     block: str = ""  # the block that was trained beside the head; "" when the head alone was
     parameters: tuple[str, ...] = ("weight", "bias")  # of the head; with a block, of the network
 

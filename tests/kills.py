@@ -148,7 +148,8 @@ def result(store: Store, task: Task, name: str) -> Iterator[object]:
     """All that the job makes, to be compared."""
     if isinstance(task, TrainingTask):
         made = read_run(store.root / FOLDER / name)
-        yield [list(made.losses), [one.double().sum().item() for one in made.theta_1], made.alpha, str(made.curve)]
+        told = str((made.answers, made.validation))
+        yield [list(made.losses), [one.double().sum().item() for one in made.theta_1], made.alpha, told]
         return
     photos = task.photos if isinstance(task, PhotosTask) else ((task.photo, task.classifier),)  # type: ignore[attr-defined]
     for key, classifier in sorted(photos):

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.curation import selection
 from pipeline.errors import StoreError
-from pipeline.reinforcement import Item, Recipe, reinforce, save
+from pipeline.reinforcement import Item, Recipe, at_alpha, reinforce, save
 from pipeline.runs import read_run
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
@@ -371,6 +371,7 @@ def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models
     page.wait_for_selector("text=/Done: .*Saved as reinforced/")
     page.wait_for_selector(".facts tbody tr >> nth=1")
     page.wait_for_selector("#alpha-curve .js-plotly-plot .scatterlayer")
+    page.wait_for_selector("text=Nobody has seen the test sets yet")
     page.wait_for_selector("#losses .js-plotly-plot .scatterlayer")
     (folder,) = (store.root / "reinforced").iterdir()
     assert models.classifier(str(folder)).labels == models.classifier().labels
@@ -385,6 +386,13 @@ def test_from_kept_counterfactuals_to_a_reinforced_classifier(page: Page, models
     assert read_run(deep).block
 
 
+def slide(page: Page, alpha: str) -> None:
+    """Moves the slider to another alpha."""
+    page.fill("#alpha input[type=number]", alpha)
+    page.keyboard.press("Tab")
+    page.wait_for_selector(f"th:has-text('after (alpha {alpha})') >> nth=0")
+
+
 def test_a_run_is_looked_at_compared_exported_and_promoted(
     page: Page, models: Models, store: Store, address: str
 ) -> None:
@@ -392,15 +400,18 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
     made = a_run(models, store)
     page.goto(f"{address}/reinforce")  # made by an earlier session: no job knows of it
     page.wait_for_selector("th:has-text('after (alpha 0.3)')")
-    moved = [row.inner_text() for row in page.locator(".facts tbody tr td:nth-child(5)").all()][: len(made.after)]
-    assert moved == sorted(moved, key=lambda text: float(text.split()[0].replace("−", "-").replace("±", "")))
-    page.fill("#alpha input[type=number]", "0")
-    page.keyboard.press("Tab")
-    page.wait_for_selector("th:has-text('after (alpha 0)')")
+    slide(page, "0")
     page.wait_for_selector("#kind label:has-text('newly broken (0)')")
     page.wait_for_selector("#kind label:has-text('fixed (0)')")
     page.wait_for_selector(".pairs img")
     assert re.fullmatch(r"says (\w+), is (?!\1)\w+", page.locator(".pairs .line").first.inner_text())
+    slide(page, "0.9")
+    page.click("#show-tests")
+    page.wait_for_selector("#tests .facts tbody tr >> nth=1")
+    rows = page.locator("#tests .facts > .scroll tbody tr td:nth-child(5) span").all()
+    moved = [float(row.inner_text().split()[0].replace("−", "-").replace("±", "")) for row in rows]
+    assert len(moved) == len(made.answers)
+    assert moved == sorted(moved)
     page.set_viewport_size({"width": 340, "height": 844})  # a table with test sets has longer figures, and fits in 390
     assert page.evaluate("document.documentElement.scrollWidth") <= 340
     for box in page.locator(".facts.wide, .facts.wide > .scroll").all():
@@ -409,9 +420,6 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
     ends = "[...document.querySelectorAll('#promote-name :is(input, textarea), #promote')]"
     page.wait_for_function(f"new Set({ends}.map(part => Math.round(part.getBoundingClientRect().bottom))).size === 1")
 
-    page.fill("#alpha input[type=number]", "0.9")
-    page.keyboard.press("Tab")
-    page.wait_for_selector("th:has-text('after (alpha 0.9)')")
     page.fill("#promote-name input, #promote-name textarea", "repaired")
     page.click("#promote")
     page.wait_for_selector("text=Promoted at alpha 0.9: 'repaired'")
@@ -419,30 +427,75 @@ def test_a_run_is_looked_at_compared_exported_and_promoted(
     page.click("#export-run")
     page.wait_for_selector("text=first-alpha0.9.zip holds the weights at alpha 0.9")
     page.wait_for_selector("#download-run:has-text('Download first-alpha0.9.zip')")
-    page.fill("#alpha input[type=number]", "1")
-    page.keyboard.press("Tab")
-    page.wait_for_selector("th:has-text('after (alpha 1)')")
-    page.click("#save-alpha")
-    page.wait_for_selector("text=Saved as reinforced/first-alpha1")
-    assert read_run(store.root / "reinforced" / "first-alpha1").alpha == 1.0
-
-    page.fill("#alpha input[type=number]", "0.3")
-    page.keyboard.press("Tab")
-    page.wait_for_selector("th:has-text('after (alpha 0.3)')")
+    slide(page, "0.3")
+    page.click("#show-tests")
+    page.wait_for_selector("#tests th:has-text('after (alpha 0.3)')")
     page.click("#export-run")
     page.wait_for_selector("#download-run:has-text('Download first.zip')")  # its own alpha: no copy is made
     with page.expect_download() as card:
         page.click("a[download='first.md']")
-    assert "reinforced with counterfactual images" in card.value.path().read_text()
+    text = card.value.path().read_text()
+    assert "reinforced with counterfactual images" in text
+    assert "alpha was changed from 0.9 to 0.3 after the test figures were seen" in text
     assert (store.root / "classifiers" / "repaired" / "model.safetensors").is_file()
+    assert [path.name for path in (store.root / "reinforced").iterdir()] == ["first"]
+    assert not list(store.root.glob(".alpha-*"))
 
+    save(at_alpha(made, 1.0), models.classifier(), store.root / "reinforced" / "second")
     page.reload()
     page.wait_for_selector("#alpha-curve .js-plotly-plot .scatterlayer")
-    for name in ("first-alpha1", "first"):
+    for name in ("second", "first"):
         page.click("#compared input")
         page.click(f"ul[role=listbox] li:text-is('{name}')")
     page.wait_for_selector(".runs th:has-text('alpha 1')")
     assert page.locator(".runs thead th").count() == 3
+    assert page.locator(".runs small:text-is('not shown yet')").count() == len(made.answers)
+    page.click("#compare-tests")
+    page.wait_for_selector(".runs small:text-is('not shown yet')", state="detached")
+    assert [look.alpha for look in read_run(store.root / "reinforced" / "second").looks] == [1.0]
+
+
+def test_the_slider_shows_no_test_set_until_alpha_is_fixed_and_a_later_change_is_noted(
+    page: Page, browser: Browser, models: Models, store: Store, address: str
+) -> None:
+    """While alpha is chosen nothing of a test set reaches the browser; what was seen stays seen, for everybody."""
+    stock(models, store, sample(20, HELD_OUT_SEED + 47))
+    made = a_run(models, store)
+    page.goto(f"{address}/reinforce")
+    page.wait_for_selector("th:has-text('after (alpha 0.3)')")
+    for alpha in ("0.5", "0.7", "0.6"):
+        slide(page, alpha)
+        assert not [split for split in made.answers if split in page.content()]
+        page.wait_for_selector("text=Nobody has seen the test sets yet")
+    assert read_run(store.root / "reinforced" / "first").looks == ()
+    page.click("#show-tests")
+    page.wait_for_selector("#tests th:has-text('after (alpha 0.6)')")
+    assert page.locator("#tests li:has-text('first shown at alpha 0.6')").count() == 1
+    assert all(split in page.inner_text("#tests") for split in made.answers)
+
+    slide(page, "0.8")
+    page.wait_for_selector("#show-tests:has-text('Change to this alpha')")
+    page.wait_for_selector("text=A change to 0.8 is noted as made after they were seen")
+    assert page.locator("#tests th:has-text('after (alpha 0.6)')").count() > 0
+
+    other = browser.new_page()
+    other.goto(f"{address}/reinforce")  # another analyst, who has not touched anything
+    other.wait_for_selector("#tests th:has-text('after (alpha 0.6)')", timeout=SLOW)
+    other.close()
+
+    page.click("#show-tests")
+    page.wait_for_selector("#tests th:has-text('after (alpha 0.8)')")
+    page.reload()
+    page.wait_for_selector("#tests th:has-text('after (alpha 0.8)')")
+    changed = "alpha was changed from 0.6 to 0.8 after the test figures were seen"
+    page.wait_for_selector(f"#tests li:has-text('{changed}')")
+    page.fill("#promote-name input, #promote-name textarea", "flattered")
+    page.click("#promote")
+    page.wait_for_selector("text=Promoted at alpha 0.8: 'flattered'")
+    kept = store.root / "classifiers" / "flattered"
+    assert changed in (kept / "README.md").read_text()
+    assert changed in (store.root / "reinforced" / "first" / "README.md").read_text()
+    assert [look.alpha for look in read_run(kept).looks] == [0.6, 0.8]
 
 
 def a_run(models: Models, store: Store) -> Reinforcement:

@@ -1,30 +1,41 @@
-"""What a reinforcement did: the recipe in words, tables before and after, and several runs side by side."""
+"""What a reinforcement did: the recipe in words, figures on validation and test sets, and several runs side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from explorer.components.markup import Html, join, tag
 from explorer.sheets import Cell, Sheet, sheet_markup
 from explorer.views import THIN, interval
+from pipeline.cards import choice, is_seen
+from pipeline.figures import Figure, curve, figures, told_together
+from pipeline.intervals import LEVEL
 from pipeline.reinforcement import METHODS, Recipe
-from pipeline.types import Proportion, Reinforcement
+from pipeline.types import Reinforcement
+from pipeline.weakness import MIN_PHOTOS
 
 NOTHING = (
-    "No result yet. Choose what to learn from and press “Reinforce”: accuracy before and after appears here, "
-    "on held-out photos, their counterfactuals and the profile's own test sets."
+    "No result yet. Choose what to learn from and press “Reinforce”: accuracy before and after appears here, first on "
+    "validation photos; on held-out photos, their counterfactuals and the profile's own test sets once alpha is fixed."
 )
-RELIABLE = 0.05  # p below which a change is told as one
+NO_VALIDATION = "An earlier version made this run and kept no answers on validation pictures to choose alpha by."
+UNSEEN = (
+    "Nobody has seen the test sets yet. Showing them fixes alpha: a later change is possible, and noted here, in the "
+    "run and on the model card."
+)
 CHANCE = (
-    "p: how likely chance alone would part before and after this far, by the exact McNemar test on the same pictures, "
-    f"each row on its own; below {RELIABLE:g} a change is called reliable."
+    "p: how likely chance alone would part before and after this far, by a test that flips the signs of whole photos, "
+    f"after Holm's correction over all {{tested}} changes that have one here, classes included; below {LEVEL:g} a "
+    f"change is called reliable. With fewer than {MIN_PHOTOS} photos nothing can be told."
 )
 COMPARE = "Choose two runs or more to see them side by side."
+HIDDEN = "not shown yet"
 
 
 def recipe_markup(recipe: Recipe) -> Html:
     """The paper's recipe, explained."""
-    new = recipe.alpha or 0.0
     rows = (
         ("What learns", "Only the classification head, unless told otherwise; everything below stays as it was."),
         (
@@ -34,123 +45,285 @@ def recipe_markup(recipe: Recipe) -> Html:
         ),
         (
             "How much of it is used",
-            f"alpha = {new:g}: {1 - new:.0%} of the old head and {new:.0%} of the new one are mixed.",
+            "alpha of the new head and 1 − alpha of the old one are mixed. Validation pictures say which is best; "
+            f"the paper takes {Recipe().alpha:g}.",
         ),
-        ("Fairly tested", "Pictures for training and for testing never share a source photo."),
+        ("Fairly tested", "Pictures for training, for choosing alpha and for testing never share a source photo."),
     )
     return tag("dl", *(join(tag("dt", name), tag("dd", text)) for name, text in rows), class_="recipe")
 
 
-def outcome_markup(made: Reinforcement | None) -> Html:
-    """Accuracy by split and by class before and at the run's alpha, regressions first; what to do without a run."""
+def validation_markup(made: Reinforcement | None) -> Html:
+    """What was trained, and accuracy on validation at the run's alpha; what to do without a run."""
     if made is None:
         return tag("p", NOTHING, class_="empty tall")
     epochs = f"{len(made.losses) - 1} epochs" + (", stopped by hand" if made.stopped else "")
     learnt = f" Learnt from {made.source}." if made.source else ""
     block = f" Trained: the block {made.block} and the head." if made.block else ""
     told = f"{made.classifier}, {made.method}: {METHODS[made.method]}.{block} Seed {made.seed}, {epochs}.{learnt}"
-    splits = {name: (made.before[name], after) for name, after in made.after.items()}
-    lost = _lost(made)
-    summary = f"By class: {len(lost)} of {len(made.by_class)} lost accuracy" + (f" ({', '.join(lost)})" if lost else "")
+    if not made.validation:
+        return tag("div", tag("p", told, class_="hint"), tag("p", NO_VALIDATION, class_="hint"), class_="facts wide")
+    best = f"On validation alpha = {made.chosen:g} is best: the highest Acc@1 over its pictures, then the lowest loss."
+    rows = _whole(figures(made, made.validation))
+    table = _table("pictures", rows, made.alpha, tested=False)
+    return tag("div", tag("p", told, class_="hint"), tag("p", best), table, sheet_markup(_curve_sheet(made)),
+               class_="facts wide")  # fmt: skip
+
+
+def step_markup(made: Reinforcement, alpha: float) -> Html:
+    """What showing the test sets at this alpha means now."""
+    if not made.looks and not made.earlier:
+        return tag("p", UNSEEN, class_="hint")
+    at = seen_alpha(made)
+    if alpha == at:
+        return tag("p", f"The test sets below are at this alpha, {at:g}.", class_="hint")
+    warning = f"The test sets below are at alpha {at:g}. A change to {alpha:g} is noted as made after they were seen."
+    return tag("p", warning, class_="reason")
+
+
+def seen_alpha(made: Reinforcement) -> float | None:
+    """The alpha that the test sets are shown at; None while nobody has seen them."""
+    if made.looks:
+        return made.looks[-1].alpha
+    return made.alpha if made.earlier else None
+
+
+def result_markup(made: Reinforcement) -> Html:
+    """Accuracy on the test sets by split and by class at the run's alpha, and how that alpha came about."""
+    found = told_together(figures(made, made.answers))
+    changed = made.earlier or len(made.looks) > 1
+    origin = tag("ul", *(tag("li", sentence) for sentence in choice(made)), class_="reason" if changed else "hint")
+    tested = sum(one.tested for one in found)
     return tag(
         "div",
-        tag("p", told, class_="hint"),
-        tag("p", verdict(made)),
-        _table("pictures", splits, made),
-        tag("p", CHANCE, class_="hint") if made.p_values else Html(),
-        tag("details", tag("summary", summary), _table("class", made.by_class, made), open=bool(lost)),
-        sheet_markup(_sheet(made)),
+        tag("p", verdict(found, made.alpha)),
+        _table("pictures", _whole(found), made.alpha, tested=tested > 0),
+        tag("p", CHANCE.format(tested=tested), class_="hint") if tested else Html(),
+        *_by_class(found, made.alpha),
+        origin,
+        sheet_markup(_sheet(found, made)),
         class_="facts wide",
     )
 
 
-def verdict(made: Reinforcement) -> str:
-    """What the figures at the run's alpha allow to say: reliable changes by split, the rest as chance, classes lost."""
-    reliable = [name for name, p_value in made.p_values.items() if p_value < RELIABLE]
-    moved = ", ".join(f"{name} {signed(made.before[name], made.after[name])}" for name in reliable)
-    parts = [f"reliably changed: {moved}"] if moved else []
-    if len(reliable) < len(made.p_values):
-        parts.append(f"{'on the others ' if moved else ''}no change can be told from chance")
-    tested = f"{'; '.join(parts)}. " if parts else ""
-    return f"At alpha {made.alpha:g}: {tested}{len(_lost(made))} of {len(made.by_class)} classes lost accuracy."
+def verdict(found: Sequence[Figure], alpha: float) -> str:
+    """What the figures, told together, allow to say: reliable changes by split and by class, the rest as chance."""
+    reliable = [one for one in found if one.reliable]
+    moved = ", ".join(f"{_name(one)} {signed(one)}" for one in reliable)
+    if not any(one.tested for one in found):
+        return f"At alpha {alpha:g}: there are too few photos to tell a change from chance."
+    rest = f"{'on the others ' if moved else ''}no change can be told from chance"
+    parts = [*([f"reliably changed: {moved}"] if moved else []), *([rest] if len(reliable) < len(found) else [])]
+    return f"At alpha {alpha:g}: {'; '.join(parts)}."
 
 
-def _lost(made: Reinforcement) -> list[str]:
-    """The classes with a lower accuracy than before, by however little."""
-    return [label for label, (old, new) in made.by_class.items() if new.value < old.value]
+def _name(one: Figure) -> str:
+    what = f"{one.label} on {one.split}" if one.label else one.split
+    return what if one.k == 1 else f"{what} (Acc@{one.k})"
 
 
-def _table(what: str, rows: Mapping[str, tuple[Proportion, Proportion]], made: Reinforcement) -> Html:
-    tested = any(name in made.p_values for name in rows)
-    columns = (what, "n", "before", f"after (alpha {made.alpha:g})", "change", *(("p",) if tested else ()))
-    head = tag("tr", *(tag("th", text, scope="col") for text in columns))
-    ordered = sorted(rows.items(), key=lambda row: (row[1][1].value - row[1][0].value, row[0]))
-    body = (_row(name, *both, made.p_values.get(name), tested) for name, both in ordered)
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
+def _whole(found: Sequence[Figure]) -> list[Figure]:
+    return [one for one in found if not one.label]
 
 
-def _row(name: str, before: Proportion, after: Proportion, p_value: float | None, tested: bool) -> Html:
-    cells = [tag("td", name), tag("td", str(after.n)), tag("td", interval(before)), tag("td", interval(after))]
-    cells.append(tag("td", signed(before, after), class_=_kind(before, after)))
+def _by_class(found: Sequence[Figure], alpha: float) -> Iterator[Html]:
+    """Each split's classes, folded away unless one of them changed reliably for the worse."""
+    for split, group in groupby((one for one in found if one.label), lambda one: one.split):
+        classes = list(group)
+        lost = [one for one in classes if one.k == 1 and one.change.value < 0]
+        reliably = sum(one.reliable for one in lost)
+        names = f" ({', '.join(one.label for one in lost[:8])}{', …' if len(lost) > 8 else ''})" if lost else ""
+        count = sum(one.k == 1 for one in classes)
+        told = f"By class on {split}: {len(lost)} of {count} lost accuracy{names}"
+        summary = f"{told}, {reliably or 'none'} reliably" if lost else told
+        tested = any(one.tested for one in classes)
+        table = _table("class", classes, alpha, tested=tested)
+        yield tag("details", tag("summary", summary), table, open=reliably > 0)
+
+
+def _table(what: str, found: Sequence[Figure], alpha: float, tested: bool) -> Html:
+    """One row per split or class, Acc@5 below Acc@1; the greatest loss on top."""
+    columns = ("n", "before", f"after (alpha {alpha:g})", "change", *(("p",) if tested else ()))
+    lines = tag("small", "Acc@1, below it Acc@5") if any(one.k == 5 for one in found) else tag("small", "Acc@1")
+    head = tag("tr", tag("th", what, lines, scope="col"), *(tag("th", text, scope="col") for text in columns))
+    rows = [list(group) for _, group in groupby(found, lambda one: (one.split, one.label))]
+    rows.sort(key=lambda row: (row[0].change.value, row[0].label or row[0].split))
+    body = (_row(row, tested) for row in rows)
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll figures")
+
+
+def _row(row: Sequence[Figure], tested: bool) -> Html:
+    first = row[0]
+    photos = tag("small", f"{first.photos} photos") if first.photos not in (first.n, 0) else Html()
+    cells = [
+        tag("td", first.label or first.split),
+        tag("td", str(first.n), photos),
+        tag("td", *_lines(row, [_share(one, after=False) for one in row])),
+        tag("td", *_lines(row, [_share(one, after=True) for one in row])),
+        tag("td", *_lines(row, [signed(one) for one in row], coloured=True)),
+    ]
     if tested:
-        chance = "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-        cells.append(tag("td", chance, title="McNemar's exact test, paired by picture"))
+        cells.append(tag("td", *_lines(row, [_chance(one) for one in row])))
     return tag("tr", *cells)
 
 
-def signed(before: Proportion, after: Proportion) -> str:
+def _lines(row: Sequence[Figure], texts: Sequence[str], coloured: bool = False) -> Iterator[Html]:
+    """The figure of Acc@1, and below it that of Acc@5."""
+    for one, text in zip(row, texts, strict=True):
+        kind, around = (_kind(one), f": {_around(one)}") if coloured else ("", "")
+        yield tag("span" if one.k == 1 else "small", text, class_=kind or None, title=f"Acc@{one.k}{around}")
+
+
+def _around(one: Figure) -> str:
+    """The change's interval, for a closer look."""
+    if not one.photos:
+        return "no interval, for the run did not keep whose edits these are"
+    return f"95 % interval {100 * one.change.low:+.1f} to {100 * one.change.high:+.1f} points"
+
+
+def _share(one: Figure, *, after: bool) -> str:
+    share = one.after if after else one.before
+    return interval(share) if one.photos else f"{share.value:.0%}"
+
+
+def _chance(one: Figure) -> str:
+    p = one.change.p_adjusted
+    return "–" if not one.tested else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def signed(one: Figure) -> str:
     """The change in points, such as "+3.1 pt"."""
-    change = (after.value - before.value) * 100
+    change = one.change.value * 100
     return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f}{THIN}pt"
 
 
-def _kind(before: Proportion, after: Proportion) -> str:
-    return "rise" if after.value > before.value else "fall" if after.value < before.value else ""
+def _kind(one: Figure) -> str:
+    return "rise" if one.change.value > 0 else "fall" if one.change.value < 0 else ""
 
 
-def _sheet(made: Reinforcement) -> Sheet:
-    """The whole curve: every split at every alpha."""
+def _curve_sheet(made: Reinforcement) -> Sheet:
+    """The whole curve over alpha, which validation alone has."""
     rows = tuple(
-        (alpha, name, one.n, one.value, one.low, one.high)
-        for alpha, shares in made.curve
-        for name, one in shares.items()
+        (alpha, split, f"Acc@{k}", one.n, one.photos, one.value, one.low, one.high)
+        for alpha, shares in curve(made)
+        for (split, k), one in shares.items()
     )
-    return Sheet(name="accuracy-by-alpha", columns=("alpha", "pictures", "n", "Acc@1", "low", "high"), rows=rows)
+    columns = ("alpha", "pictures", "metric", "n", "photos", "value", "low", "high")
+    return Sheet(name="validation-by-alpha", columns=columns, rows=rows)
+
+
+FIGURES = ("pictures", "class", "metric", "n", "photos", "before", "after", "low", "high", "change", "change low",
+           "change high", "p")  # fmt: skip
+
+
+def _sheet(found: Sequence[Figure], made: Reinforcement) -> Sheet:
+    """Every test split and class at the run's alpha."""
+    rows = tuple((made.alpha, *_cells(one)) for one in found)
+    return Sheet(name="test-sets", columns=("alpha", *FIGURES), rows=rows)
+
+
+def _cells(one: Figure) -> tuple[Cell, ...]:
+    known = bool(one.photos)
+    bounds = (one.after.low, one.after.high) if known else (None, None)
+    around = (one.change.low, one.change.high) if known else (None, None)
+    p = one.change.p_adjusted if one.tested else None
+    return (one.split, one.label or "all", f"Acc@{one.k}", one.n, one.photos or None, one.before.value,
+            one.after.value, *bounds, one.change.value, *around, p)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compared:
+    """One run of a comparison with its figures: on validation, and on the test sets where they have been seen."""
+
+    name: str
+    made: Reinforcement  # at the alpha that it is compared at
+    checked: tuple[Figure, ...]
+    tested: tuple[Figure, ...]
 
 
 def comparison_markup(made: Mapping[str, Reinforcement]) -> Html:
-    """Runs side by side, each split's accuracy after with its change; fewer than two ask for more."""
+    """Runs side by side, each at its own alpha: accuracy after and its change by split; fewer than two ask for more.
+
+    What is told of test sets is told together: p is Holm's over all of it.
+    """
     if len(made) < 2:
         return tag("p", COMPARE, class_="empty")
-    splits = list(dict.fromkeys(name for one in made.values() for name in one.after))
-    head = tag("tr", tag("th", "pictures", scope="col"), *(_heading(name, one) for name, one in made.items()))
-    body = (
-        tag("tr", tag("td", split), *(_compared(one.before.get(split), one.after.get(split)) for one in made.values()))
-        for split in splits
-    )
+    runs = _compared(made)
+    head = tag("tr", tag("th", "pictures", scope="col"), *(_heading(one) for one in runs))
+    checks = dict.fromkeys(split for one in runs for split in one.made.validation)
+    tests = dict.fromkeys(split for one in runs for split in one.made.answers)
+    body = [
+        *(tag("tr", tag("td", split), *(_checked(one, split) for one in runs)) for split in checks),
+        *(tag("tr", tag("td", split), *(_tested(one, split) for one in runs)) for split in tests),
+    ]
+    told = sum(one.tested for run in runs for one in run.tested)
+    note = tag("p", _TOGETHER.format(tested=told), class_="hint") if told else Html()
     table = tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
-    return join(tag("div", table, class_="facts wide runs"), sheet_markup(_compared_sheet(made, splits)))
+    return join(tag("div", table, note, class_="facts wide runs"), sheet_markup(_compared_sheet(runs)))
 
 
-def _heading(name: str, made: Reinforcement) -> Html:
+_TOGETHER = (
+    "p by photos, after Holm's correction over all {tested} changes on test sets in this table; "
+    f"below {LEVEL:g} a change is called reliable. Choose among runs on validation: the best of several is partly luck."
+)
+
+
+def _compared(made: Mapping[str, Reinforcement]) -> list[Compared]:
+    tested = {name: _whole(figures(one, one.answers)) if is_seen(one) else [] for name, one in made.items()}
+    together = iter(told_together([figure for found in tested.values() for figure in found]))
+    return [
+        Compared(
+            name=name,
+            made=one,
+            checked=tuple(_whole(figures(one, one.validation))),
+            tested=tuple(next(together) for _ in tested[name]),
+        )
+        for name, one in made.items()
+    ]
+
+
+def _heading(one: Compared) -> Html:
+    made = one.made
     block = f" with {made.block}" if made.block else ""
     told = f"{made.classifier}, {made.method}{block}, seed {made.seed}, alpha {made.alpha:g}"
-    return tag("th", tag("b", told), tag("small", name), scope="col")
+    changed = (
+        tag("small", "alpha changed after the tests were seen", class_="reason") if len(made.looks) > 1 else Html()
+    )
+    return tag("th", tag("b", told), tag("small", one.name), changed, scope="col")
 
 
-def _compared(before: Proportion | None, after: Proportion | None) -> Html:
-    if before is None or after is None:
+def _checked(one: Compared, split: str) -> Html:
+    return _cell([figure for figure in one.checked if figure.split == split], "")
+
+
+def _tested(one: Compared, split: str) -> Html:
+    row = [figure for figure in one.tested if figure.split == split]
+    if not row and split in one.made.answers:
+        return tag("td", tag("small", HIDDEN))
+    return _cell(row, f", p {_chance(row[0])}" if row and row[0].tested else "")
+
+
+def _cell(row: Sequence[Figure], chance: str) -> Html:
+    if not row:
         return tag("td", "–")
-    change = tag("span", signed(before, after), class_=_kind(before, after))
-    return tag("td", interval(after), " ", change, tag("small", f"n {after.n}, before {before.value:.0%}"))
+    first = row[0]
+    photos = f" of {first.photos} photos" if first.photos not in (first.n, 0) else ""
+    return tag(
+        "td",
+        _share(first, after=True),
+        " ",
+        tag("span", signed(first), class_=_kind(first)),
+        tag("small", f"n {first.n}{photos}, before {first.before.value:.0%}{chance}"),
+        *(tag("small", f"Acc@{one.k} {one.after.value:.0%}, {signed(one)}") for one in row[1:]),
+    )
 
 
-def _compared_sheet(made: Mapping[str, Reinforcement], splits: Sequence[str]) -> Sheet:
-    columns = ("run", "classifier", "recipe", "seed", "alpha", "pictures", "n", "before", "after", "low", "high")
+def _compared_sheet(runs: Sequence[Compared]) -> Sheet:
+    columns = ("run", "classifier", "recipe", "seed", "alpha", "set", *FIGURES)
     rows: list[tuple[Cell, ...]] = []
-    for name, one in made.items():
-        for split in splits:
-            if (after := one.after.get(split)) is not None:
-                figures = (after.n, one.before[split].value, after.value, after.low, after.high)
-                rows.append((name, one.classifier, one.method, one.seed, one.alpha, split, *figures))
+    for one in runs:
+        made = one.made
+        for kind, found in (("validation", one.checked), ("test", one.tested)):
+            about = (one.name, made.classifier, made.method, made.seed, made.alpha, kind)
+            rows += [(*about, *_cells(figure)) for figure in found]
     return Sheet(name="runs", columns=columns, rows=tuple(rows))

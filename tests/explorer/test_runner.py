@@ -300,7 +300,7 @@ def test_a_training_that_was_cut_off_ends_as_one_that_was_not(
     assert len(counts) == len(reference.losses) - 1  # no epoch was trained twice
     assert [one.number for one in course_of(job).epochs] == list(range(1, len(reference.losses)))
     again = read_run(desk.store.root / FOLDER / job.result)
-    assert (again.losses, again.curve) == (reference.losses, reference.curve)
+    assert (again.losses, again.answers) == (reference.losses, reference.answers)
     assert all((a == b).all() for a, b in zip(again.theta_1, reference.theta_1, strict=True))
 
 

@@ -193,9 +193,9 @@ def test_where_a_classifier_looks_is_told_on_one_scale() -> None:
 
 def test_the_curve_over_alpha_marks_the_alpha_in_use() -> None:
     share = Proportion(n=10, value=0.5, low=0.2, high=0.8)
-    figure = charts.alpha_figure([(alpha / 10, {"held-out": share}) for alpha in range(11)], 0.3)
+    figure = charts.alpha_figure([(alpha / 10, {("held", 1): share, ("held", 5): share}) for alpha in range(11)], 0.3)
     assert figure.layout.shapes[0].x0 == 0.3
-    assert [trace.name for trace in figure.data if trace.name] == ["held-out"]
+    assert [trace.name for trace in figure.data if trace.name] == ["held, Acc@1", "held, Acc@5"]
 
 
 @pytest.mark.parametrize(

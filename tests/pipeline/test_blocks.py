@@ -92,7 +92,8 @@ def test_both_ends_are_exact_and_weights_are_not_logits(
     assert not torch.allclose(middle, 0.5 * ends[0] + 0.5 * ends[1], atol=1e-2)
     mixed = judge.with_parameters(dict(zip(made.parameters, interpolate(zero, one, 0.5), strict=True)))
     torch.testing.assert_close(middle, logits(mixed, shown(tests)), atol=1e-5, rtol=1e-4)
-    assert made.curve[0][1] == made.before
+    said = [LABELS[row] for row in made.answers["original"].predicted[0]]
+    assert said == [one.top(1)[0][0] for one in judge.predict(shown(tests))]
 
 
 def test_only_the_block_and_the_head_are_trained(judge: TimmClassifier, items: list[Item]) -> None:
@@ -109,10 +110,9 @@ def test_only_the_block_and_the_head_are_trained(judge: TimmClassifier, items: l
 
 
 def test_it_learns_what_it_is_shown(made: Reinforcement) -> None:
-    end = at_alpha(made, 1.0)
+    one = made.answers["original"]
     assert min(made.losses) < 0.5 * made.losses[0]
-    assert end.after["original"].value > end.before["original"].value + 0.2
-    assert end.by_class != at_alpha(made, 0.0).by_class
+    assert sum(one.hits(-1)) > sum(one.hits(0)) + 0.2 * len(one.targets)
 
 
 def test_inputs_are_computed_once_per_picture(
@@ -171,7 +171,7 @@ def test_the_run_is_read_and_saved_again_at_any_alpha(
 ) -> None:
     save(made, judge, tmp_path / "one")
     again = read_run(tmp_path / "one")
-    assert (again.block, again.parameters, again.curve) == (made.block, made.parameters, made.curve)
+    assert (again.block, again.parameters, again.answers) == (made.block, made.parameters, made.answers)
     assert all(map(torch.equal, (*again.theta_0, *again.theta_1), (*made.theta_0, *made.theta_1)))
     save(at_alpha(again, 0.8), judge, tmp_path / "two")
     opened = TimmClassifier.from_pretrained(str(tmp_path / "two"), name="two", device="cpu")
@@ -206,8 +206,8 @@ def test_a_fresh_process_gives_the_reported_figures(
     told = json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
     labels = [label for _, label in tests["original"]]
     right = sum(one == label for one, label in zip(told, labels, strict=True))
-    assert right == round(made.after["original"].value * made.after["original"].n)
-    place = [alpha for alpha, _ in made.curve].index(made.alpha)
+    place = made.alphas.index(made.alpha)
+    assert right == sum(made.answers["original"].hits(place))
     assert told == [LABELS[row] for row in made.answers["original"].predicted[place]]
 
 

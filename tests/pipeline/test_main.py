@@ -182,8 +182,16 @@ def test_reinforce_writes_a_classifier_that_classify_opens(run: Path, red: Path,
     assert splits["ood"] == 3
     assert set(splits) == {"ood", "held-out originals", "held-out counterfactuals"}
     assert found[0]["kind"] == "classifier"
-    assert {row["name"] for row in found if row["kind"] == "class"}
-    assert (tmp_path / "new" / "README.md").is_file()
+    assert found[0]["alpha"] == found[0]["best on validation"]
+    assert {row["split"] for row in found if row["kind"] == "class"} == set(splits)
+    kinds = ("validation", "split", "class")
+    assert all(
+        {"before", "after", "change"} <= set(row[metric])  # type: ignore[call-overload]
+        for row in found
+        for metric in ("acc@1", "acc@5")
+        if row["kind"] in kinds
+    )
+    assert "The test sets were first shown at alpha" in (tmp_path / "new" / "README.md").read_text()
     assert (tmp_path / "new" / "metrics.jsonl").is_file()
     (row,) = rows("classify", red, "--classifier", tmp_path / "new")
     assert row["top5"]

@@ -1,9 +1,8 @@
 """Reinforcing a head: the arithmetic of blending, what training keeps, and what is refused."""
 
 import contextlib
-import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import PIL.Image
@@ -13,6 +12,7 @@ from PIL.Image import Image
 
 from pipeline.cards import card
 from pipeline.errors import Cancelled, DataError, LabelError, ModelError, SettingsError
+from pipeline.figures import Figure, curve, figures, told_together
 from pipeline.heads import Epoch, Part
 from pipeline.reinforcement import (
     ALPHAS,
@@ -124,37 +124,74 @@ def test_training_is_repeatable() -> None:
     assert torch.equal(first[0][0], again[0][0])
 
 
+def figures_of(made: Reinforcement) -> dict[tuple[str, str, int], Figure]:
+    """Every figure on test pictures by split, class and k."""
+    return {(one.split, one.label, one.k): one for one in told_together(figures(made, made.answers))}
+
+
 def test_reinforcing_mends_the_counterfactuals_and_forgets_nothing(made: Reinforcement) -> None:
-    held = "held-out counterfactuals"
-    assert made.before[held].value < 0.2
-    assert made.after[held].value > 0.8
-    assert made.after["original"].value == 1.0
-    assert made.p_values[held] < 0.05
-    assert made.p_values["original"] == 1.0
-    assert set(made.before) == set(made.after) == {"original", *HELD_OUT}
-    assert made.before[held].n == 6
-    assert made.before["held-out originals"].n == 6
-    assert set(made.by_class) == set(LABELS)
-    assert sum(before.n for before, _ in made.by_class.values()) == 18 + 6 + 6
+    found = figures_of(made)
+    held = found["held-out counterfactuals", "", 1]
+    assert held.before.value < 0.2
+    assert held.after.value > 0.8
+    assert (held.n, held.photos, held.change.p) == (6, 6, 2 / 2**6)
+    assert not held.reliable, "six photos do not hold up against chance beside eight other changes"
+    assert found["original", "", 1].after.value == 1.0
+    assert not found["original", "", 1].reliable
+    assert {split for split, _, _ in found} == {"original", *HELD_OUT}
+    assert {label for _, label, _ in found} == {"", *LABELS}
+
+
+def test_classes_are_told_split_by_split(made: Reinforcement) -> None:
+    found = figures_of(made)
+    for split, n in (("original", 6), ("held-out originals", 2), ("held-out counterfactuals", 2)):
+        assert [found[split, label, 1].n for label in LABELS] == [n, n, n]
+
+
+def test_every_figure_comes_with_its_top_five(made: Reinforcement) -> None:
+    """Of three labels the right one is always among the five first."""
+    found = figures_of(made)
+    assert {k for _, _, k in found} == {1, 5}
+    assert {one.after.value for one in found.values() if one.k == 5} == {1.0}
+    said = made.answers["held-out counterfactuals"]
+    assert set(said.ranks[0]) == {1}  # the next colour is taken for it
+    assert [rank == 0 for rank in said.ranks[0]] == said.hits(0)
+    assert said.hits(0, k=3) == [True] * len(said.targets)
+
+
+def test_the_curve_is_one_of_validation_photos_alone(made: Reinforcement) -> None:
+    found = curve(made)
+    assert tuple(alpha for alpha, _ in found) == ALPHAS
+    splits = {"validation originals", "validation counterfactuals"}
+    assert {split for _, shares in found for split, _ in shares} == set(made.validation) == splits
+    photos = {photo for one in made.validation.values() for photo in one.photos}
+    tested = {photo for one in made.answers.values() for photo in one.photos}
+    assert len(photos) == 6
+    assert not photos & tested
+    place = made.alphas.index(0.5)
+    one = made.validation["validation counterfactuals"]
+    assert found[place][1]["validation counterfactuals", 1].value == sum(one.hits(place)) / len(one.targets)
 
 
 def test_the_curve_runs_from_theta_0_to_theta_1(made: Reinforcement) -> None:
-    assert tuple(alpha for alpha, _ in made.curve) == ALPHAS
-    assert made.curve[0][1] == made.before
-    assert made.curve[5][1] == made.after
     plain = ColourClassifier.plain()
     assert all(map(torch.equal, made.theta_0, plain.head()))
-    assert at_alpha(made, 1.0).after == made.curve[-1][1]
-    assert at_alpha(made, 0.0).after == made.before
-    with pytest.raises(SettingsError):
+    labels = [label for _, label in evaluation()["original"]]
+    told = [one.top(1)[0][0] for one in plain.predict([image for image, _ in evaluation()["original"]])]
+    assert [LABELS[row] for row in made.answers["original"].targets] == labels
+    assert [LABELS[row] for row in made.answers["original"].predicted[0]] == told
+    with pytest.raises(SettingsError, match=r"alpha 0\.25 was not measured"):
         at_alpha(made, 0.25)
 
 
 def test_alpha_is_chosen_on_validation_when_it_is_not_given(made: Reinforcement) -> None:
     chosen = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=None))
-    assert chosen.alpha in ALPHAS
+    assert (chosen.given, made.given) == (None, 0.5)
+    assert chosen.alpha == chosen.chosen == made.chosen
     assert chosen.alpha > 0.3
-    assert chosen.curve == made.curve
+    assert chosen.answers == made.answers
+    right = [sum(sum(one.hits(place)) for one in made.validation.values()) for place in range(len(made.alphas))]
+    assert right[made.alphas.index(chosen.alpha)] == max(right)
     harmful = [item._replace(label=LABELS[(LABELS.index(item.label) + 1) % 3]) for item in items_of()]
     confused = reinforce(ColourClassifier.plain(), [*harmful, *harmful], {}, replace(RECIPE, alpha=None))
     assert confused.alpha in ALPHAS
@@ -208,11 +245,15 @@ def test_counterfactuals_without_a_label_are_refused() -> None:
 @pytest.mark.parametrize("method", ["afr", "dfr", "fine-tuning", "standard"])
 def test_every_recipe_is_measured_on_the_same_splits(method: str, made: Reinforcement) -> None:
     rival = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, method=method))
-    assert rival.before == made.before
-    assert set(rival.after) == set(made.after)
+    assert {name: one.predicted[0] for name, one in rival.answers.items()} == {
+        name: one.predicted[0] for name, one in made.answers.items()
+    }
     assert rival.alpha == (0.5 if method == "standard" else 1.0)
     assert f"Recipe: {method}" in card(rival)
-    learnt = rival.after["held-out counterfactuals"].value
+    what = "augmentations" if method == "standard" else "counterfactuals"
+    assert set(rival.validation) == {"validation originals", f"validation {what}"}
+    assert all(rival.validation[f"validation {what}"].names) == (method == "counterfactual")
+    learnt = figures_of(rival)["held-out counterfactuals", "", 1].after.value
     assert learnt < 0.5 if method == "standard" else learnt > 0.8
 
 
@@ -285,15 +326,7 @@ def test_what_is_saved_opens_and_predicts_as_theta_alpha(made: Reinforcement, tm
     assert torch.allclose(opened.head()[0], weight)
     assert torch.allclose(opened.head()[1], bias)
     text = (tmp_path / "out" / "README.md").read_text()
-    held = made.after["held-out counterfactuals"]
-    assert f"{100 * held.value:.1f} % ({100 * held.low:.1f} to {100 * held.high:.1f})" in text
-    assert "alpha = 0.5" in text
-    assert "| green |" in text
-    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
-    assert len(rows) == 11 * 3
-    at = [row for row in rows if row["split"] == "original" and row["alpha"] == 0.5]
-    assert at[0]["value"] == made.after["original"].value
-    assert at[0]["n"] == 18
+    assert "alpha = 0.5 came with the recipe, before anything was seen" in text
     with pytest.raises(DataError, match="not empty"):
         save(made, ColourClassifier.plain(), tmp_path / "out")
 
@@ -316,28 +349,28 @@ def test_a_save_that_is_cut_off_leaves_no_folder_in_the_way(
 
 def test_another_alpha_has_all_its_figures_without_new_features(made: Reinforcement) -> None:
     other = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=0.9))
-    moved = at_alpha(made, 0.9)
-    assert (moved.after, moved.by_class, moved.p_values) == (other.after, other.by_class, other.p_values)
-    assert moved.by_class != at_alpha(made, 0.0).by_class
+    assert figures_of(at_alpha(made, 0.9)) == figures_of(other) != figures_of(at_alpha(made, 0.0))
 
 
 def test_an_alpha_between_the_steps_is_on_the_curve() -> None:
     made = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, alpha=0.25))
-    assert tuple(alpha for alpha, _ in made.curve) == tuple(sorted({*ALPHAS, 0.25}))
-    assert at_alpha(made, 0.25).after == made.after
+    assert made.alphas == tuple(sorted({*ALPHAS, 0.25}))
+    assert at_alpha(made, 0.25).alpha == made.alpha == 0.25
+    assert made.chosen in ALPHAS
 
 
 def test_every_picture_that_is_named_wrong_is_told_with_its_name(made: Reinforcement) -> None:
     named = [item._replace(key=f"edit-{number}") for number, item in enumerate(items_of())]
     run = reinforce(ColourClassifier.plain(), named, evaluation(), RECIPE)
-    found = changes(run)
+    found = changes(run, run.answers)
     held = [one for one in found if one.split == "held-out counterfactuals"]
     labels = {item.key: item.label for item in named}
     assert all(labels[one.name] == one.label != one.before for one in held)
     assert [one.after == one.label for one in held] == [one.kind == "fixed" for one in held]
-    share = run.after["held-out counterfactuals"]
-    assert sum(one.kind == "fixed" for one in held) == round(share.value * share.n)
-    assert changes(at_alpha(run, 0.0)) == tuple(
+    right = run.answers["held-out counterfactuals"].hits(run.alphas.index(run.alpha))
+    assert sum(one.kind == "fixed" for one in held) == sum(right)
+    assert {one.photo for one in held} <= {item.photo_key for item in named}
+    assert changes(at_alpha(run, 0.0), run.answers) == tuple(
         one._replace(kind="still failing", after=one.before) for one in found if one.kind != "newly broken"
     )
 
@@ -347,10 +380,11 @@ def test_a_run_is_read_as_it_was_written(made: Reinforcement, tmp_path: Path) ->
     save(at_alpha(made, 0.8), ColourClassifier.plain(), tmp_path / "two")
     assert set(runs(tmp_path)) == {tmp_path / "one", tmp_path / "two"}
     again = read_run(tmp_path / "one")
-    for name in ("labels", "alpha", "curve", "before", "after", "by_class", "p_values", "answers", "losses"):
+    tensors = ("theta_0", "theta_1")
+    for name in (one.name for one in fields(made) if one.name not in tensors):
         assert getattr(again, name) == getattr(made, name), name
     assert all(map(torch.equal, (*again.theta_0, *again.theta_1), (*made.theta_0, *made.theta_1)))
-    assert at_alpha(again, 0.8).by_class == read_run(tmp_path / "two").by_class
+    assert figures_of(at_alpha(again, 0.8)) == figures_of(read_run(tmp_path / "two"))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"labels": 3}'])

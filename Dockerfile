@@ -16,4 +16,5 @@ ENV EXPLORER_DATA=/home/explorer/data EXPLORER_PROFILE=tiny GRADIO_ANALYTICS_ENA
 VOLUME /home/explorer/data
 EXPOSE 7860
 HEALTHCHECK --start-period=120s CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860')"
+# Whoever runs it says who may come: accounts (EXPLORER_AUTH_FILE), or EXPLORER_OPEN=1 with a port for this computer alone.
 CMD ["python", "app.py", "--host", "0.0.0.0", "--port", "7860"]

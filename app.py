@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import wait
 from pathlib import Path
 
 PATIENCE = 8.0  # seconds for which the page waits for its models, so that small ones are there at the first click
-OPEN = "WARNING: everybody who reaches this address can use the explorer; give --auth USER:PASSWORD.\n"
 
 
 def flags() -> argparse.ArgumentParser:
     """The command line; nothing heavy is imported before it is understood."""
     parser = argparse.ArgumentParser(description="Serves the Counterfactual Explorer to a browser.")
     profile, data = os.environ.get("EXPLORER_PROFILE", "tiny"), os.environ.get("EXPLORER_DATA", "./data")
-    host, auth = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("EXPLORER_AUTH", "")
+    host, accounts = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("EXPLORER_AUTH_FILE", "")
     parser.add_argument("--profile", default=profile, help="a name in assets/profiles, or a TOML file (default: tiny)")
     parser.add_argument("--data", default=data, help="folder of all that is kept (default: $EXPLORER_DATA or ./data)")
     where = os.environ.get("EXPLORER_DATABASE", "")
@@ -26,48 +26,83 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="", help="such as cpu or cuda (default: the best there is)")
     empty = os.environ.get("EXPLORER_EMPTY", "") not in ("", "0")
     parser.add_argument("--empty", action="store_true", default=empty, help="start a new data folder without the demo")
-    parser.add_argument("--auth", default=auth, metavar="USER:PASSWORD", help="ask visitors for this name and password")
+    models, limit = os.environ.get("EXPLORER_MODELS", ""), os.environ.get("EXPLORER_FETCH_LIMIT", "4")
+    where = "folder of classifiers that visitors may choose from (default: models in the data folder)"
+    parser.add_argument("--models", default=models, metavar="DIR", help=where)
+    most = "GB that a visitor may have fetched for one classifier; 0 for none (default: 4)"
+    parser.add_argument("--fetch-limit", type=_gigabytes, default=limit, metavar="GB", help=most)
+    who = "accounts, one USER:PASSWORD a line; so does $EXPLORER_AUTH"
+    parser.add_argument("--auth-file", default=accounts, metavar="FILE", help=who)
+    seen = "one account, on your own computer: the command line can be read by everybody on it"
+    parser.add_argument("--auth", default="", metavar="USER:PASSWORD", help=seen)
+    # Who sees a Space is set in the Space itself.
+    is_open = os.environ.get("EXPLORER_OPEN", "") not in ("", "0") or bool(os.environ.get("SPACE_ID"))
+    everybody = "let everybody in who reaches the address, without accounts"
+    parser.add_argument("--open", action="store_true", default=is_open, help=everybody)
     return parser
 
 
-def serve(options: argparse.Namespace) -> None:
+def _gigabytes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise ValueError("out of range")
+    return value
+
+
+def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> None:
     """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
     from explorer import build_app, serving, starting
+    from explorer.door import is_shared
     from explorer.jobs import Desk
     from pipeline.demo import is_new
     from pipeline.models import load
     from pipeline.profiles import load_profile
+    from pipeline.promotion import unfollowed
     from pipeline.store import Store
 
-    (models := load(load_profile(options.profile), options.device)).check()
-    auth = tuple(options.auth.split(":", 1)) if options.auth else None
+    folder = Path(options.models) if options.models else None
+    (models := load(load_profile(options.profile), options.device, folder)).check()
     new = is_new(Path(options.data))
     store = Store(Path(options.data), options.database)
     models.adopt(store.root)
-    desk = Desk(models=models, store=store)
+    for name in unfollowed(store.root, folder):
+        sys.stderr.write(f"The classifier '{name}' was added by its path, or is gone; name it in a profile.\n")
+    limit = int(options.fetch_limit * 1e9)
+    shared = is_shared(options.host)
+    desk = Desk(models=models, store=store, shared=shared, model_folder=folder, fetch_limit=limit)
     opened = desk.worker.submit(models.warm)
     if new and not options.empty:
         opened = starting.begin(desk)
     app = build_app(desk)
     wait([opened], PATIENCE)
-    desk.runner.open()
+    desk.open()
     try:
-        app.launch(server_name=options.host, server_port=options.port, auth=auth, **serving(options.host))
+        app.launch(
+            server_name=options.host, server_port=options.port, auth=list(accounts) or None, **serving(options.host)
+        )
     finally:
         desk.close()
 
 
 def main() -> int:
     """0 after serving; 2 when something that was given cannot be used."""
-    options = (parser := flags()).parse_args()
-    if options.auth and not all(options.auth.partition(":")):
-        parser.error("--auth needs a name and a password, such as --auth ada:lovelace.")
-    if options.host not in ("127.0.0.1", "localhost", "::1") and not options.auth:
-        sys.stderr.write(OPEN)
-    from pipeline.errors import PipelineError
+    options = flags().parse_args()
+    from explorer.accounts import Entrance
+    from pipeline.errors import PipelineError, SettingsError
 
+    entrance = Entrance(
+        host=options.host,
+        line=options.auth,
+        file=options.auth_file,
+        environment=os.environ.get("EXPLORER_AUTH", ""),
+        is_open=options.open,
+    )
     try:
-        serve(options)
+        accounts = entrance.accounts()
+        if options.models and not Path(options.models).is_dir():
+            raise SettingsError(f"There is no folder '{options.models}'; give --models one that is there.")
+        sys.stderr.write(entrance.notice)
+        serve(options, accounts)
     except PipelineError as error:
         sys.stderr.write(f"{error}\n")
         return 2

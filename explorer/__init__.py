@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 
 from explorer import curate, endpoints, explore, insights, jobs_page, reinforce
 from explorer.components.masthead import PAGES
-from explorer.door import Door, is_local
+from explorer.door import Door
 from explorer.jobs import Desk
 
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
@@ -69,7 +69,7 @@ def serving(host: str = "127.0.0.1") -> Serving:
         ssr_mode=False,
         max_file_size="20mb",
         state_session_capacity=400,
-        app_kwargs={"middleware": [Middleware(Door, local=is_local(host))]},
+        app_kwargs={"middleware": [Middleware(Door, host=host)]},
         _frontend=False,  # else a machine that is too busy to answer itself within 3 s does not start at all
     )
 

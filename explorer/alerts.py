@@ -60,7 +60,7 @@ def told(handler: Callable[[Sent], Given]) -> Callable[[Sent], Given | dict[str,
         except PipelineError as error:
             if not isinstance(error, InputError):
                 log.warning("%s: %s", type(error).__name__, error)
-            return {"error": str(error)}
+            return {"error": without_folders(str(error))}
         except Exception:
             log.exception("a request ended unexpectedly")
             return {"error": UNFORESEEN}

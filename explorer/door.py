@@ -1,18 +1,23 @@
-"""The front door: which pages may talk to the server, how much at once, and which of Gradio's side doors stay shut.
+"""The front door: under which names the server answers, whose pages may talk to it, what of Gradio stays shut, how much
+comes in at once, and that no request names a file that was not uploaded.
 
 Gradio limits single files and, on localhost, foreign pages; the rest is here, as ASGI middleware before its routes.
+docs/security.md lists every door with what guards it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,13 +26,30 @@ from pipeline.errors import ImageError
 LOCAL = ("localhost", "127.0.0.1", "::1")
 UPLOAD_BYTES = 64_000_000  # a request of uploads: several files of at most `max_file_size` each, and their frame
 BODY_BYTES = 2_000_000  # any other request: captions and settings, never pictures
-SHUT = ("/process_recording", "/proxy=", "/vibe-", "/dev/")  # tools for making Gradio applications
-HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+FILE, UPLOAD, LOGIN = "/gradio_api/file=", "/gradio_api/upload", "/login"
+# What pages and programs need of Gradio; its tools for making, recording and watching applications stay shut.
+ROUTES = re.compile(
+    r"/((curate|insights|reinforce|jobs|login|logout|config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|"
+    r"pwa_icon(/\d+)?|static/.+|assets/.+)/?)?"
+    r"|/gradio_api/(info|openapi\.json|app_id|user|token|login_check|startup-events|theme\.css|heartbeat/[^/]+|"
+    r"queue/(join|data|status)|call/(v2/)?[^/]+(/[^/]+)?|run/[^/]+|api/[^/]+|cancel|reset|upload|upload_progress|"
+    r"component_server|file=.+)/?"
+)
+FRAMES = "https://huggingface.co"  # whose page shows a Space in a frame
+STRANGE_NAME = "This server does not answer to this name; open its address directly, or name it in EXPLORER_ORIGINS."
+STRANGE_PAGE = "This server answers its own pages only; open its address directly."
+STRANGE_FILE = "The request names a file that was not uploaded here; upload it first and name what the upload answered."
+NOTHING = "There is nothing at this address."
 
 
 def is_local(host: str) -> bool:
     """True for an address that only this computer reaches."""
-    return host in LOCAL
+    return host in LOCAL or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_shared(host: str) -> bool:
+    """True when others can reach the server: by the address it listens on, or by a name that leads to it."""
+    return not is_local(host) or any(not is_local(_name(place) or "") for place in _known())
 
 
 def offered(file: Path) -> dict[str, object]:
@@ -39,51 +61,101 @@ def offered(file: Path) -> dict[str, object]:
     return {"path": copy, "orig_name": file.name, "meta": {"_type": "gradio.FileData"}}
 
 
-class Door:
-    """ASGI middleware. Refuses foreign origins, overlarge bodies and Gradio's developer tools."""
+def uploaded(file: object) -> Path:
+    """The file that a program's request names, when it is one that was uploaded. Raises `ImageError`."""
+    path = file.get("path") if isinstance(file, dict) else None
+    found = _among_uploads(path)
+    if found is None:
+        raise ImageError("This picture was not uploaded here; upload it first and name what the upload answered.")
+    return found
 
-    def __init__(self, app: ASGIApp, *, local: bool) -> None:
-        """`local`: only this computer is listened to, so nobody comes under another name."""
+
+class Door:
+    """ASGI middleware. Refuses foreign names, pages and files, overlarge bodies and what of Gradio nobody needs."""
+
+    def __init__(self, app: ASGIApp, *, host: str) -> None:
+        """`host` is the address that is listened on."""
         self._app = app
-        self._local = local
         self._known = _known()
+        self._names = frozenset({*LOCAL, host, *filter(None, map(_name, self._known))})
+        self._by_address = not is_local(host)
+        self._headers = _headers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hands on what may come in, answers the rest with a sentence."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers, path = Headers(scope=scope), str(scope["path"])
-        most = UPLOAD_BYTES if path.rstrip("/").endswith("/upload") else BODY_BYTES
-        if any(part in path for part in SHUT):
-            await _answer(send, 404, "There is nothing at this address.")
-        elif not self._may(headers):
-            await _answer(send, 403, "This server answers its own pages only; open its address directly.")
-        elif _announced(headers) > most:
-            await _answer(send, 413, _too_much(most))
+        if scope["type"] != "http":  # Gradio has no WebSockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        path = str(scope["path"])
+        most = UPLOAD_BYTES if path.rstrip("/") == UPLOAD else BODY_BYTES
+        counted = _Counted(self._app, most, receive, send, self._headers)
+        if refused := self._refused(path, Headers(scope=scope), most):
+            await _answer(counted.write, *refused)
+        elif scope["method"] == "POST" and path.rstrip("/") not in (UPLOAD, LOGIN):
+            await counted.run_checked(scope)
         else:
-            await _Counted(self._app, most, receive, send).run(scope)
+            await counted.run(scope)
 
-    def _may(self, headers: Headers) -> bool:
+    def _refused(self, path: str, headers: Headers, most: int) -> tuple[int, str] | None:
+        """Status and sentence for what may not come in."""
+        if not self._answers_to(headers.get("host", "")):
+            return 403, STRANGE_NAME
+        if not self._is_own(headers):
+            return 403, STRANGE_PAGE
+        if not ROUTES.fullmatch(path) or (path.startswith(FILE) and _among_uploads(path.removeprefix(FILE)) is None):
+            return 404, NOTHING
+        return (413, _too_much(most)) if _announced(headers) > most else None
+
+    def _answers_to(self, host: str) -> bool:
+        """False for somebody's name that was made to lead here (DNS rebinding); that needs a name, no bare address."""
+        name = _name(host)
+        return name is not None and (name in self._names or (self._by_address and _is_address(name)))
+
+    def _is_own(self, headers: Headers) -> bool:
         """Programs send no Origin; browsers send one with everything that could change something."""
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and urlsplit(f"//{host}").hostname not in LOCAL and host not in self._known:
-            return False  # somebody's name that was made to lead to this computer
-        if origin is None:
-            return True
-        return urlsplit(origin).netloc in {host, headers.get("x-forwarded-host", host), *self._known} - {""}
+        origin = headers.get("origin")
+        return origin is None or urlsplit(origin).netloc in {headers.get("host", ""), *self._known} - {""}
 
 
 class _Counted:
     """One request, cut off when more arrives than may."""
 
-    def __init__(self, app: ASGIApp, most: int, receive: Receive, send: Send) -> None:
-        self._app, self._most, self._receive, self._send = app, most, receive, send
+    def __init__(
+        self, app: ASGIApp, most: int, receive: Receive, send: Send, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        self._app, self._most, self._receive, self._send, self._headers = app, most, receive, send, headers
         self._seen, self._started, self._refused = 0, False, False
 
     async def run(self, scope: Scope) -> None:
+        """Hands the request on as it comes."""
+        await self._run(scope, self._read)
+
+    async def run_checked(self, scope: Scope) -> None:
+        """Hands the request on once all of it is here and names no foreign file."""
+        parts, more = [], True
+        while more:
+            message = await self._read()
+            if message["type"] != "http.request":  # too much, which was answered, or nobody there any more
+                return
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = b"".join(parts)
+        if _names_foreign_file(body):
+            await _answer(self.write, 403, STRANGE_FILE)
+            return
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Message:
+            return messages.pop() if messages else await self._receive()
+
+        await self._run(scope, again)
+
+    async def _run(self, scope: Scope, read: Receive) -> None:
         try:
-            await self._app(scope, self._read, self._write)
+            await self._app(scope, read, self.write)
         except ClientDisconnect:
             if not self._refused:  # otherwise it was told so here
                 raise
@@ -94,32 +166,53 @@ class _Counted:
         if self._seen <= self._most:
             return message
         if not self._started:
-            await _answer(self._send, 413, _too_much(self._most))
+            await _answer(self.write, 413, _too_much(self._most))
         self._refused = True
         return {"type": "http.disconnect"}
 
-    async def _write(self, message: Message) -> None:
+    async def write(self, message: Message) -> None:
+        """Hands an answer on, with the headers of the house."""
         self._started = True
         if self._refused:  # the answer has been given
             return
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
+            headers = MutableHeaders(raw=list(message.get("headers", ())))
+            for name, value in self._headers:
+                headers[name] = value
+            message = {**message, "headers": headers.raw}
         await self._send(message)
 
 
-def uploaded(file: object) -> Path:
-    """The file that a program's request names, when it is one that was uploaded.
-
-    Gradio looks only at values that claim to be files; here a mere path does not pass either. Raises `ImageError`.
-    """
-    path = file.get("path") if isinstance(file, dict) else None
+def _among_uploads(path: object) -> Path | None:
+    """The file that a path leads to, links and all, when it lies in the folder of uploads and downloads."""
+    if not isinstance(path, str) or not Path(path).is_absolute():
+        return None
     try:
-        found = Path(str(path)).resolve() if path else None
-        if found and found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file():
-            return found
-    except (OSError, ValueError):
-        pass
-    raise ImageError("This picture was not uploaded here; upload it first and name what the upload answered.")
+        found = Path(path).resolve(strict=True)
+        return found if found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, a circle of links
+        return None
+
+
+def _names_foreign_file(body: bytes) -> bool:
+    """True when something in a JSON body claims to be a file and was not uploaded: Gradio would fetch addresses."""
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError):  # no JSON, which Gradio refuses
+        return False
+    return any("path" in one and _among_uploads(one["path"]) is None for one in _objects(sent))
+
+
+def _objects(value: object) -> Iterator[dict[str, object]]:
+    """Every object of a JSON value, however deep."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            yield one
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
 
 
 def _known() -> frozenset[str]:
@@ -127,6 +220,35 @@ def _known() -> frozenset[str]:
     given = [os.environ.get("SPACE_HOST", ""), *os.environ.get("EXPLORER_ORIGINS", "").split(",")]
     names = (one.strip() for one in given)
     return frozenset(urlsplit(name).netloc if "//" in name else name for name in names if name)
+
+
+def _name(host: str) -> str | None:
+    """Of a host with or without a port; None for what is no host."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _headers() -> tuple[tuple[str, str], ...]:
+    """What every answer says to a browser; a Space is shown in a frame of the hub's page."""
+    in_space = bool(os.environ.get("SPACE_HOST", ""))
+    frames = f"'self' {FRAMES}" if in_space else "'self'"
+    policy = f"frame-ancestors {frames}; object-src 'none'; base-uri 'self'; form-action 'self'"
+    return (
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        *(() if in_space else (("x-frame-options", "SAMEORIGIN"),)),
+    )
 
 
 def _announced(headers: Headers) -> int:
@@ -141,6 +263,6 @@ def _too_much(most: int) -> str:
 
 async def _answer(send: Send, status: int, sentence: str) -> None:
     body = json.dumps({"detail": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

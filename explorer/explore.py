@@ -149,6 +149,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         rail.history,
     ]
     _wire_photo(desk, rail, words, page, keys)
+    classifiers.wire(demo, desk, rail.own, rail.classifier)
     _wire_words(desk, words, keys)
     _wire_edits(desk, making, inspector, rail, keys)
     works(demo.load, desk, photo.restore, (), page)
@@ -267,7 +268,6 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
     works(words.card.act, desk, captions.act, (keys.place,), captioned)
     works(rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen), page)
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
-    classifiers.wire(desk, rail.own, rail.classifier)
 
 
 def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:

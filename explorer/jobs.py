@@ -13,9 +13,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from pipeline.catalogue import Catalogue
@@ -23,7 +24,7 @@ from pipeline.errors import Cancelled, PipelineError
 from pipeline.inversions import Inversions
 from pipeline.jobs import CANCELLED, DONE, FAILED, WAITING, Hold, Interrupted, Job
 from pipeline.store import Store
-from pipeline.tasks import Task, job_of, task_of
+from pipeline.tasks import APART, KINDS, Task, job_of, task_of
 from pipeline.types import Models, Step
 
 Item = TypeVar("Item")
@@ -65,9 +66,9 @@ class Worker:
     there are several teams each runs at about half the speed. A daemon, so that the program may end while it works.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "models") -> None:
         self._pieces: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="models", daemon=True).start()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, work: Callable[[], Answer]) -> Future[Answer]:
         """What `work` will answer or raise, once its turn has come."""
@@ -90,15 +91,18 @@ class Worker:
 
 
 class Runner:
-    """Carries out the recorded jobs, the oldest first and one at a time, with this process's models.
+    """Carries out the recorded jobs of its kinds, the oldest first and one at a time, with this process's models.
 
     A job that a killed server left behind goes on by itself: its work can be cut off anywhere, and nobody sits by at
     night. Only one that was cut off again and again waits for a person (`pipeline.jobs.ATTEMPTS`). After everything
     that a job finishes, other work that waits for the models has its turn.
     """
 
-    def __init__(self, models: Models, store: Store, worker: Worker, inversions: Inversions) -> None:
+    def __init__(
+        self, models: Models, store: Store, worker: Worker, inversions: Inversions, kinds: Collection[str]
+    ) -> None:
         self._models, self._store, self._worker, self._inversions = models, store, worker, inversions
+        self._kinds = kinds
         self._hold: Hold | None = None
         self._thread: threading.Thread | None = None
         self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), threading.Event()
@@ -154,7 +158,7 @@ class Runner:
     def _tick(self) -> None:
         if (hold := self._hold) is not None:
             hold.beat()
-        elif (hold := self._store.jobs.take(self._models.profile.name)) is not None:
+        elif (hold := self._store.jobs.take(self._models.profile.name, self._kinds)) is not None:
             self._hold = hold
             self._worker.submit(lambda: self._begin(hold))
 
@@ -201,17 +205,23 @@ class Desk:
 
     models: Models
     store: Store
+    shared: bool = False  # others than who started the server can reach it
+    model_folder: Path | None = None  # the folder of classifiers to choose from; the data folder's own without it
+    fetch_limit: int = 4_000_000_000  # bytes that a visitor may have fetched for one classifier; 0 forbids it
     worker: Worker = field(default_factory=Worker)
     running: dict[str, threading.Event] = field(default_factory=dict)  # photo key -> its cancel
     inversions: Inversions = field(init=False)
     catalogue: Catalogue = field(init=False)
     runner: Runner = field(init=False)
+    fetcher: Runner = field(init=False)  # of jobs that need no model
 
     def __post_init__(self) -> None:
         """Inversions lie beside the store's records."""
         self.catalogue = Catalogue(self.store)
         self.inversions = Inversions(self.store.root / "inversions")
-        self.runner = Runner(self.models, self.store, self.worker, self.inversions)
+        kinds = [kind for kind in KINDS if kind not in APART]
+        self.runner = Runner(self.models, self.store, self.worker, self.inversions, kinds)
+        self.fetcher = Runner(self.models, self.store, Worker("fetching"), self.inversions, APART)
 
     def ask(self, work: Callable[[Models], Answer]) -> Answer:
         """What a short piece of work answers; waits for its turn. Not to be called from within other work."""
@@ -240,9 +250,15 @@ class Desk:
             stop.set()
         return stop is not None
 
+    def open(self) -> None:
+        """Takes up the jobs that wait, from now on."""
+        self.runner.open()
+        self.fetcher.open()
+
     def close(self) -> None:
-        """Lets go of the job under way, so that the next server goes on with it at once."""
+        """Lets go of the jobs under way, so that the next server goes on with them at once."""
         self.runner.close()
+        self.fetcher.close()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

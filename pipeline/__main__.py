@@ -132,7 +132,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Show the five most probable labels of pictures."""
-    models = models_of(profile, device)
+    models = models_of(profile, device, classifier)
     pictures = opened(images, models)
     predictions = (models.classifier(classifier).predict([picture])[0] for picture in pictures)
     show((image_row(path, top5=top5(found)) for path, found in zip(images, predictions, strict=True)), as_json)
@@ -163,7 +163,7 @@ def edit(
     from pipeline.images import open_image
     from pipeline.wording import word_diff
 
-    models = models_of(profile, device)
+    models = models_of(profile, device, classifier)
     settings = settings_of(
         models,
         taus=tau,
@@ -208,7 +208,7 @@ def stress(
     from pipeline.store import Store
     from pipeline.studio import stress as studies
 
-    models = models_of(profile, device)
+    models = models_of(profile, device, classifier)
     changes = {"factors": factor, "proposals": number, "taus": tau, "inversion": inversion}
     settings = settings_of(models, **changes, num_inference_steps=steps)
     load_folder(folder)  # a folder that cannot be used leaves no run behind
@@ -247,7 +247,7 @@ def weakness(
     if not studies:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
     if confirm:
-        second = models_of(profile, device).classifier(confirm)
+        second = models_of(profile, device, confirm).classifier(confirm)
         loaded = (store.load_study(study.photo.key, study.photo.classifier) for study in studies)
         share = tables.confirmation(studies, [judged_by(study, second) for study in loaded if study is not None])
         show([confirmation_row(second.name, share)], as_json)
@@ -307,7 +307,7 @@ def quality(
     loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
     studies = [study for study in loaded if study is not None]
     models = models_of(profile, device)
-    judge = models.classifier(classifier or (studies[0].photo.classifier if studies else ""))
+    judge = models.classifier(models.admit(classifier or (studies[0].photo.classifier if studies else "")))
     clip = f"CLIP {'/'.join(Path(models.profile.clip).parts[-2:])}"
     distances, absent = open_distances(models.profile.measures, models.device)
     found = appraise(studies, models.scorer.embed, judge, distances)
@@ -352,7 +352,7 @@ def reinforce(
     rate = models.profile.settings.learning_rate
     recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
     material = selection(store, chosen_set)
-    judge = models.classifier(classifier or _studied(store, material))
+    judge = models.classifier(models.admit(classifier or _studied(store, material)))
     material = material.known_to(judge.name, judge.labels)
     for sentence in material.left_out:
         typer.echo(sentence, err=True)

@@ -21,7 +21,7 @@ from pipeline.attribution import grad_cam
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.fingerprints import of_preprocessing, of_weights
 from pipeline.hub import located
-from pipeline.networks import bare, fill, refuse_pickles, timm_name
+from pipeline.networks import HUB, bare, fill, is_folder, published, refuse_pickles
 from pipeline.types import Prediction
 
 if TYPE_CHECKING:
@@ -339,24 +339,11 @@ def _source(path: str) -> str:
     Raises `ModelError` for a name that timm does not list, and as `hub.located` does.
     """
     refuse_pickles(path)
-    if Path(path).is_dir():
+    if is_folder(path):
         return f"local-dir:{path}"
     if Path(path).is_absolute():
         raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
-    from timm.models import get_pretrained_cfg
-
-    name = timm_name(path)
-    try:
-        config = get_pretrained_cfg(name, allow_unregistered=False)
-    except RuntimeError:
-        config = None
-    if config is None or not config.hf_hub_id:
-        raise ModelError(
-            f"timm lists no weights '{name}' on the hub; use a name such as resnet50.tv_in1k, or a classifier's folder."
-        )
-    repository = str(config.hf_hub_id)
-    full = f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
-    return f"local-dir:{located('classifier', repository + full if repository.endswith('/') else repository)}"
+    return f"local-dir:{located('classifier', f'{HUB}{published(path)}')}"
 
 
 def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:
@@ -377,8 +364,8 @@ def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str,
         keys, texts = [], []
     if len(keys) != classes:
         raise ModelError(
-            f"The classifier '{name}' has {classes} classes but {len(keys)} label names; "
-            "add label_names, in the order of the head's rows, to its config.json."
+            f"The classifier '{name}' has not one label name for each of its classes; add label_names, in the order of "
+            "the head's rows, to its config.json."
         )
     often = Counter(texts)
     # ImageNet has two cranes, a bird and a machine: there the key tells them apart.

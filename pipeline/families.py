@@ -88,6 +88,8 @@ class TorchvisionClassifier(LinearHeadClassifier):
             weights, config = given.weights, TorchvisionConfig.published(given.architecture, given.labels)
         elif weights.is_file():
             config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+            if any(name.startswith("weights") for name in config.arguments):  # torchvision would fetch pickles
+                raise ModelError(f"The classifier '{path}' asks for other weights than its own, which is refused.")
         else:
             raise ModelError(
                 f"The classifier '{path}' is no folder with config.json and model.safetensors; write its state dict "

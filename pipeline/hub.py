@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,13 @@ from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import DryRunFileInfo
+    from tqdm.auto import tqdm
 
-HUB_ID = re.compile(r"(?P<before>hf-hub:|[\w.-]+:)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+# No part of it begins with a dot, a dash or a slash: the hub's cache has folders and files of these names.
+HUB_ID = re.compile(
+    r"(?P<before>hf-hub:|[\w.-]+:)?(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w-]*(?:[./][\w-]+)*))?",
+    re.ASCII,
+)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 UNWANTED = ("*.fp16.*", "*.non_ema.*", "*/*.index.fp16.json")  # the same weights again
@@ -64,6 +69,22 @@ def hub_model(role: str, text: str) -> HubModel | None:
     return HubModel(role=role, repo=match["repo"], revision=match["revision"] or "", architecture=architecture)
 
 
+def here(model: HubModel) -> HubModel | None:
+    """The model at the commit that lies on this computer, when all of it is there."""
+    folder = cached(model)
+    return None if folder is None else replace(model, revision=folder.name)
+
+
+def offered(model: HubModel) -> tuple[HubModel, int]:
+    """The model at the commit that the hub has now, and the bytes of it that are still to be fetched.
+
+    Raises `ModelError` when the hub does not tell, and for a model without safetensors.
+    """
+    listing = _listing(model)
+    size = sum(file.file_size or 0 for file in listing if file.will_download)
+    return replace(model, revision=listing[0].commit_hash), size
+
+
 def located(role: str, text: str) -> str:
     """What to open for what a profile says: a hub id becomes its folder here, fetched when it is not; the rest stays.
 
@@ -97,25 +118,14 @@ def cached(model: HubModel) -> Path | None:
         return None
 
 
-def missing(model: HubModel) -> tuple[int, int]:
-    """(files, bytes) still to be fetched. Raises `ModelError` when the hub does not tell."""
-    wanted = [file for file in _listing(model) if file.will_download]
-    return len(wanted), sum(file.file_size or 0 for file in wanted)
-
-
-def fetch(model: HubModel) -> Path:
+def fetch(model: HubModel, progress: type[tqdm] | None = None) -> Path:
     """The model's folder once all of it is here; files that an earlier attempt completed are not fetched again.
 
-    Progress is shown by huggingface_hub, on standard error. Raises `ModelError`.
+    Progress is shown by huggingface_hub, on standard error, or by another class of bars. Raises `ModelError`.
     """
     from huggingface_hub import snapshot_download
 
     listing = _listing(model)
-    if not any(file.filename.endswith(".safetensors") for file in listing):
-        raise ModelError(
-            f"The model '{model}' of the {model.role} has no .safetensors weights, and other formats can run code and "
-            "are not opened; name a repository or a revision that has them in the profile."
-        )
     size = sum(file.file_size or 0 for file in listing if file.will_download)
     _check_disk(model, size)
     logger.info("fetching %s, %.2f GB", model, size / 1e9)
@@ -126,9 +136,10 @@ def fetch(model: HubModel) -> Path:
                 revision=listing[0].commit_hash,
                 allow_patterns=list(ONLY.get(model.role, WANTED)),
                 ignore_patterns=list(UNWANTED),
+                tqdm_class=progress,
             )
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # its own, the transport's, the disk's
         raise ModelError(_reason(model, error)) from error
 
 
@@ -147,7 +158,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def _listing(model: HubModel) -> Sequence[DryRunFileInfo]:
-    """The files that count, each with its size and whether it is here."""
+    """The files that count, each with its size and whether it is here. Raises `ModelError` without safetensors."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError
     from tqdm.auto import tqdm
@@ -159,7 +170,7 @@ def _listing(model: HubModel) -> Sequence[DryRunFileInfo]:
             super().__init__(*args, **{**options, "disable": True})
 
     try:
-        return snapshot_download(
+        listing = snapshot_download(
             model.repo,
             revision=model.revision or None,
             allow_patterns=list(ONLY.get(model.role, WANTED)),
@@ -169,8 +180,14 @@ def _listing(model: HubModel) -> Sequence[DryRunFileInfo]:
         )
     except DryRunError as error:
         raise ModelError(_reason(model, error.__cause__ or error)) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # its own, the transport's, the disk's
         raise ModelError(_reason(model, error)) from error
+    if not any(file.filename.endswith(".safetensors") for file in listing):
+        raise ModelError(
+            f"The model '{model}' of the {model.role} has no .safetensors weights, and other formats can run code and "
+            "are not opened; name a repository or a revision that has them in the profile."
+        )
+    return listing
 
 
 def _check_disk(model: HubModel, size: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -110,16 +111,16 @@ class Jobs:
         with self._database.read() as connection:
             return tuple(Job(**row._mapping) for row in connection.execute(query))
 
-    def take(self, profile: str) -> Hold | None:
-        """The oldest job of this profile that nobody holds, now held; None when there is none.
+    def take(self, profile: str, kinds: Collection[str] | None = None) -> Hold | None:
+        """The oldest job of this profile, and of these kinds, that nobody holds, now held; None when there is none.
 
         A job that was cut off `ATTEMPTS` times without finishing anything becomes "interrupted" instead.
         """
         with self._database.read() as connection:
-            if connection.execute(_free(profile).limit(1)).first() is None:
+            if connection.execute(_free(profile, kinds).limit(1)).first() is None:
                 return None
         with saving("A job could not be taken up"), self._database.write() as connection:
-            for row in connection.execute(_free(profile)).all():
+            for row in connection.execute(_free(profile, kinds)).all():
                 job, now = Job(**row._mapping), time.time()
                 if job.stop:
                     _move(connection, job, CANCELLED, ended=now, error="It was cancelled; what was finished is kept.")
@@ -234,11 +235,12 @@ class Hold:
             return values
 
 
-def _free(profile: str) -> sql.Select[Any]:
+def _free(profile: str, kinds: Collection[str] | None) -> sql.Select[Any]:
     """What waits, and what runs no longer because its holder is gone; the oldest first."""
     jobs = tables.jobs.c
     lapsed = sql.and_(jobs.state == RUNNING, jobs.heartbeat < time.time() - LEASE)
-    return sql.select(*_COLUMNS).where(jobs.profile == profile, (jobs.state == WAITING) | lapsed).order_by(jobs.number)
+    query = sql.select(*_COLUMNS).where(jobs.profile == profile, (jobs.state == WAITING) | lapsed)
+    return (query if kinds is None else query.where(jobs.kind.in_(kinds))).order_by(jobs.number)
 
 
 def _found(connection: sql.Connection, id_: str) -> Job | None:

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -20,9 +21,9 @@ from safetensors import SafetensorError
 from pipeline.devices import ROOM, Place, free_memory, place, release, weight_bytes
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
-from pipeline.hub import located
-from pipeline.networks import family_of, is_form
-from pipeline.profiles import models_of
+from pipeline.hub import here, located
+from pipeline.networks import family_of, is_folder, is_form, published
+from pipeline.profiles import models_of, resolved
 from pipeline.promotion import with_promoted
 from pipeline.settings import Profile
 from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Scorer
@@ -59,9 +60,10 @@ logger = logging.getLogger(__name__)
 class LoadedModels:
     """All parts of one profile; implements `types.Models`. Safe to share between threads."""
 
-    def __init__(self, profile: Profile, where: Place) -> None:
+    def __init__(self, profile: Profile, where: Place, folder: Path | None = None) -> None:
         """Opens nothing yet; `load` chooses the place."""
         self._given = self._profile = profile  # `adopt` adds to what was given
+        self._folder = folder
         self._place = where
         # By role, path and version of the files; the part used last is at the end.
         self._parts: OrderedDict[tuple[str, str, str], object] = OrderedDict()
@@ -124,30 +126,47 @@ class LoadedModels:
         return self._part("scorer", path, lambda make: make(located("clip", path), device=self.device))
 
     def classifier(self, name: str = "") -> Classifier:
-        """By name as in the profile, "" for the profile's first, or whatever else `networks.family_of` knows.
+        """By its name in the profile, "" for the first; no other text opens anything.
 
         A folder whose files were written anew is opened anew.
-        Raises `InputError` for a name that is none of these.
+        Raises `InputError` for an unknown name, `ModelError` for an added one that is no longer on this computer: what
+        visitors add is fetched by a job (`fetching.py`) and never here, where everybody waits.
         """
         name = name or next(iter(self._profile.classifiers))
         path = self._profile.classifiers.get(name, "")
         if not path:
-            path = name.removeprefix("local-dir:")
-            if Path(path).is_dir():
-                path = str(Path(path).resolve())
-            elif not (is_form(path) or _timm_lists(path)):
-                known = ", ".join(self._profile.classifiers)
-                raise InputError(
-                    f"There is no classifier '{name}'; choose one of {known}, the folder of a classifier, "
-                    "hf-hub:owner/name, torchvision:name, a name that timm lists, or "
-                    "'architecture + weights.safetensors + labels.txt'."
-                )
+            known = ", ".join(self._profile.classifiers)
+            raise InputError(f"There is no classifier '{name[:60]}' here; choose one of {known}.")
+        if name not in self._given.classifiers and ("classifier", path, "") not in self._parts and not is_folder(path):
+            _refuse_absent(name, path)
         to = {"name": name, "device": self.device}
         return self._part("classifier", path, lambda make: make(located("classifier", path), **to), _version(path))
 
+    def admit(self, text: str) -> str:
+        """Makes what the command line names selectable under that very text, which it returns.
+
+        Not for what a visitor sends: it may be a folder, 'architecture + weights.safetensors + labels.txt', a name that
+        timm lists, torchvision:NAME or hf-hub:OWNER/NAME. Raises `InputError` for anything else.
+        """
+        if not text or text in self._profile.classifiers:
+            return text
+        path = resolved(text, Path.cwd())
+        if Path(path).is_dir():
+            path = str(Path(path).resolve())
+        elif not (is_form(path) or _timm_lists(path)):
+            raise InputError(
+                f"There is no classifier '{text}'; choose one of {', '.join(self._profile.classifiers)}, the folder of "
+                "a classifier, hf-hub:owner/name, torchvision:name, a name that timm lists, or "
+                "'architecture + weights.safetensors + labels.txt'."
+            )
+        self._given, self._profile = (
+            replace(one, classifiers={**one.classifiers, text: path}) for one in (self._given, self._profile)
+        )
+        return text
+
     def adopt(self, root: Path) -> None:
         """Makes the classifiers of this data folder selectable beside the profile's; what is gone from it goes."""
-        self._profile = with_promoted(self._given, root)
+        self._profile = with_promoted(self._given, root, self._folder)
 
     def check(self) -> None:
         """Looks for every local folder that the profile names, without opening any model.
@@ -213,8 +232,10 @@ class LoadedModels:
         return getattr(importlib.import_module(module), name).from_pretrained
 
 
-def load(profile: Profile, device: str = "") -> LoadedModels:
+def load(profile: Profile, device: str = "", folder: Path | None = None) -> LoadedModels:
     """The models of a profile on a device: "" for CUDA where there is one, otherwise the CPU.
+
+    `folder` is where classifiers to be chosen from lie (`model_folder.py`); the data folder's own without it.
 
     No model is opened yet. Raises `ProfileError` for an unknown family and `InputError` for a device or a precision
     that is not here.
@@ -230,7 +251,7 @@ def load(profile: Profile, device: str = "") -> LoadedModels:
             "take the key out, or use a computer with CUDA and `pip install bitsandbytes`."
         )
     logger.info("the models of %s run on %s in %s: %s", profile.name, where.device, where.dtype, where.reason)
-    return LoadedModels(profile, where)
+    return LoadedModels(profile, where, folder)
 
 
 def _family(profile: Profile, role: str) -> str:
@@ -240,11 +261,19 @@ def _family(profile: Profile, role: str) -> str:
 
 def _version(path: str) -> str:
     """Of a folder's files, as the disk tells them; "" for what is no folder."""
-    folder = Path(path)
-    if not folder.is_dir():
+    if not is_folder(path):
         return ""
-    files = sorted((file.name, file.stat()) for file in folder.iterdir() if file.is_file())
+    files = sorted((file.name, file.stat()) for file in Path(path).iterdir() if file.is_file())
     return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])
+
+
+def _refuse_absent(name: str, path: str) -> None:
+    """Raises `ModelError` when an added classifier would have to be fetched again."""
+    if here(published(path)) is None:
+        raise ModelError(
+            f"The classifier '{name}' is no longer on this computer; add it once more under another name, or have it "
+            "fetched by `python -m pipeline fetch` with a profile that names it."
+        )
 
 
 def _timm_lists(name: str) -> bool:

@@ -7,11 +7,13 @@ classes that open them; `models.py` has a class for each family.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pipeline.errors import ModelError
+from pipeline.errors import InputError, ModelError
+from pipeline.hub import HubModel, hub_model
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
 MOST_LABELS = 100_000
 TORCHVISION = "torchvision:"  # before an architecture or a name
+HUB = "hf-hub:"  # before owner/name
+PUBLISHED = re.compile(r"(torchvision:)?[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # a name of timm's or torchvision's
 
 
 class Bare(NamedTuple):
@@ -36,7 +40,49 @@ def pieces(text: str) -> tuple[str, ...]:
 
 def is_form(text: str) -> bool:
     """True when the text says by its form that it names a classifier, whether that is there or not."""
-    return len(pieces(text)) > 1 or text.startswith(("hf-hub:", TORCHVISION))
+    return len(pieces(text)) > 1 or text.startswith((HUB, TORCHVISION))
+
+
+def is_folder(text: str) -> bool:
+    """True for a folder on this computer, by its absolute path: no other text is ever looked for on the disk."""
+    return Path(text).is_absolute() and Path(text).is_dir()
+
+
+def published(text: str) -> HubModel:
+    """The repository behind a name that timm lists, torchvision:NAME, OWNER/NAME or hf-hub:OWNER/NAME, with @REVISION.
+
+    These are the names that a visitor may give; none of them is a path. Raises `InputError` for any other text and for
+    a name that timm does not list.
+    """
+    if PUBLISHED.fullmatch(text):
+        return _of_timm(text)
+    model = hub_model("classifier", HUB + text.removeprefix(HUB))
+    if model is None:
+        raise InputError(
+            "This does not name a published classifier; give a name that timm lists, torchvision:NAME or "
+            "OWNER/NAME@COMMIT of a hub, or choose one from the list of folders."
+        )
+    return model
+
+
+def _of_timm(text: str) -> HubModel:
+    """Where timm says that the weights of a name are."""
+    from timm.models import get_pretrained_cfg
+
+    name = timm_name(text)
+    try:
+        config = get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        config = None
+    repository = str(config.hf_hub_id) if config is not None and config.hf_hub_id else ""
+    if config is not None and repository.endswith("/"):
+        repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+    model = hub_model("classifier", HUB + repository)
+    if model is None:
+        raise InputError(
+            f"timm lists no weights '{name}' on the hub; use a name such as resnet50.tv_in1k, or a classifier's folder."
+        )
+    return model
 
 
 def family_of(text: str) -> str:
@@ -47,7 +93,7 @@ def family_of(text: str) -> str:
     if len(pieces(text)) > 1:
         return "torchvision" if text.startswith(TORCHVISION) else "timm"
     refuse_pickles(text)
-    if not Path(text).is_dir():
+    if not is_folder(text):
         return "timm"
     config = _config(Path(text))
     if "auto_map" in config:
@@ -65,7 +111,7 @@ def refuse_pickles(text: str) -> None:
     folder = Path(text)
     if text.endswith(PICKLES):
         raise ModelError(_pickle(text))
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+    if is_folder(text) and not any(folder.glob("*.safetensors")):
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
         raise ModelError(
             _pickle(f"{folder}/{pickles[0]}")
@@ -106,10 +152,9 @@ def fill(network: torch.nn.Module, architecture: str, weights: Path, labels: Seq
     try:
         load_model(network, weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"The weights '{weights}' do not fit a {architecture} with {len(labels)} labels ({reason}); name the "
-            "architecture they were trained with and one label per row of its head."
+            f"The weights '{weights}' do not fit a {architecture} with these labels; name the architecture they were "
+            "trained with and one label per row of its head."
         ) from error
 
 
@@ -118,8 +163,8 @@ def _config(folder: Path) -> Mapping[str, object]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"The classifier folder '{folder}' has no config.json that can be read ({error}); save it with the library "
-            "that made it, or write 'architecture + weights.safetensors + labels.txt' instead."
+            f"The classifier folder '{folder}' has no config.json that can be read; save it with the library that made "
+            "it, or write 'architecture + weights.safetensors + labels.txt' in a profile instead."
         ) from error
     return cast("Mapping[str, object]", config) if isinstance(config, dict) else {}
 
@@ -129,12 +174,12 @@ def _read_labels(file: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"The labels '{file}' could not be read ({error}); give a text file in UTF-8.") from error
+        raise ModelError(f"The labels '{file}' could not be read; give a text file in UTF-8.") from error
     labels = tuple(line for line in lines if line)
     if not 1 < len(labels) <= MOST_LABELS or len(set(labels)) != len(labels):
         raise ModelError(
-            f"The labels '{file}' are {len(labels)}, {len(set(labels))} of them distinct; write one label a line, no "
-            "two alike, in the order of the head's rows."
+            f"The labels '{file}' cannot be used; write two or more, one a line, no two alike, in the order of the "
+            "head's rows."
         )
     return labels
 

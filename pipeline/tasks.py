@@ -1,4 +1,4 @@
-"""What the jobs of a data folder do: study a photo, study many, study a labelled folder, reinforce a classifier.
+"""What the jobs of a data folder do: study a photo, many, or a labelled folder, reinforce a classifier, fetch one.
 
 A task is its parameters, and a generator that does the work and yields whenever something is finished and saved, so
 that whoever drives it may let other work with the models pass. It can be cut off anywhere: begun again, it finds in the
@@ -9,18 +9,23 @@ data folder what is finished, passes over that, and ends with the same result. H
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pipeline import studio, workflow
 from pipeline.curation import load_folder
 from pipeline.errors import Cancelled, ConflictError, DataError, PerturbationError, PipelineError, StoreError
+from pipeline.fetching import fetch_apart
 from pipeline.heads import Recipe
+from pipeline.hub import HubModel
 from pipeline.inversions import Inversions
 from pipeline.jobs import Hold, Job
 from pipeline.keys import run_key, sources
+from pipeline.networks import HUB
+from pipeline.promotion import keep
 from pipeline.settings import Profile, Settings
 from pipeline.store import Store
 from pipeline.tables import digest
@@ -151,7 +156,7 @@ class FolderTask:
         return f"The folder {self.folder} under {_factors(self.settings)}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        folder = store.root / FOLDERS / self.folder
+        folder = _folder(store, self.folder)
         total, run = len(load_folder(folder)), run_key(models, self.settings, models.classifier(self.classifier))
         done = len(store.finished(run))
         hold.step(min(done, total), total, "")
@@ -165,9 +170,64 @@ class FolderTask:
         hold.tell(error=_left_out(store, run, total))
 
 
-KINDS: Mapping[str, type[StudyTask] | type[PhotosTask] | type[FolderTask] | type[TrainingTask]] = {
-    one.kind: one for one in (StudyTask, PhotosTask, FolderTask, TrainingTask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchTask:
+    """A classifier that a visitor adds, from a hub to this computer; when it is here a job opens it.
+
+    It needs no model, so that pages and other jobs go on meanwhile.
+    """
+
+    repo: str
+    revision: str  # a commit
+    size: int  # bytes to be fetched, as the hub told
+    name: str  # what it will be called
+    kind: ClassVar[str] = "fetch"
+    result: ClassVar[str] = ""
+
+    @property
+    def title(self) -> str:
+        """What comes from where, and how much."""
+        return f"Fetching {self.repo}, {amount(self.size)}, to be called {self.name}"
+
+    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
+        model = HubModel(role="classifier", repo=self.repo, revision=self.revision)
+        fetch_apart(model, self.size, lambda done, total: hold.step(done, total, "MB fetched"))
+        hold.kept()
+        yield
+        task = AddTask(text=f"{HUB}{model}", name=self.name)
+        store.jobs.add(*job_of(task, models.profile, hold.job.analyst))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddTask:
+    """A classifier that lies on this computer is opened and, when that goes well, can be chosen from then on."""
+
+    text: str  # as `promotion.add` takes it
+    name: str
+    kind: ClassVar[str] = "classifier"
+    result: ClassVar[str] = ""
+
+    @property
+    def title(self) -> str:
+        """What it will be called."""
+        return f"Adding the classifier {self.name}"
+
+    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
+        models.adopt(store.root)
+        if self.name not in models.profile.classifiers:  # an attempt that was cut off may have come so far
+            keep(models, store.root, self.text, self.name)
+        yield
+
+
+KINDS: Mapping[str, Callable[..., Task]] = {
+    one.kind: one for one in (StudyTask, PhotosTask, FolderTask, TrainingTask, FetchTask, AddTask)
 }
+APART = (FetchTask.kind,)  # need no model, and are carried out beside the others
+
+
+def amount(size: int) -> str:
+    """Bytes in words, such as "102 MB" or "4.1 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 
 
 def job_of(task: Task, profile: Profile, analyst: str = "") -> tuple[Job, str]:
@@ -197,18 +257,23 @@ def unstudied(store: Store) -> tuple[tuple[str, str], ...]:
 
 
 def folders(store: Store) -> tuple[str, ...]:
-    """Names of the labelled folders that can be studied."""
-    root = store.root / FOLDERS
-    return tuple(sorted(path.name for path in root.glob("[!.]*") if path.is_dir())) if root.is_dir() else ()
+    """Names of the labelled folders that can be studied; a link that leads elsewhere is none of them."""
+    root = (store.root / FOLDERS).resolve()
+    found = root.glob("[!.]*") if root.is_dir() else ()
+    return tuple(sorted(path.name for path in found if path.is_dir() and path.resolve().is_relative_to(root)))
 
 
 def folder_task(store: Store, name: str, classifier: str, settings: Settings) -> FolderTask:
     """Raises `DataError` for a folder that is not among `folders`, or holds no picture."""
-    if name not in folders(store):
-        raise DataError(f"There is no folder '{name[:60]}' in the data folder's '{FOLDERS}'; put one there first.")
-    found = load_folder(store.root / FOLDERS / name)
+    found = load_folder(_folder(store, name))
     contents = digest(*((one.path.name, one.label, one.path.stat().st_size) for one in found))
     return FolderTask(folder=name, contents=contents, classifier=classifier, settings=settings)
+
+
+def _folder(store: Store, name: str) -> Path:
+    if name not in folders(store):
+        raise DataError(f"There is no folder '{name[:60]}' in the data folder's '{FOLDERS}'; put one there first.")
+    return store.root / FOLDERS / name
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:

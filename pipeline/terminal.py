@@ -64,12 +64,14 @@ class Sentences(TyperGroup):
             raise typer.Exit(2) from error
 
 
-def models_of(profile: str, device: str) -> LoadedModels:
-    """The models of a profile, by name or file; none is opened yet."""
+def models_of(profile: str, device: str, classifier: str = "") -> LoadedModels:
+    """The models of a profile, by name or file, and the classifier that was named beside them; none is opened yet."""
     from pipeline.models import load
     from pipeline.profiles import load_profile
 
-    return load(load_profile(profile), device)
+    models = load(load_profile(profile), device)
+    models.admit(classifier)
+    return models
 
 
 def settings_of(models: Models, **changes: object) -> Settings:

@@ -531,7 +531,7 @@ class Models(Protocol):
     @property
     def scorer(self) -> Scorer: ...
     def classifier(self, name: str = "") -> Classifier:
-        """By name as in the profile, a folder written by `reinforce`, or "" for the default."""
+        """By its name in the profile, "" for the first. Raises `InputError` for any other text."""
         ...
 
     def adopt(self, root: Path) -> None:

@@ -1,7 +1,8 @@
 """A hub on this computer: what huggingface_hub asks a server for, answered from folders.
 
 `python -m tests.hub FOLDER` serves FOLDER/owner/name and prints its address. Names decide what goes wrong: "gated" is
-gated unless the token is "good", "slow" breaks off the first large download in the middle.
+gated unless the token is "good", "slow" breaks off the first large download in the middle, "crawling" sends a MB in
+half a minute, "silent" stops sending in the middle, and "lying" tells a thousandth of each size.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 COMMIT = "a" * 40
 BROKEN_OFF: set[str] = set()
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -53,7 +59,7 @@ class Hub(BaseHTTPRequestHandler):
             {
                 "type": "file",
                 "path": path.relative_to(folder).as_posix(),
-                "size": path.stat().st_size,
+                "size": path.stat().st_size // (1000 if folder.name == "lying" else 1),
                 "oid": digest(path),
             }
             for path in files
@@ -84,8 +90,20 @@ class Hub(BaseHTTPRequestHandler):
         if path.parent.name == "slow" and len(content) > 2**20 and path.name not in BROKEN_OFF:
             BROKEN_OFF.add(path.name)
             content = content[: start + len(content) // 2]
+        if path.parent.name in ("crawling", "silent"):
+            return self.crawl(content[start:], silent=path.parent.name == "silent")
         self.wfile.write(content[start:])
         return None
+
+    def crawl(self, content: bytes, *, silent: bool) -> None:
+        """For as long as somebody listens."""
+        try:
+            for place in range(0, len(content), 3500):
+                self.wfile.write(content[place : place + 3500])
+                self.wfile.flush()
+                time.sleep(3600 if silent and place > len(content) // 2 else 0.1)
+        except OSError:
+            pass
 
     def refuse(self, status: int, code: str) -> None:
         self.send_response(status)
@@ -100,9 +118,23 @@ def digest(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+@contextmanager
+def hub(root: Path) -> Iterator[str]:
+    """The hub in a process of its own; its address."""
+    served = subprocess.Popen(
+        [sys.executable, "-m", "tests.hub", str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert served.stdout
+    yield served.stdout.readline().strip()
+    served.kill()
+    served.wait()
+    served.stdout.close()
+
+
 if __name__ == "__main__":
     Hub.root = Path(sys.argv[1])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.daemon_threads = True
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()

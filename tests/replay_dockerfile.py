@@ -1,7 +1,7 @@
 """Replays the Dockerfile's steps without a container engine: `python -m tests.replay_dockerfile`.
 
-Copies what an image would hold to a clean folder, starts the Dockerfile's CMD there in its ENV and nothing else of the
-environment, waits for its HEALTHCHECK, and stops. Packages are those of this Python; user and base image are not
+Copies what an image would hold to a clean folder, starts the Dockerfile's CMD there in its ENV, in what the README's
+`docker run` sets, and in nothing else of the environment, waits for its HEALTHCHECK, and stops. Packages are those of this Python; user and base image are not
 replayed. Status 0 when the health check passes.
 """
 
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 PATIENCE = 300  # seconds
 
 
@@ -40,6 +41,7 @@ def main() -> int:
     command = json.loads(re.findall(r"^CMD (\[.*\])$", text, re.M)[0])
     check = re.findall(r"^HEALTHCHECK .*CMD python -c \"(.*)\"$", text, re.M)[0]
     environment = dict(pair.split("=", 1) for pair in re.findall(r"^ENV (.*)$", text, re.M)[0].split())
+    environment |= dict(re.findall(r" -e (\w+)=(\S+)", re.findall(r"^docker run .*$", README.read_text(), re.M)[0]))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

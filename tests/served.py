@@ -101,19 +101,19 @@ class Server:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Server]:
+def served(folder: Path, **environment: str) -> Iterator[Server]:
     """The application on folder/data, uploads and temporary files beside it; prints the counts at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "app.py", "--data", str(folder / "data"), "--port", str(port), "--device", "cpu"]
-    command += ["--empty", "--auth", ":".join(VISITOR.values())]
+    command += ["--empty"]
     with (folder / "log").open("w") as log:
         limits = httpx.Limits(max_keepalive_connections=0)
         (folder / "tmp").mkdir()
         places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TMPDIR": str(folder / "tmp")}
-        environment = {**os.environ, **places}
-        started = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        given = {**os.environ, **places, "EXPLORER_AUTH": ":".join(VISITOR.values()), **environment}
+        started = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=given)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=limits) as client:
             made = Server(psutil.Process(started.pid), client, folder / "data")
             _wait(made, folder / "log")

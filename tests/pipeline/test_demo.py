@@ -101,7 +101,7 @@ def test_the_shipped_demo_fills_every_page(store: Store, models: LoadedModels, s
         one.photo for one in entries if one.key in decided
     }, "nothing waits for a decision"
     (folder,) = runs(store.root / "reinforced")
-    assert models.classifier(str(folder)).labels == models.classifier().labels
+    assert models.classifier(models.admit(str(folder))).labels == models.classifier().labels
     demo.put_away(store, store.root / "reinforced", shipped)
     assert runs(store.root / "reinforced") == ()
     demo.bring_run(models, store.root / "reinforced", shipped)

@@ -13,6 +13,7 @@ import pytest
 from pipeline import hub
 from pipeline.errors import ModelError
 from pipeline.hub import hub_model, located
+from tests.hub import hub as serving
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = 3_000_000
@@ -29,14 +30,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (root / "owner" / name / "pytorch_model.bin").write_bytes(b"a pickle")
         if name != "pickled":
             (root / "owner" / name / "model.safetensors").write_bytes(os.urandom(WEIGHTS))
-    served = subprocess.Popen(
-        [sys.executable, "-m", "tests.hub", str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert served.stdout
-    yield served.stdout.readline().strip()
-    served.kill()
-    served.wait()
-    served.stdout.close()
+    with serving(root) as made:
+        yield made
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from torchvision.transforms.functional import to_pil_image
 from explorer import photo
 from explorer import reinforce as reinforce_page
 from explorer.jobs import Desk
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, PipelineError
 from pipeline.models import LoadedModels, load
 from pipeline.networks import family_of
 from pipeline.profiles import load_profile
@@ -69,7 +69,7 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     items = [Item(one.photo.label, one.photo.image, one.counterfactuals[0].image, one.photo.key) for one in studies]
     made = reinforce(judge, items, {}, Recipe(max_epochs=2, learning_rate=1e-2))
     save(made, judge, tmp_path / "new")
-    after = mine.classifier(str(tmp_path / "new"))
+    after = mine.classifier(mine.admit(str(tmp_path / "new")))
     assert judge.labels == after.labels == LABELS
     assert judge.predict([studies[0].photo.image]) == (studies[0].photo.prediction,)
     for blended, theta_0, theta_1 in zip(after.head(), made.theta_0, made.theta_1, strict=True):
@@ -86,13 +86,13 @@ def test_what_is_saved_is_of_the_same_family_and_opens_again(kind: str, tiny: Lo
     torch.manual_seed(2)
     photo = to_pil_image(torch.rand(3, 80, 100))
     text = MAKERS[kind](tmp_path / "own").replace("./", f"{tmp_path}/")
-    classifier = tiny.classifier(text)
+    classifier = tiny.classifier(tiny.admit(text))
     features, (weight, bias) = classifier.features([photo]), classifier.head()
     predicted = torch.tensor([classifier.predict([photo])[0].probabilities.tolist()])
     torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(-1), atol=1e-5, rtol=1e-4)
     changed = classifier.with_head(weight + 1, bias - torch.arange(len(bias)))
     changed.save(tmp_path / "saved", "card")
-    again = tiny.classifier(str(tmp_path / "saved"))
+    again = tiny.classifier(tiny.admit(str(tmp_path / "saved")))
     assert type(again) is type(classifier)
     assert family_of(str(tmp_path / "saved")) == family_of(text) == kind.split()[-1]
     assert again.predict([photo]) == changed.predict([photo])
@@ -108,13 +108,13 @@ def test_names_come_from_timm_in_safetensors_only(
     for name in ("resnet18.tv_in1k", "resnet10t.c3_in1k"):
         cached(tmp_path / "own", name)
     for text in ("torchvision:resnet18", "resnet10t.c3_in1k", "resnet10t"):
-        assert tiny.classifier(text).labels == LABELS
+        assert tiny.classifier(tiny.admit(text)).labels == LABELS
     for text, words in (
         ("resnet50.tv_in1k", "'timm/resnet50.tv_in1k' is not on this computer, and HF_HUB_OFFLINE forbids"),
         ("torchvision:no_such_model", "timm lists no weights 'no_such_model.tv_in1k'"),
     ):
-        with pytest.raises(ModelError, match=words):
-            tiny.classifier(text)
+        with pytest.raises(PipelineError, match=words):
+            tiny.classifier(tiny.admit(text))
 
 
 @pytest.mark.parametrize("name", ["model.pth", "pytorch_model.bin", "model.ckpt"])
@@ -129,13 +129,17 @@ def test_pickles_are_refused_unopened(tiny: LoadedModels, tmp_path: Path, name: 
     (tmp_path / "labels.txt").write_text("sled\nkite")
     weights = tmp_path / "own" / name
     labelled = f"resnet18 + {weights} + {tmp_path / 'labels.txt'}"
-    for opened, text in (
-        (tiny.classifier, str(weights.parent)),
+
+    def opened(text: str) -> object:
+        return tiny.classifier(tiny.admit(text))
+
+    for refused, text in (
+        (opened, str(weights.parent)),
         (family_of, str(weights)),
-        (tiny.classifier, labelled),
+        (opened, labelled),
     ):
         with pytest.raises(ModelError, match="may be pickles, which run code when they are opened"):
-            opened(text)
+            refused(text)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -146,24 +150,24 @@ def test_foreign_code_is_refused(tiny: LoadedModels, tmp_path: Path) -> None:
     config["auto_map"] = {"AutoModelForImageClassification": "modeling.Mine"}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="code of its own to be run, which is refused"):
-        tiny.classifier(str(folder))
+        tiny.classifier(tiny.admit(str(folder)))
 
 
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ("sled\nkite", "do not fit a mobilenetv3_small_050 with 2 labels"),
-        ("sled\nsled\nkite", "3, 2 of them distinct"),
-        ("", "are 0"),
+        ("sled\nkite", "do not fit a mobilenetv3_small_050 with these labels"),
+        ("sled\nsled\nkite", "no two alike"),
+        ("", "write two or more"),
     ],
 )
 def test_labels_that_do_not_fit_are_told(tiny: LoadedModels, tmp_path: Path, labels: str, words: str) -> None:
     text = MAKERS["bare timm"](tmp_path / "own").replace("./", f"{tmp_path}/")
     (tmp_path / "own" / "labels.txt").write_text(labels)
     with pytest.raises(ModelError, match=words):
-        tiny.classifier(text)
+        tiny.classifier(tiny.admit(text))
     (tmp_path / "own" / "labels.txt").unlink()
     with pytest.raises(ModelError, match="which is not there; correct its path"):
-        tiny.classifier(text)
+        tiny.classifier(tiny.admit(text))
     with pytest.raises(ModelError, match="has 2 parts; write 'architecture"):
-        tiny.classifier("resnet18 + weights.safetensors")
+        tiny.classifier(tiny.admit("resnet18 + weights.safetensors"))

@@ -78,7 +78,7 @@ def loop(models: LoadedModels, folder: Path) -> None:
         assert len(judge.predict([items[0].photo])[0].probabilities) == 1000
     judge = models.classifier()
     save(reinforce(judge, items, {}, Recipe(max_epochs=1)), judge, folder / "reinforced")
-    assert models.classifier(str(folder / "reinforced")).labels == judge.labels
+    assert models.classifier(models.admit(str(folder / "reinforced"))).labels == judge.labels
 
 
 @pytest.mark.parametrize("name", ["light", "paper"])

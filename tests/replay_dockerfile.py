@@ -1,8 +1,8 @@
 """Replays the Dockerfile's steps without a container engine: `python -m tests.replay_dockerfile`.
 
 Copies what an image would hold to a clean folder, starts the Dockerfile's CMD there in its ENV, in what the README's
-`docker run` sets, and in nothing else of the environment, waits for its HEALTHCHECK, and stops. Packages are those of this Python; user and base image are not
-replayed. Status 0 when the health check passes.
+`docker run` sets, and in nothing else of the environment, waits for its HEALTHCHECK, and stops. Packages are those of
+this Python; user and base image are not replayed. Status 0 when the health check passes.
 """
 
 from __future__ import annotations

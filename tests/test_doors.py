@@ -1,0 +1,99 @@
+"""docs/security.md against the running application: every door is listed, and every listed one is there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import typer
+from gradio.routes import App
+
+import app as program
+from explorer import build_app
+from explorer.door import ROUTES
+from explorer.jobs import Desk
+from pipeline.__main__ import app as commands
+from pipeline.models import LoadedModels
+from pipeline.store import Store
+
+TEXT = (Path(__file__).resolve().parents[1] / "docs" / "security.md").read_text()
+
+
+def listed(heading: str, table: int = 0) -> set[str]:
+    """What stands in the first column of a section's table."""
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    tables = [part for part in re.split(r"\n(?!\|)", section) if part.count("\n|") > 1]
+    rows = [line.split("|")[1] for line in tables[table].splitlines() if line.startswith("|")]
+    return {name for row in rows[2:] for name in re.findall(r"`([^`]+)`", row)}
+
+
+@pytest.fixture
+def demo(models: LoadedModels, tmp_path: Path) -> Iterator[gr.Blocks]:
+    """The application, not launched."""
+    store = Store(tmp_path / "data")
+
+    async def built() -> gr.Blocks:  # where no loop runs Gradio makes one for every page, and leaves it open
+        made = build_app(Desk(models=models, store=store))
+        made.app = App.create_app(made, app_kwargs={})
+        return made
+
+    yield asyncio.run(built())
+    store.close()
+
+
+def test_every_endpoint_and_function_is_listed(demo: gr.Blocks) -> None:
+    found = [one for one in demo.fns.values() if one.fn is not None]
+    names = {
+        is_public: {
+            str(one.api_name) if is_public else f"{one.fn.__module__.removeprefix('explorer.')}.{one.fn.__name__}"
+            for one in found
+            if (one.api_visibility == "public") is is_public
+        }
+        for is_public in (True, False)
+    }
+    assert names[True] == listed("Endpoints for programs")
+    assert names[False] == listed("Functions of the pages")
+
+
+def test_every_server_function_is_listed(demo: gr.Blocks) -> None:
+    found = {
+        (block.elem_id, name)
+        for block in demo.blocks.values()
+        for name in dir(block)
+        if getattr(getattr(block, name, None), "_is_server_fn", False)
+    }
+    assert found == {("deck", name) for name in listed("Server functions of the deck")}
+
+
+def test_every_kind_of_upload_is_listed(demo: gr.Blocks) -> None:
+    taken = [kind for block in demo.blocks.values() for kind in getattr(block, "file_types", None) or ()]
+    assert set(taken) == listed("Uploads")
+
+
+def paths(routes: object) -> Iterator[str]:
+    """Of all routes, however they are nested, without a slash at the end."""
+    for route in routes:  # type: ignore[attr-defined]
+        if hasattr(route, "path"):
+            yield route.path.rstrip("/") or "/"
+        else:
+            yield from paths(route.original_router.routes)
+
+
+def test_every_route_is_listed_and_open_or_shut_as_it_says(demo: gr.Blocks) -> None:
+    there = set(paths(demo.app.routes))
+    is_open, shut = listed("Gradio's routes", 0), listed("Gradio's routes", 1)
+    assert there - is_open - shut == set()
+    assert is_open - there == set()
+    for route in is_open | shut:
+        asked = re.sub(r"\{[^}]+\}", "7", route)
+        assert bool(ROUTES.fullmatch(asked)) is (route in is_open), route
+
+
+def test_every_option_and_command_is_listed() -> None:
+    options = {text for action in program.flags()._actions for text in action.option_strings}
+    assert options - {"-h", "--help"} == listed("Command line", 0)
+    assert set(typer.main.get_command(commands).commands) == listed("Command line", 1)  # type: ignore[attr-defined]

@@ -381,6 +381,10 @@ def reproduce(
     photos: Annotated[int | None, typer.Option(min=12, help="Photos to edit and learn from.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Splits and trainings.")] = None,
     replicates: Annotated[int | None, typer.Option(min=2, help="Draws of the photos, for intervals.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Text-to-image pictures a counterfactual.")] = None,
+    strength: Annotated[
+        list[float] | None, typer.Option(min=0.01, max=1, help="Of the classifiers' bias; may be repeated.")
+    ] = None,
     tau: Taus = None,
     profile: ProfileName = "tiny",
     device: Device = "",
@@ -395,7 +399,10 @@ def reproduce(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("pipeline.tiny").setLevel(logging.INFO)
-    wished = {"photos": photos, "seeds": seeds, "replicates": replicates, "taus": tuple(tau) if tau else None}
+    wished = {
+        "photos": photos, "seeds": seeds, "replicates": replicates, "samples": samples,
+        "strengths": tuple(strength or ()), "taus": tuple(tau or ()),
+    }  # fmt: skip
     plan = replace(study.SMALL if small else study.Plan(), **{name: one for name, one in wished.items() if one})  # type: ignore[arg-type]
     command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
     with progress("working") as step:

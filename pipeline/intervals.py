@@ -237,7 +237,8 @@ def _wilson(shares: Array | np.float64, n: Array | np.float64) -> tuple[Array, A
     centre = shares + Z * Z / (2 * n)
     reach = Z * np.sqrt(np.maximum(0.0, shares * (1 - shares)) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
-    return np.maximum(0.0, (centre - reach) / scale), np.minimum(1.0, (centre + reach) / scale)
+    # Rounding alone could put an end on the wrong side of the share.
+    return np.clip((centre - reach) / scale, 0.0, shares), np.clip((centre + reach) / scale, shares, 1.0)
 
 
 def _newcombe(both: Array, gained: Array, lost: Array, n: Array) -> tuple[Array, Array]:
@@ -252,6 +253,7 @@ def _newcombe(both: Array, gained: Array, lost: Array, n: Array) -> tuple[Array,
     def reach(here: Array, there: Array) -> Array:
         return np.sqrt(np.maximum(0.0, here * here - 2 * phi * here * there + there * there))
 
-    low = after - before - reach(after - after_low, before_high - before)
-    high = after - before + reach(after_high - after, before - before_low)
-    return np.maximum(-1.0, low), np.minimum(1.0, high)
+    change = gained - lost
+    low = change - reach(after - after_low, before_high - before)
+    high = change + reach(after_high - after, before - before_low)
+    return np.clip(low, -1.0, change), np.clip(high, change, 1.0)

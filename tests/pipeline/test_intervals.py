@@ -5,14 +5,18 @@ fires where nothing is to be found. Edits of a photo are drawn independent, some
 that intraclass correlation) or all alike. Every simulated table is one row, so each case is one pass over arrays.
 """
 
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 from pipeline.intervals import Change, Clusters, Mean, adjusted, change, holm, mcnemar, mean, share, sign_flip, wilson
 from pipeline.types import Proportion
@@ -162,6 +166,65 @@ def test_holms_adjustment_is_the_published_one() -> None:
     one = change([True] * 8, [False] * 8, range(8))
     assert one.reliable
     assert not any(each.reliable for each in adjusted([one] * 8))
+
+
+# What holds for any data.
+
+AT_LEISURE = settings(deadline=None)
+
+Edits = list[tuple[int, bool, bool]]
+EDITS = st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.booleans()), max_size=30)  # photo, before, after
+
+
+def change_of(edits: Edits) -> Change:
+    photos, before, after = (list(column) for column in zip(*edits, strict=True)) if edits else ([], [], [])
+    return change(before, after, photos)
+
+
+@AT_LEISURE
+@given(EDITS, st.randoms(use_true_random=False))
+def test_intervals_hold_their_figure_and_know_no_order(edits: Edits, chance: random.Random) -> None:
+    found = change_of(edits)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert 0 < found.p <= 1
+    after = share([one for _, _, one in edits], [photo for photo, _, _ in edits])
+    assert 0 <= after.low <= after.value <= after.high <= 1
+    apart = wilson(round(after.value * after.n), after.n)
+    assert after.high - after.low >= apart.high - apart.low - 1e-9
+    shuffled = chance.sample(edits, len(edits))
+    assert astuple(change_of(shuffled)) == pytest.approx(astuple(found))
+    back = change_of([(photo, new, old) for photo, old, new in edits])
+    assert (-back.high, -back.low, back.p) == pytest.approx((found.low, found.high, found.p))
+
+
+@AT_LEISURE
+@given(EDITS)
+def test_the_test_is_the_permutation_test(edits: Edits) -> None:
+    """Of scipy, over all signs of the photos' totals."""
+    totals = np.bincount([photo for photo, _, _ in edits], [new - old for _, old, new in edits], 8)
+    every = (totals[:, None],)
+    scipys = permutation_test(
+        every, lambda x, axis: x.sum(axis), permutation_type="samples", n_resamples=np.inf, axis=0
+    )
+    assert change_of(edits).p == pytest.approx(float(scipys.pvalue[0]))
+
+
+@AT_LEISURE
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-1, 1)), min_size=1, max_size=30))
+def test_means_lie_in_their_interval_and_that_within_bounds(values: list[tuple[int, float]]) -> None:
+    found = mean([value for _, value in values], [photo for photo, _ in values])
+    assert -1 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+    assert found.high > found.low
+
+
+@AT_LEISURE
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_a_p_value_nor_swaps_two(p_values: list[float]) -> None:
+    found = holm(p_values)
+    assert all(p <= adjusted <= 1 for p, adjusted in zip(p_values, found, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert list(np.array(found)[order]) == sorted(found)
 
 
 # Simulations. Counting 2,000 tables errs by up to 1.3 points at 92 % and 0.7 at 98 % (2.5 standard errors).

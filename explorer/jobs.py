@@ -168,7 +168,7 @@ class Runner:
         except PipelineError as error:
             self._end(hold, FAILED, str(error))
         else:
-            self._advance(hold, task.run(hold, self._models, self._store, self._inversions))
+            self._advance(hold, task.run(hold, self._models, self._store.fenced(hold), self._inversions))
 
     def _advance(self, hold: Hold, pieces: Iterator[None]) -> None:
         """Does the next piece and queues for the one after; notes how the work ended, with its sentence."""

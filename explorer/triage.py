@@ -131,16 +131,15 @@ class Triage:
 
     def take_back(self, sent: Sent) -> Answer:
         """Undoes the analyst's last act."""
-        return self._again(sent, decisions.undoing)
+        return self._again(sent, self.desk.store.undo)
 
     def do_again(self, sent: Sent) -> Answer:
         """Redoes what was undone last."""
-        return self._again(sent, decisions.redoing)
+        return self._again(sent, self.desk.store.redo)
 
-    def _again(self, sent: Sent, step: Callable[[Sequence[Decision], str, str], tuple[Decision, ...]]) -> Answer:
-        self.catalogue.refresh()
+    def _again(self, sent: Sent, step: Callable[[str, str], tuple[Decision, ...]]) -> Answer:
         view = view_of(sent)
-        made = self.desk.store.decide_all(step(self.catalogue.log, view.analyst, _act(sent)))
+        made = step(view.analyst, _act(sent))
         self.catalogue.refresh()
         return Answer(items=self._states([one.counterfactual for one in made[:MOST]], view))
 

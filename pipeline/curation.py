@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import overload
@@ -180,8 +180,11 @@ def refuse_used(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside `folder` that takes its place at the end, or vanishes when something fails."""
+def new_folder(folder: Path, moment: AbstractContextManager[None] | None = None) -> Iterator[Path]:
+    """A hidden folder beside `folder` that takes its place at the end, or vanishes when something fails.
+
+    It takes its place within `moment`, such as `Store.alone()`.
+    """
     refuse_used(folder)
     partial: Path | None = None
     try:
@@ -189,7 +192,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
         partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         yield partial
         partial.chmod(0o755)  # mkdtemp's folder is for its owner alone
-        partial.replace(folder)
+        with moment or nullcontext():
+            partial.replace(folder)
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be written: {error.strerror or error}; free some space or choose another."

@@ -1,10 +1,9 @@
 """What a log of decisions means: which verdicts hold, where analysts disagree, what can be undone.
 
 A log only grows. An analyst's verdict on a counterfactual is their latest one; while all analysts who have one agree it
-holds, otherwise it is a conflict until somebody resolves it. The same goes for what the edit shows: keeping an edit
-without another label says that it shows what its photo shows. Tags are everybody's. Undoing and redoing are entries of
-their own, so both survive a reload. An act that was undone counts no more: whatever it replaced, a conflict that it
-resolved included, holds again; one that was redone counts from then on. Every function takes any log there is. Pure.
+holds, otherwise it is a conflict until somebody resolves it. Undoing appends the verdicts from before, redoing those
+that were undone; both are entries of their own, so both survive a reload and neither loses anything. Pure: `Store.undo`
+reads the log and appends to it in one transaction.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pipeline.intervals import share
 from pipeline.types import Decision
@@ -22,6 +22,19 @@ Histories = dict[str, tuple[Decision, ...]]
 """counterfactual -> all entries about it, oldest first; one that is added makes a new tuple."""
 Views = dict[str, dict[str, Decision]]
 """counterfactual -> analyst -> their latest decision since the last resolution; taken-back ones included."""
+
+
+class Act(Protocol):
+    """What `stacks` needs to know of a decision."""
+
+    @property
+    def analyst(self) -> str: ...
+    @property
+    def act(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def of(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +168,10 @@ def agreements(log: Sequence[Decision], photos: Mapping[str, str]) -> tuple[Agre
     return tuple(one for one in found if one is not None)
 
 
-def stacks(log: Iterable[Decision], analyst: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(acts that can be undone, acts that can be redone), the next one last in each.
+def stacks(log: Iterable[Act], analyst: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (acts that can be undone, acts that can be redone), the next one last in each.
 
-    What was undone twice was undone once: two windows may have asked at the same moment.
+    Total: an act that is undone twice was undone once, a redo of what was not undone does nothing.
     """
     done: list[str] = []
     undone: list[str] = []
@@ -177,24 +190,11 @@ def stacks(log: Iterable[Decision], analyst: str) -> tuple[tuple[str, ...], tupl
     return tuple(done), tuple(undone)
 
 
-def undoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
-    """The last act of this analyst taken back, as decisions to append; () when there is nothing to undo."""
-    if known := tuple(one for one in log if one.act == act):
-        return known  # the same request again
-    done, _ = stacks(log, analyst)
-    return _again(log, analyst, act, UNDO, done[-1]) if done else ()
+def again(log: Iterable[Decision], analyst: str, act: str, kind: str, of: str) -> tuple[Decision, ...]:
+    """Return the decisions that undo or redo the act `of`, to be appended under the id `act`.
 
-
-def redoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
-    """The act that was undone last, done again; () when there is none."""
-    if known := tuple(one for one in log if one.act == act):
-        return known
-    _, undone = stacks(log, analyst)
-    return _again(log, analyst, act, REDO, undone[-1]) if undone else ()
-
-
-def _again(log: Sequence[Decision], analyst: str, act: str, kind: str, of: str) -> tuple[Decision, ...]:
-    """For each decision of the act `of` the one before it (undo) or itself (redo)."""
+    For each decision of that act the analyst's own one before it (undo) or itself (redo).
+    """
     before: dict[str, Decision] = {}
     made: list[Decision] = []
     for one in log:

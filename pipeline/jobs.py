@@ -1,16 +1,21 @@
-"""The jobs of a data folder: what is to be done, how far it is and how it ended; no two processes do the same one.
+"""The jobs of a data folder: what is to be done, how far it is and how it ended.
 
 A job's id is a hash of everything that determines its result, so one that is started twice is one job. Whoever takes a
-job up holds it by a lease that heartbeats renew; a lease that ran out tells that its holder was killed, and the next
-process goes on with it. Every change of state raises the job's revision, and whatever rests on an older one is refused.
-What there is to do, and how, is told in `pipeline/tasks.py`.
+job up holds it by a lease: every heartbeat raises the job's counter, and a process takes a job over when it has itself
+seen, by its own monotonic clock, no new beat for `LEASE` seconds. So no clock is compared with another machine's, on
+SQLite as on PostgreSQL; the price is that a job whose holder was killed waits so long for the next process.
+
+A holder that was merely paused for longer may work on for a moment beside the one that took over, but only one's writes
+count: each take raises the job's revision, which is its fencing token, and whatever rests on an older one is refused in
+its own transaction, a job's end and heartbeats here, everything that its work saves by `Store.fenced`. What there is to
+do, and how, is told in `pipeline/tasks.py`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,7 +25,7 @@ from pipeline import tables
 from pipeline.database import Database, saving
 from pipeline.errors import Cancelled, ConflictError, DataError
 
-LEASE = 20.0  # seconds without a heartbeat after which whoever held a job counts as gone
+LEASE = 20.0  # seconds for which another process must have seen no heartbeat before it takes a job over
 ATTEMPTS = 3  # how often a job is taken up again without finishing anything, before a person has to say so
 SHOWN = 50  # jobs in the list
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
@@ -59,7 +64,8 @@ class Job:
     revision: int = 0
     created: float = 0.0
     started: float = 0.0  # of the latest attempt
-    heartbeat: float = 0.0
+    heartbeat: float = 0.0  # by its holder's clock, to be shown and not to be compared
+    beats: int = 0  # heartbeats so far
     ended: float = 0.0
 
     @property
@@ -77,6 +83,8 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[tuple[int, int], float]] = {}  # running job -> its latest beat, and when it was new
 
     def add(self, job: Job, parameters: str) -> Job:
         """Puts a job at the end of the list and returns it; one that is there already is returned as it is.
@@ -117,11 +125,11 @@ class Jobs:
         A job that was cut off `ATTEMPTS` times without finishing anything becomes "interrupted" instead.
         """
         with self._database.read() as connection:
-            if connection.execute(_free(profile, kinds).limit(1)).first() is None:
+            if not self._free(connection, profile, kinds):
                 return None
         with saving("A job could not be taken up"), self._database.write() as connection:
-            for row in connection.execute(_free(profile, kinds)).all():
-                job, now = Job(**row._mapping), time.time()
+            for job in self._free(connection, profile, kinds):
+                now = time.time()
                 if job.stop:
                     _move(connection, job, CANCELLED, ended=now, error="It was cancelled; what was finished is kept.")
                 elif job.attempts >= ATTEMPTS:
@@ -130,6 +138,26 @@ class Jobs:
                     fresh = {"attempts": job.attempts + 1, "started": now, "heartbeat": now, "remaining": 0.0}
                     return Hold(self, _move(connection, job, RUNNING, **fresh))
         return None
+
+    def _free(self, connection: sql.Connection, profile: str, kinds: Collection[str] | None) -> list[Job]:
+        """Return what waits, and what runs no longer because its holder is gone, the oldest first."""
+        state = tables.jobs.c.state
+        query = sql.select(*_COLUMNS).where(state.in_((WAITING, RUNNING))).order_by(tables.jobs.c.number)
+        active = [Job(**row._mapping) for row in connection.execute(query)]
+        lapsed = self._lapsed([job for job in active if job.state == RUNNING])
+        free = (job for job in active if job.state == WAITING or job.id in lapsed)
+        return [job for job in free if job.profile == profile and (kinds is None or job.kind in kinds)]
+
+    def _lapsed(self, running: Sequence[Job]) -> frozenset[str]:
+        """Note the latest beats, and return the jobs that have given none for `LEASE` seconds under these eyes."""
+        now = time.monotonic()
+        with self._lock:
+            before, self._seen = self._seen, {}
+            for job in running:
+                beat = job.revision, job.beats
+                known = before.get(job.id)
+                self._seen[job.id] = known if known is not None and known[0] == beat else (beat, now)
+            return frozenset(id_ for id_, (_, since) in self._seen.items() if now - since >= LEASE)
 
     def cancel(self, id_: str, revision: int | None = None) -> Job:
         """Asks a running job to stop, and ends one that waits; the job as it then is.
@@ -160,7 +188,8 @@ class Jobs:
         """
         with saving(f"The progress of '{job.title}' could not be saved"), self._database.write() as connection:
             held = (tables.jobs.c.id == job.id, tables.jobs.c.revision == job.revision)
-            query = sql.update(tables.jobs).where(*held).values(heartbeat=time.time(), **values)
+            beat = {"heartbeat": time.time(), "beats": tables.jobs.c.beats + 1}
+            query = sql.update(tables.jobs).where(*held).values(**beat, **values)
             if not connection.execute(query).rowcount:
                 raise _moved_on(_find(connection, job.id))
             return _find(connection, job.id)
@@ -235,12 +264,11 @@ class Hold:
             return values
 
 
-def _free(profile: str, kinds: Collection[str] | None) -> sql.Select[Any]:
-    """What waits, and what runs no longer because its holder is gone; the oldest first."""
-    jobs = tables.jobs.c
-    lapsed = sql.and_(jobs.state == RUNNING, jobs.heartbeat < time.time() - LEASE)
-    query = sql.select(*_COLUMNS).where(jobs.profile == profile, (jobs.state == WAITING) | lapsed)
-    return (query if kinds is None else query.where(jobs.kind.in_(kinds))).order_by(jobs.number)
+def refuse_lost(connection: sql.Connection, job: Job) -> None:
+    """Raise `ConflictError` when the job is no longer held under this revision; for the transaction that writes."""
+    held = sql.select(tables.jobs.c.revision).where(tables.jobs.c.id == job.id, tables.jobs.c.state == RUNNING)
+    if connection.execute(held).scalar() != job.revision:
+        raise _moved_on(_find(connection, job.id))
 
 
 def _found(connection: sql.Connection, id_: str) -> Job | None:

@@ -52,6 +52,8 @@ def _to_6(connection: sql.Connection) -> None:
         connection.exec_driver_sql(f"DROP TABLE {name}{cascade}")
     connection.exec_driver_sql("ALTER TABLE vocabularies ADD COLUMN fingerprint VARCHAR NOT NULL DEFAULT ''")
     connection.exec_driver_sql("ALTER TABLE vocabularies ADD COLUMN used INTEGER NOT NULL DEFAULT 0")
+    if sql.inspect(connection).has_table("jobs"):  # that came with version 5
+        connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
     tables.schema.create_all(connection)
     connection.exec_driver_sql("CREATE INDEX ix_decisions_counterfactual ON decisions (counterfactual)")
     _Heads(connection).move()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self, runtime_checkable
@@ -253,14 +254,20 @@ def changes(reinforcement: Reinforcement, answers: Mapping[str, Answers]) -> tup
     return tuple(found)
 
 
-def save(reinforcement: Reinforcement, classifier: Classifier, folder: Path) -> None:
+def save(
+    reinforcement: Reinforcement,
+    classifier: Classifier,
+    folder: Path,
+    moment: AbstractContextManager[None] | None = None,
+) -> None:
     """Write a folder that `models.classifier(folder)` opens: weights, labels, README.md, metrics.jsonl and the run.
 
-    The folder appears whole or not at all. Raises `DataError` when it holds something already, `ModelError` for a
-    classifier that cannot be saved and `StoreError` when the folder cannot be written.
+    The folder appears whole or not at all, within `moment` (see `new_folder`). Raises `DataError` when it holds
+    something already, `ModelError` for a classifier that cannot be saved and `StoreError` when the folder cannot be
+    written.
     """
     blended = _blended(reinforcement, classifier)
-    with new_folder(folder) as partial:
+    with new_folder(folder, moment) as partial:
         blended.save(partial, card(reinforcement))
         write_run(reinforcement, partial)
         _describe(reinforcement, partial)

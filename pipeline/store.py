@@ -8,8 +8,10 @@ is derived. What is kept of photos is told in `pipeline/studies.py`. Knows no mo
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +19,9 @@ import sqlalchemy as sql
 
 from pipeline import tables
 from pipeline.database import FILE
-from pipeline.decisions import RESOLVE, holding, redoing, undoing
+from pipeline.decisions import REDO, RESOLVE, UNDO, again, holding, stacks
 from pipeline.errors import ConflictError, DataError
-from pipeline.jobs import Jobs
+from pipeline.jobs import Hold, Jobs, refuse_lost
 from pipeline.studies import Studies, StudySummary
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo
 
@@ -46,6 +48,7 @@ class Store(Studies):
         """
         super().__init__(root, database)
         self.jobs = Jobs(self.database)
+        self._hold: Hold | None = None
 
     @classmethod
     def existing(cls, root: Path) -> Store:
@@ -57,6 +60,29 @@ class Store(Studies):
     def close(self) -> None:
         """Closes all connections; the store must not be used afterwards."""
         self.database.close()
+
+    def fenced(self, hold: Hold) -> Store:
+        """Return this store for the work of a job: whatever it writes, it writes only while the job is still held.
+
+        Each write checks that in its own transaction and raises `ConflictError` when the job is somebody else's by now.
+        """
+        fenced = copy.copy(self)
+        fenced._hold = hold
+        return fenced
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the write lock, for files that take their place beside the records; fenced like every other write."""
+        with self._write(f"The data folder {self.root} could not be written"):
+            yield
+
+    @contextmanager
+    def _write(self, what: str, *topics: str) -> Iterator[sql.Connection]:
+        """Refuse what a job would write that is somebody else's by now."""
+        with super()._write(what, *topics) as connection:
+            if self._hold is not None:
+                refuse_lost(connection, self._hold.job)
+            yield connection
 
     def decide(self, decision: Decision, expected: int | None = None) -> Decision:
         """`decide_all` for one decision."""
@@ -80,21 +106,35 @@ class Store(Studies):
             known = {row.key for row in tables.in_chunks(connection, _KEYS, tables.counterfactuals.c.key, list(keys))}
             for key in sorted(keys - known):
                 raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
+            seen = list(expected or ())
+            latest = {whose: tables.latest(connection, seen, whose) for whose in map(_rivals, decisions)}
             for one in decisions:
-                whose = None if one.kind == RESOLVE else one.analyst
-                _refuse_late(tables.latest(connection, one.counterfactual, whose), one, expected or {})
-            return tuple(
-                tables.append(connection, replace(one, time=one.time or now, act=one.act or one.id))
-                for one in decisions
-            )
+                _refuse_late(latest[_rivals(one)].get(one.counterfactual), one, expected or {})
+            timed = [replace(one, time=one.time or now, act=one.act or one.id) for one in decisions]
+            return tables.append(connection, timed)
 
     def undo(self, analyst: str, act: str) -> tuple[Decision, ...]:
-        """Takes this analyst's last act back, by new decisions under the id `act`; () when there is none."""
-        return self.decide_all(undoing(self.log(), analyst, act))
+        """Take this analyst's last act back, by new decisions under the id `act`; () when there is none.
+
+        The same `act` again is the same request, and answered with what is stored. Raises `StoreError`.
+        """
+        return self._again(UNDO, analyst, act)
 
     def redo(self, analyst: str, act: str) -> tuple[Decision, ...]:
-        """Does again what this analyst undid last; () when there is nothing or something was decided since."""
-        return self.decide_all(redoing(self.log(), analyst, act))
+        """Do again what this analyst undid last; () when there is nothing or something was decided since."""
+        return self._again(REDO, analyst, act)
+
+    def _again(self, kind: str, analyst: str, act: str) -> tuple[Decision, ...]:
+        """Read the log and append to it in one transaction, so that two requests never undo the same act."""
+        with self._write("The decision could not be saved", tables.DECISIONS) as connection:
+            if known := tables.log(connection, tables.of_act(act)):
+                return known
+            done, undone = stacks(tables.acts(connection, analyst), analyst)
+            for last in (done if kind == UNDO else undone)[-1:]:
+                beside = tables.log(connection, tables.beside_act(analyst, last))
+                made = again(beside, analyst, act, kind, last)
+                return tables.append(connection, [replace(one, time=time.time()) for one in made])
+            return ()
 
     def decisions(self) -> dict[str, Decision]:
         """Counterfactual -> the decision that holds now; absent where it was taken back or analysts disagree."""
@@ -102,11 +142,8 @@ class Store(Studies):
 
     def log(self, after: int = 0) -> tuple[Decision, ...]:
         """Every decision ever sent, oldest first; only those that came after the one of this number."""
-        query = sql.select(tables.decisions).where(tables.decisions.c.number > after)
-        query = query.where(tables.decisions.c.counterfactual.not_in(tables.hidden_counterfactuals()))
         with self.database.read() as connection:
-            rows = connection.execute(query.order_by(tables.decisions.c.number)).all()
-        return tuple(tables.decision_of(row) for row in rows)
+            return tables.log(connection, tables.decisions.c.number > after)
 
     def kept(self) -> tuple[tuple[Photo, Counterfactual], ...]:
         """All counterfactuals whose verdict is "keep", in the order they were made."""
@@ -192,6 +229,11 @@ class Store(Studies):
             rows = list(tables.in_chunks(connection, _KEYS, tables.counterfactuals.c.key, kept))
         rows.sort(key=lambda row: row.number)
         return tuple(row.key for row in rows)
+
+
+def _rivals(one: Decision) -> str | None:
+    """Return whose later decisions stand in the way of this one: its analyst's, or None for anybody's."""
+    return None if one.kind == RESOLVE else one.analyst
 
 
 def _refuse_late(latest: Decision | None, one: Decision, expected: Mapping[str, int]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.types import CounterfactualSet, Decision, Rewording
 
+CHUNK = 500  # values in one statement, which SQLite accepts
 Row = sql.Row[Any]
 RECORDS, DECISIONS = "records", "decisions"
 """Topics of `revision`: photos and what was made of them; what analysts said of that."""
@@ -118,6 +119,7 @@ decisions = sql.Table(
     sql.Column("label", sql.String, nullable=False, server_default=""),
     sql.Column("tags", sql.JSON, nullable=False, server_default="[]"),
 )
+_act = sql.case((decisions.c.act == "", decisions.c.id), else_=decisions.c.act)  # early rows are acts of their own
 sets = sql.Table(
     "sets",
     schema,
@@ -185,6 +187,7 @@ jobs = sql.Table(
     sql.Column("created", sql.Float, nullable=False),
     sql.Column("started", sql.Float, nullable=False),
     sql.Column("heartbeat", sql.Float, nullable=False),
+    sql.Column("beats", sql.Integer, nullable=False, server_default="0"),
     sql.Column("ended", sql.Float, nullable=False),
 )
 
@@ -235,8 +238,8 @@ def in_chunks(
     connection: sql.Connection, query: sql.Select[Any], column: sql.Column[str], keys: Sequence[str]
 ) -> Iterator[Row]:
     """Rows of the query whose column is one of the keys, asked for in portions that SQLite accepts."""
-    for start in range(0, len(keys), 500):
-        yield from connection.execute(query.where(column.in_(keys[start : start + 500])))
+    for start in range(0, len(keys), CHUNK):
+        yield from connection.execute(query.where(column.in_(keys[start : start + CHUNK])))
 
 
 def hidden() -> sql.Select[Any]:
@@ -275,25 +278,58 @@ def number_of(connection: sql.Connection, topic: str) -> int:
     return connection.execute(sql.select(revision.c.number).where(revision.c.topic == topic)).scalar() or 0
 
 
-def latest(connection: sql.Connection, counterfactual: str, analyst: str | None) -> Decision | None:
-    """What was decided last about a counterfactual: by anybody, or by an analyst and by who settled a dispute."""
+def latest(connection: sql.Connection, keys: Sequence[str], analyst: str | None) -> dict[str, Decision]:
+    """Return counterfactual -> what was decided last about it; absent where that is nothing.
+
+    By anybody, or by an analyst and by who settled a dispute.
+    """
     whose = () if analyst is None else (sql.or_(decisions.c.analyst == analyst, decisions.c.kind == "resolve"),)
-    query = (
-        sql.select(decisions)
-        .where(decisions.c.counterfactual == counterfactual, *whose)
-        .order_by(decisions.c.number.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).one_or_none()
-    return None if row is None else decision_of(row)
+    newest = sql.select(sql.func.max(decisions.c.number)).where(*whose).group_by(decisions.c.counterfactual)
+    found: dict[str, Decision] = {}
+    for start in range(0, len(keys), CHUNK):
+        numbers = newest.where(decisions.c.counterfactual.in_(keys[start : start + CHUNK]))
+        for row in connection.execute(sql.select(decisions).where(decisions.c.number.in_(numbers))):
+            found[row.counterfactual] = decision_of(row)
+    return found
 
 
-def append(connection: sql.Connection, decision: Decision) -> Decision:
-    """Puts the decision at the end of the log, unless its id is there already; returns what the log holds."""
-    line = asdict(decision)
-    del line["number"]
-    connection.execute(insert(connection, decisions).values(line).on_conflict_do_nothing(index_elements=["id"]))
-    return decision_of(connection.execute(sql.select(decisions).where(decisions.c.id == decision.id)).one())
+def append(connection: sql.Connection, all_of: Sequence[Decision]) -> tuple[Decision, ...]:
+    """Put the decisions at the end of the log, but those whose id is there already; return what the log holds."""
+    lines = [asdict(one) for one in all_of]
+    for line in lines:
+        del line["number"]
+    if lines:
+        connection.execute(insert(connection, decisions).on_conflict_do_nothing(index_elements=["id"]), lines)
+    rows = in_chunks(connection, sql.select(decisions), decisions.c.id, [one.id for one in all_of])
+    held = {row.id: decision_of(row) for row in rows}
+    return tuple(held[one.id] for one in all_of)
+
+
+def log(connection: sql.Connection, *where: sql.ColumnElement[bool]) -> tuple[Decision, ...]:
+    """Return the decisions on what is not put away, the oldest first."""
+    shown = decisions.c.counterfactual.not_in(hidden_counterfactuals())
+    query = sql.select(decisions).where(shown, *where).order_by(decisions.c.number)
+    return tuple(map(decision_of, connection.execute(query)))
+
+
+def acts(connection: sql.Connection, analyst: str) -> list[Row]:
+    """Return an analyst's acts (analyst, act, kind, of), the oldest first, as `decisions.stacks` reads them."""
+    first = sql.func.min(decisions.c.number)
+    named = (decisions.c.analyst, _act.label("act"), decisions.c.kind, decisions.c.of)
+    shown = decisions.c.counterfactual.not_in(hidden_counterfactuals())
+    query = sql.select(*named).where(decisions.c.analyst == analyst, shown)
+    return list(connection.execute(query.group_by(*named).order_by(first)))
+
+
+def of_act(act: str) -> sql.ColumnElement[bool]:
+    """Return the condition that a decision belongs to an act."""
+    return _act == act
+
+
+def beside_act(analyst: str, act: str) -> sql.ColumnElement[bool]:
+    """Return the condition that a decision is this analyst's on something that the act is about."""
+    touched = sql.select(decisions.c.counterfactual).where(of_act(act))
+    return sql.and_(decisions.c.analyst == analyst, decisions.c.counterfactual.in_(touched))
 
 
 def next_version(connection: sql.Connection, name: str, items: Sequence[str]) -> CounterfactualSet:

@@ -76,7 +76,7 @@ class TrainingTask:
                 made = reinforce(judge, items, splits, recipe, told, features, unfinished)
                 course, stopped = told.course, made.stopped
                 name += f"-epoch{len(made.losses) - 1}" if stopped else ""
-                _keep(replace(made, source=material.told), judge, store.root / FOLDER / name)
+                _keep(store, replace(made, source=material.told), judge, store.root / FOLDER / name)
             course = replace(course, runs=tuple(dict.fromkeys((*course.runs, name))))
             hold.tell(result=name, live=_written(course))
             if stopped:
@@ -134,10 +134,11 @@ def _written(course: Course) -> str:
     return json.dumps(asdict(course))
 
 
-def _keep(made: Reinforcement, judge: Classifier, folder: Path) -> None:
+def _keep(store: Store, made: Reinforcement, judge: Classifier, folder: Path) -> None:
     """The run's folder, unless it is there; what an attempt left behind that was killed here goes."""
     if folder.is_dir():
         return
-    for left in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)
-    save(made, judge, folder)
+    with store.alone():
+        for left in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+    save(made, judge, folder, store.alone())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.decisions import Agreement, agreements, conflicts, holding, own, redoing, stacks, undoing
+from pipeline.decisions import REDO, UNDO, Agreement, again, agreements, conflicts, holding, own, stacks
 from pipeline.types import Decision
 
 Step = Callable[[Sequence[Decision], str, str], tuple[Decision, ...]]
@@ -19,6 +19,16 @@ def log_of(*entries: tuple[str, str, str]) -> tuple[Decision, ...]:
         Decision(id=str(n), act=str(n), number=n, analyst=analyst, counterfactual=key, verdict=verdict)
         for n, (analyst, key, verdict) in enumerate(entries, start=1)
     )
+
+
+def undoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
+    """What undoing the last act appends."""
+    return again(log, analyst, act, UNDO, stacks(log, analyst)[0][-1])
+
+
+def redoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
+    """What redoing the act that was undone last appends; nothing when there is none."""
+    return tuple(one for of in stacks(log, analyst)[1][-1:] for one in again(log, analyst, act, REDO, of))
 
 
 def said(found: dict[str, Decision]) -> dict[str, str]:
@@ -67,15 +77,14 @@ def test_a_corrected_label_holds_while_all_agree_on_it_and_tags_are_everybodys()
 
 def test_undo_brings_back_the_verdict_before_and_redo_the_one_undone() -> None:
     log = log_of(("", "x", "keep"), ("Bo", "x", "reject"), ("", "x", "reject"))
-    (back,) = undoing(log, "", "u1")
+    (back,) = again(log, "", "u1", UNDO, "3")
     assert (back.verdict, back.kind, back.of, back.act) == ("keep", "undo", "3", "u1")
     log += (back,)
     assert stacks(log, "") == (("1",), ("3",))
-    (forth,) = redoing(log, "", "r1")
+    (forth,) = again(log, "", "r1", REDO, "3")
     assert (forth.verdict, forth.of) == ("reject", "3")
-    assert undoing(log, "", "u1") == (back,), "the same request twice is one act"
     newer = replace(log[0], id="4", act="4", counterfactual="y")
-    assert redoing((*log, newer), "", "r1") == (), "a new decision ends what could be redone"
+    assert stacks((*log, newer), "") == (("1", "4"), ()), "a new decision ends what could be redone"
 
 
 def grown(log: tuple[Decision, ...], *steps: tuple[Step, str]) -> tuple[Decision, ...]:
@@ -113,8 +122,19 @@ def test_two_windows_that_undo_at_once_undo_once() -> None:
 
 
 def test_there_is_nothing_to_undo_for_somebody_who_decided_nothing() -> None:
-    assert undoing(log_of(("Ada", "x", "keep")), "Bo", "u") == ()
+    assert stacks(log_of(("Ada", "x", "keep")), "Bo") == ((), ())
     assert stacks((), "") == ((), ())
+
+
+def test_a_damaged_log_has_its_stacks_too() -> None:
+    log = log_of(("", "x", "keep"), ("", "x", "reject"))
+    (back,) = again(log, "", "u1", UNDO, "2")
+    twice = (*log, back, replace(back, id="u2-0", act="u2"))
+    assert stacks(twice, "") == (("1",), ("2",)), "an act that was undone twice is undone"
+    unknown = replace(back, id="r-0", act="r", kind=REDO, of="never heard of")
+    assert stacks((unknown, *twice, replace(unknown, id="v-0", act="v", kind=UNDO)), "") == (("1",), ("2",))
+    (forth,) = again(twice, "", "r1", REDO, "2")
+    assert stacks((*twice, forth, replace(forth, id="r2-0", act="r2")), "") == (("1", "2"), ())
 
 
 def test_kappa_is_cohens() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from pipeline import decisions
@@ -46,59 +46,53 @@ class Window:
     total: int  # how many the view holds
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
+    """What was read at one moment; whoever reads it goes on with it while the next one is made."""
+
     read: tuple[Entry, ...] = ()  # as the store gave them
-    entries: dict[str, Entry] = field(default_factory=dict)
-    variations: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # keys of all its tau
-    picked: set[str] = field(default_factory=set)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    variations: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)  # keys of all its tau
+    picked: Set[str] = frozenset()
     shown: tuple[Entry, ...] = ()  # the picked ones
-    log: list[Decision] = field(default_factory=list)
+    log: Sequence[Decision] = ()
     histories: decisions.Histories = field(default_factory=dict)
     version: int = 0
 
 
 class Catalogue:
-    """All counterfactuals and decisions of one store. Safe to use from many threads."""
+    """All counterfactuals and decisions of one store.
+
+    Safe to use from many threads: `refresh` makes a new `_Known` and changes none that somebody may be reading.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store, self._known, self._lock = store, _Known(), threading.Lock()
         self._ordered: dict[tuple[str, int], tuple[int, tuple[Entry, ...]]] = {}
 
     def refresh(self) -> None:
-        """Reads what was saved since the last time. Raises `StoreError`."""
+        """Read what was saved since the last time. Raises `StoreError`."""
         with self._lock:
-            renewed = self._read_entries()
-            fresh = self._read_log(renewed)
-            if renewed or any(one.counterfactual not in self._known.picked for one in fresh):
-                self._choose()
+            self._known = self._read(self._known)
 
-    def _read_entries(self) -> bool:
-        """True when there are others than before."""
-        known, entries = self._known, self.store.entries()
-        if entries and entries is known.read:  # two reads of nothing are the same object
-            return False
-        known.read, known.entries, known.variations = entries, {one.key: one for one in entries}, {}
-        for one in entries:
-            known.variations.setdefault((one.study, one.edited_caption), []).append(one.key)
-        return True
+    def _read(self, before: _Known) -> _Known:
+        """Return what is known now; of the log only what came since, unless there are other entries than before.
 
-    def _read_log(self, anew: bool) -> tuple[Decision, ...]:
-        """What came since; with `anew` everything, for what was put away or brought back takes its decisions along."""
-        known = self._known
-        log, histories = ([], {}) if anew else (known.log, known.histories)
-        fresh = self.store.log(log[-1].number if log else 0)
-        for one in fresh:
-            log.append(one)
-            decisions.add(histories, one)
-        known.log, known.histories = log, histories
-        return fresh
-
-    def _choose(self) -> None:
-        known = self._known
-        known.picked = set(known.histories)
-        known.shown = tuple(listed(known.read, known.picked))
-        known.version += 1
+        What was put away or brought back takes its decisions along.
+        """
+        entries = self.store.entries()
+        anew = not entries or entries is not before.read  # two reads of nothing are the same object
+        known = _with_entries(before, entries) if anew else before
+        fresh = self.store.log(known.log[-1].number if known.log else 0)
+        if fresh:
+            histories = dict(known.histories)
+            for one in fresh:
+                decisions.add(histories, one)
+            known = replace(known, log=[*known.log, *fresh], histories=histories)
+        if anew or any(one.counterfactual not in known.picked for one in fresh):
+            picked = known.histories.keys()
+            known = replace(known, picked=picked, shown=tuple(listed(entries, picked)), version=known.version + 1)
+        return known
 
     @property
     def log(self) -> Sequence[Decision]:
@@ -118,9 +112,9 @@ class Catalogue:
 
     def strengths(self, key: str) -> tuple[Entry, ...]:
         """All tau of the same variation, from the boldest edit to the most careful one."""
-        one = self.entry(key)
-        all_of = self._known.variations[one.study, one.edited_caption]
-        return tuple(sorted((self._known.entries[other] for other in all_of), key=lambda entry: entry.tau))
+        one, known = self.entry(key), self._known
+        all_of = known.variations.get((one.study, one.edited_caption), ())
+        return tuple(sorted((known.entries[other] for other in all_of), key=lambda entry: entry.tau))
 
     def views(self, key: str) -> Mapping[str, Decision]:
         """Return everybody's latest decision on it since the last resolution, taken back or not."""
@@ -161,17 +155,21 @@ class Catalogue:
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
         """Everything shown, in this order. Raises `SettingsError` for an unknown one."""
+        known = self._known
         version, entries = self._ordered.get((order, seed), (-1, ()))
-        if version != self._known.version:
-            version, entries = self._known.version, tuple(ordered(self._known.shown, order, seed))
+        if version != known.version:
+            entries = tuple(ordered(known.shown, order, seed))
             if len(self._ordered) >= ORDERS_KEPT:
                 self._ordered.clear()
-            self._ordered[order, seed] = version, entries
+            self._ordered[order, seed] = known.version, entries
         return entries
 
     def matching(self, view: View) -> tuple[Entry, ...]:
         """All of a view, in its order."""
-        wanted = found(self.ordered(view.order, view.seed), label=view.label, factor=view.factor, words=view.text)
+        return self._among(self.ordered(view.order, view.seed), view)
+
+    def _among(self, order: Sequence[Entry], view: View) -> tuple[Entry, ...]:
+        wanted = found(order, label=view.label, factor=view.factor, words=view.text)
         return tuple(one for one in wanted if view.state in (ALL, self.state(one.key, view)))
 
     def window(self, view: View, count: int, *, after: str = "", before: str = "", at: str = "") -> Window:
@@ -180,8 +178,9 @@ class Catalogue:
         The item that is named may have left the view meanwhile; its place in the order counts. What is not in the
         order stands before everything.
         """
-        places = {entry.key: place for place, entry in enumerate(self.ordered(view.order, view.seed))}
-        matching = self.matching(view)
+        order = self.ordered(view.order, view.seed)
+        places = {entry.key: place for place, entry in enumerate(order)}
+        matching = self._among(order, view)
         place = places.get(after or before or at, 0)
         start = sum(places[entry.key] < place + bool(after) for entry in matching)
         if before:
@@ -201,3 +200,12 @@ class Catalogue:
     def factors(self) -> tuple[str, ...]:
         """Factors that occur, sorted."""
         return tuple(sorted({entry.factor for entry in self._known.shown}))
+
+
+def _with_entries(before: _Known, entries: tuple[Entry, ...]) -> _Known:
+    """Return these entries without any decision."""
+    variations: dict[tuple[str, str], list[str]] = {}
+    for one in entries:
+        variations.setdefault((one.study, one.edited_caption), []).append(one.key)
+    named = {one.key: one for one in entries}
+    return _Known(read=entries, entries=named, variations=variations, version=before.version)

@@ -1,5 +1,7 @@
 """The catalogue: what is shown to whom, windows that stay right while decisions are made, and what it costs."""
 
+import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -191,3 +193,53 @@ def test_what_is_put_away_takes_its_decisions_along_though_nothing_was_listed(st
     store.put_away([study.photo.key])
     catalogue.refresh()
     assert list(catalogue.log) == list(store.log()) == []
+
+
+def test_reading_while_decisions_and_edits_come_in_meets_no_half_made_state(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, 6, per_photo=3)
+    catalogue = opened(store)
+    keys = [one.key for one in catalogue.shown()]
+    made = [
+        Decision(id=f"{name}-{key}", counterfactual=key, verdict="keep", analyst=name)
+        for name in map(str, range(40))
+        for key in keys
+    ]
+    store.decide_all(made)
+    catalogue.refresh()
+    faults: list[str] = []
+    stop = threading.Event()
+    before = sys.getswitchinterval()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                for state in (WAITING, "keep", "all"):
+                    window = catalogue.window(View(state=state, order="newest"), 4, after=keys[2])
+                    assert window.start <= window.total
+                catalogue.counts(View())
+                assert [one.tau for one in catalogue.strengths(keys[0])] == [0.5]
+            except Exception as error:
+                faults.append(f"{type(error).__name__}: {error}")
+                return
+
+    def write() -> None:
+        for number in range(30):
+            decide(store, keys[number % 3], ("keep", "reject")[number % 2], f"new {number}")
+            if number % 5 == 0:
+                fill(store, 9 + 3 * (number // 5), per_photo=3)
+            catalogue.refresh()
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for reader in readers:
+            reader.start()
+        write()
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+        sys.setswitchinterval(before)
+    assert faults == []

@@ -27,6 +27,7 @@ from pipeline.store import Store
 from pipeline.tasks import PhotosTask, StudyTask, Task, job_of
 from pipeline.training_task import FOLDER, TrainingTask
 from pipeline.types import Decision
+from tests.crowd import fill
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, picture
 from tests.stores import keep, save, study_of
 
@@ -324,3 +325,27 @@ def test_a_fence_lets_through_whoever_holds_the_job(store: Store) -> None:
     hold.end(DONE)
     with pytest.raises(ConflictError, match="is done"):
         save(fenced, study)
+
+
+def test_a_verdict_on_many_asks_the_database_as_little_as_one_on_few(store: Store) -> None:
+    def asked(name: str, keys: list[str], **more: object) -> int:
+        """Statements of one verdict on all of these."""
+        statements: list[str] = []
+
+        def note(_c: object, _k: object, statement: str, *_: object) -> None:
+            statements.append(statement)
+
+        made = [Decision(id=f"{name}-{n}", counterfactual=key, verdict="keep", act=name) for n, key in enumerate(keys)]
+        sql.event.listen(store.database.engine, "before_cursor_execute", note)
+        assert [one.id for one in store.decide_all(made, **more)] == [one.id for one in made]  # type: ignore[arg-type]
+        sql.event.remove(store.database.engine, "before_cursor_execute", note)
+        return len(statements)
+
+    fill(store, 400, per_photo=100)
+    keys = [one.key for one in store.entries()]
+    few = asked("few", keys[:2])
+    assert asked("many", keys) == few
+    numbers = {one.counterfactual: one.number for one in store.decisions().values()}
+    assert asked("expected", keys, expected=numbers) == few + 1
+    with pytest.raises(ConflictError):
+        asked("late", keys, expected=numbers)

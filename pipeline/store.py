@@ -107,7 +107,7 @@ class Store(Studies):
             for key in sorted(keys - known):
                 raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
             seen = list(expected or ())
-            latest = {whose: tables.latest(connection, seen, whose) for whose in map(_rivals, decisions)}
+            latest = {whose: tables.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
             for one in decisions:
                 _refuse_late(latest[_rivals(one)].get(one.counterfactual), one, expected or {})
             timed = [replace(one, time=one.time or now, act=one.act or one.id) for one in decisions]

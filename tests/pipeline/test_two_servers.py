@@ -237,7 +237,7 @@ def test_a_holder_that_slept_beyond_its_lease_writes_nothing(
         if pieces == 1:
             break  # in the middle of the second holder's work
     before = everything(store)
-    with suppress(ConflictError) if pieces == 0 else pytest.raises(ConflictError, match="Meanwhile"):
+    with suppress(ConflictError) if pieces != 1 else pytest.raises(ConflictError, match="Meanwhile"):
         for _ in work:  # where the other one has finished everything there may be nothing left to write
             pass
     for late in (lambda: store.fenced(hold).finish(hold.job.id, "photo", "name"), hold.beat, lambda: hold.end(DONE)):
@@ -291,12 +291,13 @@ def test_a_process_that_is_stopped_and_wakes_up_writes_nothing(
     desk = Desk(models=SeamModels(), store=store)
     desk.runner.open()
 
-    def is_done() -> bool:
-        known = store.jobs.get(added.id)
-        assert known is not None
-        return known.state == DONE
+    def known() -> Job:
+        found = store.jobs.get(added.id)
+        assert found is not None
+        return found
 
-    until(is_done)
+    until(lambda: not known().active)
+    assert (known().state, known().error) == (DONE, "")
     before = everything(store)
     sleeper.send_signal(signal.SIGCONT)
     _, told = sleeper.communicate(timeout=PATIENCE)

@@ -35,7 +35,7 @@ from explorer.jobs import Desk
 from explorer.sheets import Sheet, sheet_markup
 from explorer.views import SCORES, counted
 from explorer.wiring import reads, works
-from pipeline.features import Features, features_file
+from pipeline.features import Features, features_folder
 from pipeline.images import open_image
 from pipeline.insights import LEAST
 from pipeline.landscape import landscape
@@ -212,7 +212,7 @@ def tell_map(desk: Desk, classifier: str) -> tuple[object, Html]:
 def _features(
     root: Path, models: Models, classifier: str, pictures: Sequence[tuple[Image, str]]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    known = Features(models.classifier(classifier), features_file(root, classifier))
+    known = Features(models.classifier(classifier), features_folder(root, classifier))
     return known.part(pictures).features.numpy()
 
 

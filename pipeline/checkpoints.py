@@ -7,7 +7,6 @@ passed over. The number of epochs is not part of it, so a longer training goes o
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import StoreError
+from pipeline.media import write_whole
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -53,7 +53,7 @@ def write(
     at: Progressed,
 ) -> None:
     """Replaces the file in one step. Raises `StoreError` when the disk does not take it."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     held = {"mark": mark, "generator": generator.get_state()}
     held["curves"] = torch.tensor([at.losses, at.accuracies], dtype=torch.float64)
@@ -61,11 +61,9 @@ def write(
     for number, (one, best) in enumerate(zip(parameters, at.best, strict=True)):
         held |= {f"now.{number}": one.detach(), f"best.{number}": best}
         held |= {f"{name}.{number}": value for name, value in optimizer.state[one].items()}
-    part = file.with_suffix(".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: one.clone().contiguous() for name, one in held.items()}, part)
-        os.replace(part, file)
+        write_whole(file, save({name: one.clone().contiguous() for name, one in held.items()}))
     except OSError as error:
         raise StoreError(f"The training cannot be kept in {file.parent}: {error.strerror}; free some space.") from error
 

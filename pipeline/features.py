@@ -9,11 +9,9 @@ and recipes follow. Knows no recipe.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import PIL.Image
 import torch
 from PIL.Image import Image
 
@@ -22,6 +20,7 @@ from pipeline.blocks import last_block_of
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.heads import Part, Theta, head_logits
 from pipeline.lessons import Pictures
+from pipeline.media import write_whole
 from pipeline.types import Classifier
 
 BATCH = 32
@@ -30,12 +29,12 @@ BATCH = 32
 class Features:
     """Features of pictures under one classifier, computed once per picture and kept on the disk when told where."""
 
-    def __init__(self, classifier: Classifier, file: Path | None = None) -> None:
-        """Reads what `file` (safetensors) holds when it comes from this very network; otherwise starts anew."""
+    def __init__(self, classifier: Classifier, folder: Path | None = None) -> None:
+        """Read what `folder` holds of this very network; without one nothing is kept."""
         self.classifier = classifier
         self._rows = {label: row for row, label in enumerate(classifier.labels)}
-        self._file = file
-        self._known: dict[bytes, torch.Tensor] = self._stored() if file is not None and file.is_file() else {}
+        self._folder = folder and folder / classifier.fingerprint[:16]
+        self._known: dict[bytes, torch.Tensor] = self._stored()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,8 +72,8 @@ class Features:
             seen.update(zip(batch, self._seen([fresh[key] for key in batch]), strict=True))
         if seen and keep:
             self._known.update(seen)
-            if self._file is not None:
-                self._write()
+            if self._folder is not None:
+                self._write(seen)
         return Part(
             features=torch.stack([seen[key] if key in seen else self._known[key] for key in keys]),
             targets=torch.tensor([self._rows[label] for _, label in pictures]),
@@ -97,39 +96,31 @@ class Features:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
-            held = load_file(self._file or "")
-            known = {key.numpy().tobytes(): row for key, row in zip(held["keys"], held["features"], strict=True)}
-            if torch.equal(held["network"], self._fingerprint()):
-                return known
-        except (OSError, KeyError, SafetensorError):
-            pass  # a file that is cut off or of another make is written anew
-        return {}
+        known: dict[bytes, torch.Tensor] = {}
+        for file in sorted(self._folder.glob("*.safetensors")) if self._folder else ():
+            try:
+                held = load_file(file)
+                rows = zip(held["keys"], held["features"], strict=True)
+                known |= {key.numpy().tobytes(): row for key, row in rows}
+            except (OSError, KeyError, ValueError, SafetensorError):
+                continue  # a file that is damaged or of another make is passed over, and its pictures are seen again
+        return known
 
-    def _write(self) -> None:
-        from safetensors.torch import save_file
+    def _write(self, fresh: dict[bytes, torch.Tensor]) -> None:
+        """Add a file with these pictures; other processes may add theirs at the same time."""
+        from safetensors.torch import save
 
-        assert self._file is not None
-        part = self._file.with_suffix(".part")
-        keys = torch.frombuffer(bytearray(b"".join(self._known)), dtype=torch.uint8).reshape(len(self._known), -1)
-        rows = torch.stack(list(self._known.values()))
+        assert self._folder is not None
+        together = b"".join(fresh)
+        keys = torch.frombuffer(bytearray(together), dtype=torch.uint8).reshape(len(fresh), -1)
+        data = save({"keys": keys, "features": torch.stack(list(fresh.values()))})
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"keys": keys, "features": rows, "network": self._fingerprint()}, part)
-            os.replace(part, self._file)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._folder / f"{hashlib.sha256(together).hexdigest()[:32]}.safetensors", data)
         except OSError as error:
-            raise StoreError(f"Features cannot be kept in {self._file}: {error.strerror}; free some space.") from error
-
-    def _fingerprint(self) -> torch.Tensor:
-        """What the network makes of one fixed pattern, coarsely, and its head: another network gives another."""
-        pattern = PIL.Image.radial_gradient("L").convert("RGB")
-        return (
-            torch.cat(
-                [self.classifier.features([pattern])[0].float(), *(part.flatten() for part in self.classifier.head())]
-            )
-            .mul(100)
-            .round()
-        )
+            raise StoreError(
+                f"Features cannot be kept in {self._folder}: {error.strerror}; free some space."
+            ) from error
 
 
 class BlockInputs(Features):
@@ -179,10 +170,10 @@ class BlockInputs(Features):
         return self._block.inputs(images)
 
 
-def features_file(root: Path, classifier: str) -> Path:
-    """Where a classifier's features of a data folder's pictures are kept."""
+def features_folder(root: Path, classifier: str) -> Path:
+    """Return where a classifier's features of a data folder's pictures are kept."""
     plain = "".join(char if char.isalnum() or char in "-_." else "-" for char in classifier)
-    return root / "features" / f"{plain[-100:]}.safetensors"
+    return root / "features" / plain[-100:]
 
 
 def pixels(image: Image) -> bytes:

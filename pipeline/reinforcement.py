@@ -38,6 +38,7 @@ from pipeline.heads import (
     train_head,
 )
 from pipeline.lessons import ANEW, Item, Pictures, lesson
+from pipeline.media import write_whole
 from pipeline.runs import add_look, read_run, write_run
 from pipeline.types import Answers, Classifier, Look, Reinforcement
 
@@ -278,8 +279,7 @@ def _describe(made: Reinforcement, folder: Path) -> None:
     lines = "".join(json.dumps(row) + "\n" for row in metrics(made))
     try:
         for name, text in (("metrics.jsonl", lines), ("README.md", card(made))):
-            (folder / f".{name}").write_text(text, encoding="utf-8")
-            (folder / f".{name}").replace(folder / name)
+            write_whole(folder / name, text.encode())
     except OSError as error:
         raise StoreError(f"The card of {folder.name} cannot be written: {error.strerror}; free some space.") from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import DataError, StoreError
+from pipeline.media import write_whole
 from pipeline.types import Answers, Look, Reinforcement
 
 FIGURES, HEADS, LOOKS = "run.json", "heads.safetensors", "looks.jsonl"
@@ -47,9 +48,7 @@ def write_run(made: Reinforcement, folder: Path) -> None:
         "answers": {name: asdict(one) for name, one in made.answers.items()},
         "validation": {name: asdict(one) for name, one in made.validation.items()},
     }
-    part = folder / f".{FIGURES}"
-    part.write_text(json.dumps(row), encoding="utf-8")
-    part.replace(folder / FIGURES)
+    write_whole(folder / FIGURES, json.dumps(row).encode())
 
 
 def read_run(folder: Path) -> Reinforcement:

@@ -18,7 +18,7 @@ from PIL.Image import Image
 
 from pipeline.curation import Material, load_folder
 from pipeline.errors import Cancelled
-from pipeline.features import Features, features_file
+from pipeline.features import Features, features_folder
 from pipeline.heads import Epoch, Recipe
 from pipeline.images import fit, open_image
 from pipeline.inversions import Inversions
@@ -63,7 +63,7 @@ class TrainingTask:
         """One yield per recipe; a cancel keeps the best head until then. No inversion is needed."""
         hold.step(0, 0, "features")
         judge = models.classifier(self.classifier)
-        features, splits = Features(judge, features_file(store.root, self.classifier)), evaluation(models.profile)
+        features, splits = Features(judge, features_folder(store.root, self.classifier)), evaluation(models.profile)
         material = Material(labels=dict(self.items), source=self.source).known_to(judge.name, judge.labels)
         items, course = self._items(store, material.labels), course_of(hold.job)
         for place, recipe in enumerate(self.recipes):

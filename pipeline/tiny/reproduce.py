@@ -142,7 +142,7 @@ def _classifiers(models: LoadedModels, folder: Path, plan: Plan) -> dict[tuple[f
                 if strength == BIAS
                 else TimmClassifier.from_pretrained(str(trained / name), name=name, device=models.device)
             )
-            found[strength, name] = Features(classifier, folder / "features" / f"{_name(strength, name)}.safetensors")
+            found[strength, name] = Features(classifier, folder / "features" / _name(strength, name))
     return found
 
 

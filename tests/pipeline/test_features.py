@@ -41,24 +41,35 @@ def test_a_picture_is_computed_once_whatever_asks_for_it() -> None:
 
 
 def test_a_later_run_finds_them_on_the_disk(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "colour.safetensors"
-    kept = Features(counting(), file).part(PICTURES)
+    folder = tmp_path / "new" / "colour"
+    kept = Features(counting(), folder).part(PICTURES)
     later = counting()
-    found = Features(later, file)
-    opening = later.asked
+    found = Features(later, folder)
     assert torch.equal(found.part(PICTURES).features, kept.features)
-    assert later.asked == opening
+    assert later.asked == 0
+    (whole,) = folder.rglob("*.safetensors")
+    written = whole.stat().st_mtime_ns
     found.part([*PICTURES, (picture("red", 99), "red")])
-    assert len(Features(counting(), file)._known) == len(PICTURES) + 1
+    assert whole.stat().st_mtime_ns == written, "what is known is not written again"
+    assert len(Features(counting(), folder)._known) == len(PICTURES) + 1
+
+
+def test_two_processes_lose_nothing_of_one_another(tmp_path: Path) -> None:
+    one, other = Features(counting(), tmp_path), Features(counting(), tmp_path)
+    one.part(PICTURES[:5])
+    other.part(PICTURES[5:])
+    assert len(Features(counting(), tmp_path)._known) == len(PICTURES)
 
 
 def test_what_another_network_made_or_what_is_damaged_is_not_taken(tmp_path: Path) -> None:
-    file = tmp_path / "colour.safetensors"
-    Features(counting(), file).part(PICTURES)
-    assert Features(counting(), file)._known
-    assert not Features(counting(3.0), file)._known
+    Features(counting(), tmp_path).part(PICTURES)
+    assert Features(counting(), tmp_path)._known
+    assert not Features(counting(2.001), tmp_path)._known
+    (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-9])
-    assert not Features(counting(), file)._known
+    assert not Features(counting(), tmp_path)._known
+    Features(counting(), tmp_path).part(PICTURES)
+    assert Features(counting(), tmp_path)._known
 
 
 def test_an_unknown_label_and_a_full_disk_are_one_sentence(tmp_path: Path) -> None:
@@ -66,4 +77,4 @@ def test_an_unknown_label_and_a_full_disk_are_one_sentence(tmp_path: Path) -> No
         Features(counting()).part([(picture("red"), "sled")])
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be kept"):
-        Features(counting(), tmp_path / "file" / "x.safetensors").part(PICTURES)
+        Features(counting(), tmp_path / "file" / "x").part(PICTURES)

@@ -54,6 +54,7 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     from explorer import build_app, serving, starting
     from explorer.door import is_shared
     from explorer.jobs import Desk
+    from pipeline import studio
     from pipeline.demo import is_new
     from pipeline.models import load
     from pipeline.profiles import load_profile
@@ -73,6 +74,7 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     opened = desk.worker.submit(models.warm)
     if new and not options.empty:
         opened = starting.begin(desk)
+    desk.worker.submit(lambda: studio.all_present(models, store))
     app = build_app(desk)
     wait([opened], PATIENCE)
     desk.open()

@@ -14,7 +14,7 @@ import gradio as gr
 from explorer.components.markup import REPORT_CLICKS, Html, tag
 from explorer.jobs import Desk
 from explorer.wiring import reads
-from pipeline import demo
+from pipeline import demo, studio
 from pipeline.errors import DataError, PipelineError
 from pipeline.training_task import FOLDER
 from pipeline.types import Models
@@ -68,7 +68,8 @@ def change(desk: Desk, event: gr.EventData) -> Html:
 
 
 def _run(desk: Desk, models: Models) -> None:
-    """Without its run the demo is a little smaller; that stops nobody."""
+    """What is here judges what was brought. Without its run the demo is a little smaller; that stops nobody."""
+    studio.all_present(models, desk.store)
     try:
         demo.bring_run(models, desk.store.root / FOLDER, Path(models.profile.demo))
     except PipelineError as error:

@@ -215,6 +215,11 @@ class Studies:
         with self.database.read() as connection:
             return Vocabularies(connection).current.get(name)
 
+    def judges(self) -> tuple[str, ...]:
+        """Names of the classifiers that judged anything here, sorted."""
+        with self.database.read() as connection:
+            return tuple(sorted(Vocabularies(connection).current))
+
     def outdated(self, judge: Judge) -> dict[str, Prediction]:
         """Pictures that other versions of this classifier judged and it has not, with one of those judgements."""
         with self.database.read() as connection:

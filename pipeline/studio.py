@@ -91,6 +91,16 @@ def present(models: Models, store: Store, classifier: str = "") -> Classifier:
     return judge
 
 
+def all_present(models: Models, store: Store) -> None:
+    """Makes every classifier `present` that this store and the profile both know; a fault of one is logged."""
+    for name in store.judges():
+        if name in models.profile.classifiers:
+            try:
+                present(models, store, name)
+            except PipelineError as error:
+                logger.warning("the classifier %s could not look at what is stored: %s", name, error)
+
+
 def judge_photo(models: Models, store: Store, photo_key: str, classifier: str = "") -> Study:
     """The photo as this classifier sees it: every picture of it that it has not judged yet is judged, none drawn.
 

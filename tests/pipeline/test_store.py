@@ -2,7 +2,7 @@
 
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -14,6 +14,7 @@ from pipeline import tables, workflow
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode, key_of
+from pipeline.jobs import Job
 from pipeline.store import Store
 from pipeline.types import Check, Decision, Photo, Prediction, Study
 from tests.seams import SETTINGS, SeamModels, picture, settings
@@ -60,6 +61,64 @@ def test_records_follow_what_is_saved_and_put_away(store: Store) -> None:
     assert store.records() == ()
     store.bring_back([whole.photo.key])
     assert told(store.records()[0]) == told(whole)
+
+
+def test_one_photo_put_away_for_another_is_seen_by_every_copy(store: Store) -> None:
+    first, second = study_of(0), study_of(1)
+    for study in (first, second):
+        save(store, study)
+    catalogue, other = Catalogue(store), Store(store.root, store.address)
+    store.put_away([first.photo.key])
+    catalogue.refresh()
+    assert [one.photo.key for one in store.records()] == [second.photo.key]
+    other.put_away([second.photo.key])  # in another process, between two looks
+    other.bring_back([first.photo.key])
+    catalogue.refresh()
+    assert [one.photo.key for one in store.records()] == [first.photo.key]
+    assert {one.photo for one in store.entries()} == {one.photo for one in catalogue.shown()} == {first.photo.key}
+    other.close()
+
+
+def test_every_write_is_counted_on_what_it_is_about_and_nothing_else_is(store: Store) -> None:
+    study = study_of()
+    save(store, study)
+    key, photo = study.counterfactuals[0].key, study.photo
+
+    def counts() -> tuple[int, ...]:
+        with store.database.read() as connection:
+            return tuple(tables.number_of(connection, topic) for topic in (tables.RECORDS, tables.DECISIONS))
+
+    records: list[Callable[[], object]] = [
+        lambda: store.add_photo(photo),
+        lambda: store.set_label(photo.key, "blue"),
+        lambda: store.set_caption(photo.key, "a red wall"),
+        lambda: store.set_classifier(photo.key, photo.judge),
+        lambda: store.add_proposals(photo.key, "a red wall", study.perturbations),
+        lambda: store.tick(photo.key, study.caption, {study.perturbations[0].edited_caption: ()}),
+        lambda: store.set_reconstruction(photo.key, study.caption, photo.image),
+        lambda: store.add_counterfactuals(photo.key, study.caption, study.counterfactuals, photo.judge),
+        lambda: store.add_judgements(photo.judge, {}),
+        lambda: store.set_scores(study.counterfactuals),
+        lambda: store.put_away([photo.key]),
+        lambda: store.bring_back([photo.key]),
+    ]
+    for write in records:
+        before = counts()
+        write()
+        assert counts()[0] == before[0] + 1
+    before = counts()
+    keep(store, key, 0)
+    assert counts() == (before[0], before[1] + 1)
+    before = counts()
+    store.jobs.add(Job(id="j", kind="study", title="", profile="seams"), "{}")
+    held = store.jobs.take("seams")
+    assert held is not None
+    held.beat()
+    store.finish("j", photo.key, "a.png")
+    store.fail("j", "b.png", "no")
+    with pytest.raises(ConflictError):
+        store.set_label(photo.key, "green", expected="red")
+    assert counts() == before
 
 
 def test_it_comes_back_from_another_process_life(store: Store) -> None:

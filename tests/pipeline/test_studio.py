@@ -172,7 +172,7 @@ def test_what_came_from_elsewhere_is_judged_by_the_classifier_that_is_here(model
     foreign = study_of(7)
     studio.keep(store, replace(foreign, photo=replace(foreign.photo, fingerprint="")))
     assert store.load_study(foreign.photo.key) is None  # nobody knows who judged it
-    studio.present(models, store)
+    studio.all_present(models, store)
     assert contents(store.load_study(foreign.photo.key)) == contents(foreign)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sql
 from PIL.Image import Image
@@ -18,6 +19,7 @@ from PIL.Image import Image
 from pipeline import study_rows as rows
 from pipeline import tables
 from pipeline.database import Database, saving
+from pipeline.entry_rows import entries
 from pipeline.errors import ConflictError, DataError
 from pipeline.media import Media
 from pipeline.study_rows import Vocabularies, Vocabulary
@@ -60,7 +62,7 @@ class Studies:
             self.media = Media(self.root / "media")
         self.database = Database(self.root, database)
         self._entries: tuple[int, tuple[Entry, ...]] = -1, ()
-        self._records: dict[str, tuple[int, tuple[StudyRecord, ...]]] = {}
+        self._records = _Kept()
 
     @contextmanager
     def _write(self, what: str, *topics: str) -> Iterator[sql.Connection]:
@@ -161,7 +163,7 @@ class Studies:
             for words, reasons in decided.items():
                 if words not in known:
                     raise DataError("This variation is no longer there; the page shows the present ones.")
-                there = rows.perturbation_of(known[words]).rejected_by
+                there = rows.proposal_of(known[words]).rejected_by
                 if expected and words in expected and there not in (expected[words], reasons):
                     raise ConflictError(
                         f"Meanwhile '{words}' was {'left out' if there else 'ticked'} in another window; nothing was "
@@ -260,7 +262,7 @@ class Studies:
             caption=head.caption,
             reconstruction=self.media.get(head.reconstruction) if head.reconstruction else None,
             control=rows.unpack(head.control, judge.labels) if head.control else None,
-            perturbations=tuple(map(rows.perturbation_of, proposed)),
+            perturbations=tuple(map(rows.proposal_of, proposed)),
             counterfactuals=tuple(self._counterfactual(row, judge) for row in made),
         )
 
@@ -268,13 +270,17 @@ class Studies:
         """What `load_study` gives of every photo, without pictures, newest first; read anew only after a change."""
         with self.database.read() as connection:
             number = tables.number_of(connection, tables.RECORDS)
-            if self._records.get(classifier, (-1, ()))[0] != number:
+            kept = self._records if self._records.number == number else _Kept(number=number)
+            if classifier not in kept.listed:
                 known = Vocabularies(connection)
-                judges = known.current.values() if not classifier else filter(None, [known.current.get(classifier)])
-                found = [one for judge in judges for one in _records(connection, known, judge, chosen=not classifier)]
-                found.sort(key=lambda one: -one[0])
-                self._records[classifier] = number, tuple(record for _, record in found)
-        return self._records[classifier][1]
+                names = [classifier] if classifier else sorted(known.current)
+                for name in names:
+                    if name in known.current and name not in kept.seen:
+                        kept.seen[name] = tuple(_seen(connection, known, known.current[name]))
+                found = [one for name in names for one in kept.seen.get(name, ()) if classifier or one.shown]
+                kept.listed[classifier] = tuple(one.record for one in sorted(found, key=lambda one: -one.updated))
+            self._records = kept
+        return kept.listed[classifier]
 
     def studies(self) -> tuple[StudySummary, ...]:
         """One line per photo, newest first."""
@@ -303,7 +309,7 @@ class Studies:
         with self.database.read() as connection:
             number = tables.number_of(connection, tables.RECORDS)
             if self._entries[0] != number:
-                self._entries = number, rows.entries(connection)
+                self._entries = number, entries(connection)
         return self._entries[1]
 
     def pairs(self, keys: Sequence[str]) -> tuple[tuple[Photo, Counterfactual], ...]:
@@ -348,30 +354,39 @@ class Studies:
         return rows.counterfactual_of(row, judge.labels).with_image(self.media.get(row.picture))
 
 
-def _records(
-    connection: sql.Connection, known: Vocabularies, judge: Vocabulary, *, chosen: bool
-) -> Iterator[tuple[float, StudyRecord]]:
-    """(time of the last change, record) of every photo that this classifier judged; with `chosen`, is shown under."""
+class _Seen(NamedTuple):
+    """A photo as one classifier judges it."""
+
+    updated: float
+    shown: bool  # under this classifier, where none is named
+    record: StudyRecord
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """Records in memory, as they are at one number of writes."""
+
+    number: int = -1
+    seen: dict[str, tuple[_Seen, ...]] = field(default_factory=dict)  # by classifier
+    listed: dict[str, tuple[StudyRecord, ...]] = field(default_factory=dict)  # as they were asked for
+
+
+def _seen(connection: sql.Connection, known: Vocabularies, judge: Vocabulary) -> Iterator[_Seen]:
+    """Every photo that this classifier judged and nobody put away."""
     versions = known.versions(judge.name)
-    query = rows.heads(judge.key).where(tables.photos.c.key.not_in(tables.hidden()))
-    if chosen:
-        query = query.where(tables.photos.c.vocabulary.in_(versions))
     made: dict[str, list[tables.Row]] = {}
     for row in connection.execute(rows.made(judge.key)):
         made.setdefault(row.study, []).append(row)
-    for head in connection.execute(query):
-        yield (
-            head.updated,
-            StudyRecord(
-                photo=rows.photo_of(head, judge),
-                caption=head.caption,
-                control=rows.unpack(head.control, judge.labels) if head.control else None,
-                counterfactuals=tuple(
-                    rows.counterfactual_of(row, judge.labels)
-                    for row in rows.distinct(made.get(head.study, ()), versions)
-                ),
+    for head in connection.execute(rows.heads(judge.key).where(tables.photos.c.key.not_in(tables.hidden()))):
+        record = StudyRecord(
+            photo=rows.photo_of(head, judge),
+            caption=head.caption,
+            control=rows.unpack(head.control, judge.labels) if head.control else None,
+            counterfactuals=tuple(
+                rows.counterfactual_of(row, judge.labels) for row in rows.distinct(made.get(head.study, ()), versions)
             ),
         )
+        yield _Seen(head.updated, head.vocabulary in versions, record)
 
 
 def _summary(row: tables.Row) -> StudySummary:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sql
-from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.tables import (
@@ -22,7 +21,6 @@ from pipeline.tables import (
     away,
     counterfactuals,
     digest,
-    hidden,
     insert,
     judgements,
     perturbations,
@@ -31,7 +29,6 @@ from pipeline.tables import (
     studies,
     vocabularies,
 )
-from pipeline.triage import Entry
 from pipeline.types import (
     ANALYST,
     FOLDER,
@@ -137,9 +134,8 @@ def unpack(data: bytes, labels: tuple[str, ...]) -> Prediction:
     return Prediction(labels=labels, probabilities=np.frombuffer(data, "<f4"))
 
 
-def perturbation_of(row: Row) -> Perturbation:
-    """From a row that holds the columns of `perturbations`, and of `proposals` where it is one."""
-    decided = row._mapping.get("decided")
+def perturbation_of(row: Row, decided: Sequence[str] | None = None) -> Perturbation:
+    """From a row that holds the columns of `perturbations`; `decided` is the analyst's word, where there is one."""
     return Perturbation(
         caption=row.caption,
         edited_caption=row.edited_caption,
@@ -231,6 +227,11 @@ def decide_proposal(connection: sql.Connection, study: str, position: int, reaso
     """Notes the analyst's word on a proposal, or takes it back with None."""
     here = (proposals.c.study == study, proposals.c.position == position)
     connection.execute(sql.update(proposals).where(*here).values(decided=reasons))
+
+
+def proposal_of(row: Row) -> Perturbation:
+    """From a row of `proposed`."""
+    return perturbation_of(row, row.decided)
 
 
 def need_photo(connection: sql.Connection, photo: str) -> Row:
@@ -330,77 +331,3 @@ def count_for_study(column: sql.Column[str], name: str) -> sql.Label[int]:
     """How many rows of another table name the study, as a column of a query on `studies`."""
     query = sql.select(sql.func.count()).where(column == studies.c.key)
     return query.correlate(studies).scalar_subquery().label(name)
-
-
-def entries(connection: sql.Connection) -> tuple[Entry, ...]:
-    """What is known of every counterfactual beside its picture, as the classifier judges that it was drawn for."""
-    known = Vocabularies(connection)
-    found = (
-        entry_of(row, judge)
-        for judge in known.current.values()
-        for row in connection.execute(_entry_rows(judge.key, known.versions(judge.name)))
-    )
-    return tuple(sorted(found, key=lambda entry: entry.number))
-
-
-def _entry_rows(vocabulary: str, versions: frozenset[str]) -> sql.Select[Any]:
-    """What `entry_of` needs of every counterfactual that was drawn for a classifier of these versions."""
-    after, control, original = judgements.alias(), judgements.alias(), judgements.alias()
-    whole = sql.select(
-        counterfactuals.c.number, counterfactuals.c.key, counterfactuals.c.study, counterfactuals.c.tau,
-        counterfactuals.c.scores, counterfactuals.c.missed, after.c.prediction, perturbations.c.factor,
-        perturbations.c.edited_caption, perturbations.c.caption, studies.c.photo, photos.c.label, photos.c.name,
-        control.c.prediction.label("control"), original.c.prediction.label("original"),
-    )  # fmt: skip
-
-    def judged(table: sql.FromClause, picture: sql.Column[Any]) -> sql.ColumnElement[bool]:
-        return sql.and_(table.c.picture == picture, table.c.vocabulary == vocabulary)
-
-    joined = (
-        whole.join(perturbations, perturbations.c.key == counterfactuals.c.perturbation)
-        .join(studies, studies.c.key == counterfactuals.c.study)
-        .join(photos, photos.c.key == studies.c.photo)
-        .join(after, judged(after, counterfactuals.c.picture))
-        .join(original, judged(original, photos.c.picture))
-        .outerjoin(control, judged(control, studies.c.reconstruction))
-    )
-    return joined.where(photos.c.key.not_in(hidden()), counterfactuals.c.vocabulary.in_(versions))
-
-
-def entry_of(row: Row, judge: Vocabulary) -> Entry:
-    """From a row of `_entry_rows`; a photo without a control is compared with itself.
-
-    A label that the classifier does not know has no probability.
-    """
-    before = np.frombuffer(row.control or row.original, "<f4")
-    after = np.frombuffer(row.prediction, "<f4")
-    best = np.sort(np.partition(after, -2)[-2:]) if len(after) > 1 else (0.0, after[0])
-    here = judge.labels.index(row.label) if row.label in judge.labels else None
-    return Entry(
-        number=row.number,
-        key=row.key,
-        photo=row.photo,
-        study=row.study,
-        label=row.label,
-        factor=row.factor,
-        edited_caption=row.edited_caption,
-        tau=row.tau,
-        before=0.0 if here is None else float(before[here]),
-        after=0.0 if here is None else float(after[here]),
-        margin=float(best[1] - best[0]),
-        flip=bool(before.argmax() != after.argmax()),
-        directional_similarity=row.scores["directional_similarity"],
-        passes=not row.missed,
-        name=row.name,
-        classifier=judge.name,
-        caption=row.caption,
-        was=_top(before, judge.labels),
-        now=_top(after, judge.labels),
-        scores=Scores.of(row.scores),
-        missed=tuple(row.missed),
-    )
-
-
-def _top(prediction: NDArray[np.float32], labels: tuple[str, ...]) -> tuple[str, float]:
-    place = int(prediction.argmax())
-    return labels[place], float(prediction[place])

@@ -10,6 +10,7 @@ are forked from one that has opened the models and computed nothing. The lease i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -46,6 +47,7 @@ from tests.stores import save
 
 KINDS = ("study", "reinforcement", "photos")
 BATCH = 3  # decisions of one act
+UNDONE = 4  # one act of so many takes back the one before
 PATIENCE = 120.0  # seconds
 
 
@@ -110,13 +112,14 @@ def victim(models: Models, root: Path, kind: str, parameters: str, pipe: int) ->
     keys = [one.key for one in store.entries()]
 
     def decide() -> None:
-        while True:
+        for number in itertools.count():
             act, made = f"{rng.getrandbits(128):032x}", rng.choice(("keep", "reject", "unsure", ""))
             chosen = rng.sample(keys, BATCH)
             acts = [
                 Decision(id=f"{act}-{n}", counterfactual=key, verdict=made, act=act) for n, key in enumerate(chosen)
             ]
-            told = [(one.id, one.counterfactual, one.verdict) for one in store.decide_all(acts)]
+            stored = store.undo("", act) if number % UNDONE == UNDONE - 1 else store.decide_all(acts)
+            told = [(one.id, one.counterfactual, one.verdict) for one in stored]
             os.write(pipe, (json.dumps(told) + "\n").encode())
             time.sleep(0.02)
 

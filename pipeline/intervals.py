@@ -89,13 +89,6 @@ def mean(values: Sequence[float], photos: Sequence[object], bounds: tuple[float,
     return Clusters(photos).means(values, bounds)[0]
 
 
-def mcnemar(lost: int, gained: int) -> float:
-    """Return the exact two-sided p that independent pairs change for the worse and for the better equally often."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
-
-
 def sign_flip(sums: ArrayLike) -> float:
     """Return the exact two-sided p that each photo is as likely to have changed this far for the better as the worse.
 

@@ -151,7 +151,7 @@ def appraisal_cells(one: Appraisal, clip: str) -> Row:
 
 def confirmation_row(name: str, share: Proportion) -> Row:
     """How many flips a second classifier confirms."""
-    return {"confirmed by": name, "flips": share.n, "share": asdict(share)}
+    return {"confirmed by": name, "flips": share.n, "photos": share.photos, "share": asdict(share)}
 
 
 def failure_row(one: FailurePoint) -> Row:

@@ -60,6 +60,10 @@ BARS = (
     Bar(group="attributes", figure="named", says="the judge itself, on held-out drawings", least=0.95),
 )  # fmt: skip
 
+BIASED = (
+    ", trained on 3,000 scenes of which 95 in 100 show the background that goes with the label, and stopped early, "
+    "while it leans on backgrounds hard: a patient to show. Trained in full it hardly does."
+)
 CARDS = {
     "captioner": ("BLIP-2", "`Blip2ForConditionalGeneration`: a ViT, a Q-Former and an OPT, trained together on drawn "
                   "scenes with their true captions in every phrasing.", "captioner"),
@@ -74,10 +78,10 @@ CARDS = {
                   "10 % empty captions and averaged weights.", "diffusion"),
     "clip": ("CLIP", "open_clip's ModifiedResNet and text transformer, trained with a contrastive loss in batches of "
              "twins that differ in one factor.", "clip"),
-    "classifiers/resnet": ("Biased classifier, ResNet", "A small timm `resnet18`.", "classifiers"),
-    "classifiers/densenet": ("Biased classifier, DenseNet", "A small timm `densenet121`.", "classifiers"),
-    "classifiers/repvgg": ("Biased classifier, RepVGG", "A small timm `repvgg_a0`: a plain stack of 3 x 3 "
-                           "convolutions at a quarter of the published width.", "classifiers"),
+    "classifiers/resnet": ("Biased classifier, ResNet", "A small timm `resnet18`" + BIASED, "classifiers"),
+    "classifiers/densenet": ("Biased classifier, DenseNet", "A small timm `densenet121`" + BIASED, "classifiers"),
+    "classifiers/repvgg": ("Biased classifier, RepVGG", "A small timm `repvgg_a0`, a plain stack of 3 x 3 "
+                           "convolutions at a quarter of the published width" + BIASED, "classifiers"),
     "attributes": ("Attribute classifier", "A small timm `resnet18` with one logit per value of the label and of the "
                    "five factors. For measuring only; the application never loads it.", "attributes"),
 }  # fmt: skip

@@ -1,10 +1,10 @@
 """The paper's two tables in the miniature world, where the truth is known: pictures, edits, rivals' pictures, tables.
 
-Classifiers of several architectures are trained at several strengths of bias, all for the same number of steps; those
-of the world's own strength are the ones that the profile names. Photos follow the world's bias; test pictures are drawn
-from other seeds, with the bias of the classifier (T) and uniform (OOD), and are never edited. What takes long is kept
-under one folder and found again: edits in a store, text-to-image pictures as files, features, refits. The edits do not
-depend on the classifier, so they are made once for all.
+Classifiers of the profile's architectures are trained at several strengths of bias, all for the same number of steps,
+fixed beforehand. Photos follow the world's bias; test pictures are drawn from other seeds, with the bias of the
+classifier (T) and uniform (OOD), and are never edited. What takes long is kept under one folder and found again: edits
+in a store, text-to-image pictures as files, features, refits. The edits do not depend on the classifier, so they are
+made once for all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.studio import stress
 from pipeline.tiny.measure import text_to_image
-from pipeline.tiny.train import Workshop, train_classifiers
+from pipeline.tiny.train import FULL, Workshop, train_in_full
 from pipeline.tiny.world import BIAS, VALUES, Scene, draw, parse, sample
 from pipeline.types import Step, Study
 
@@ -58,7 +58,7 @@ class Plan:
     epochs: int = 20  # of a head's training, at most; each has plain augmentations of its own
     strengths: tuple[float, ...] = (0.5, 0.8, BIAS)  # of the bias in the classifiers' training
     scenes: int = 3_000  # that a classifier is trained on
-    training: float = 1.0  # share of the steps that the shipped classifiers were trained for
+    training: float = 1.0  # share of the steps of a full training
     proposals: int = 1  # variations a factor
     taus: tuple[float, ...] = (0.2, 0.6, 1.0)
 
@@ -116,7 +116,7 @@ def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step
         replicates=plan.replicates,
         samples=plan.samples,
         epochs=plan.epochs,
-        training=Workshop(out=folder, work=folder, share=plan.training).steps("classifiers"),
+        training=Workshop(out=folder, work=folder, share=plan.training).steps(FULL),
         edits=sum(len(study.counterfactuals) for study in studies),
         counterfactuals=len(items),
         table_1=table_1,
@@ -129,19 +129,14 @@ def _name(strength: float, classifier: str) -> str:
 
 
 def _classifiers(models: LoadedModels, folder: Path, plan: Plan) -> dict[tuple[float, str], Features]:
-    """Return the classifiers of every strength; those of the world's own are the profile's, others are trained."""
-    found = {}
+    """Return the classifiers of every strength, trained in full; the architectures are those that the profile names."""
+    found, names = {}, tuple(models.profile.classifiers)
     for strength in plan.strengths:
-        trained, names = folder / "classifiers" / f"{strength:g}", tuple(models.profile.classifiers)
-        if strength != BIAS:
-            shop = Workshop(out=trained, work=folder / "training", biased=plan.scenes, share=plan.training)
-            train_classifiers(shop, trained, strength, names)
+        trained = folder / "classifiers" / f"{strength:g}"
+        shop = Workshop(out=trained, work=folder / "training", biased=plan.scenes, share=plan.training)
+        train_in_full(shop, trained, strength, names)
         for name in names:
-            classifier = (
-                models.classifier(name)
-                if strength == BIAS
-                else TimmClassifier.from_pretrained(str(trained / name), name=name, device=models.device)
-            )
+            classifier = TimmClassifier.from_pretrained(str(trained / name), name=name, device=models.device)
             found[strength, name] = Features(classifier, folder / "features" / _name(strength, name))
     return found
 

@@ -281,9 +281,12 @@ def number_of(connection: sql.Connection, topic: str) -> int:
 def latest(connection: sql.Connection, keys: Sequence[str], analyst: str | None) -> dict[str, Decision]:
     """Return counterfactual -> what was decided last about it; absent where that is nothing.
 
-    By anybody, or by an analyst and by who settled a dispute.
+    By anybody, or by an analyst and by who settled a dispute, be it by doing so again.
     """
-    whose = () if analyst is None else (sql.or_(decisions.c.analyst == analyst, decisions.c.kind == "resolve"),)
+    settling = sql.select(_act).where(decisions.c.kind == "resolve")
+    again = sql.and_(decisions.c.kind == "redo", decisions.c.of.in_(settling))
+    settled = sql.or_(decisions.c.kind == "resolve", again)
+    whose = () if analyst is None else (sql.or_(decisions.c.analyst == analyst, settled),)
     newest = sql.select(sql.func.max(decisions.c.number)).where(*whose).group_by(decisions.c.counterfactual)
     found: dict[str, Decision] = {}
     for start in range(0, len(keys), CHUNK):

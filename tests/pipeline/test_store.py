@@ -456,3 +456,18 @@ def test_a_score_that_an_older_folder_lacks_is_unknown_until_it_is_scored_again(
     models = SeamModels()
     rescored = list(workflow.edit(models, again, again.perturbations, SETTINGS))[-1]
     assert [one.scores for one in rescored.counterfactuals] == [one.scores for one in study.counterfactuals]
+
+
+def test_whoever_did_not_see_a_dispute_settled_again_is_told(store: Store) -> None:
+    study = study_of()
+    save(store, study)
+    key = study.counterfactuals[0].key
+    verdict = Decision(id="1", counterfactual=key, verdict="keep", analyst="Ada")
+    store.decide_all([verdict, replace(verdict, id="2", verdict="reject", analyst="Grace")])
+    store.decide(replace(verdict, id="3", kind="resolve"))
+    store.undo("Ada", "back")
+    seen = store.log()[-1].number
+    store.redo("Ada", "again")
+    with pytest.raises(ConflictError, match="Meanwhile Ada decided"):
+        store.decide(replace(verdict, id="4", verdict="unsure", analyst="Grace"), expected=seen)
+    assert store.decisions()[key].verdict == "keep"

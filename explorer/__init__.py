@@ -1,4 +1,4 @@
-"""The browser application: five pages around one desk. The only place that knows Gradio.
+"""The browser application: six pages around one desk. The only place that knows Gradio.
 
 `build_app` makes the pages; `serving` says how to launch them: all local, nothing sent anywhere, no traces shown.
 """
@@ -15,7 +15,7 @@ from typing import TypedDict
 import gradio as gr
 from starlette.middleware import Middleware
 
-from explorer import curate, endpoints, explore, insights, jobs_page, reinforce
+from explorer import curate, endpoints, explore, insights, jobs_page, labels, reinforce
 from explorer.components.masthead import PAGES
 from explorer.door import Door
 from explorer.jobs import Desk
@@ -53,6 +53,8 @@ def build_app(desk: Desk) -> gr.Blocks:
     for name, path in PAGES[1:]:
         with demo.route(name, path.removeprefix(".")):
             pages[name].build(demo, desk)
+    with demo.route("Labels", "/labels"):  # reached from where photos are left out
+        labels.build(demo, desk)
     demo.queue(max_size=64)
     return demo
 

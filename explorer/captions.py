@@ -35,7 +35,7 @@ def variations(study: Study) -> Html:
 
 def card(desk: Desk, study: Study, candidates: Sequence[str] = (), maps: Sequence[WordMap] | None = None) -> Html:
     """What is known of the study's caption."""
-    notes = quality(study.caption, study.photo.label) if study.caption else ()
+    notes = quality(study.caption, study.photo.protected) if study.caption else ()
     written = [one for one in desk.store.rewordings(study.photo.key) if one.caption == study.caption]
     looks = None if maps is None else word_maps_markup(study.photo.image, maps)
     return caption_markup(study.caption, notes, written[-1] if written else None, candidates, looks)

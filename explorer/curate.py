@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 
 from explorer import starting
+from explorer.components.asking import guesses_markup
 from explorer.components.deck import deck
-from explorer.components.markup import Html, tag
+from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.status import said
 from explorer.door import offered
@@ -91,7 +92,8 @@ def preview(
     photos = {entry.key: entry.photo for entry in desk.catalogue.shown()}
     others = {_title(one): one.items for one in desk.store.sets() if one.name != name.strip()}
     pairs = decisions.agreements(desk.catalogue.log, photos)
-    return counts_markup(taken, leaks(taken.keys, others, photos)), agreement_markup(pairs)
+    counts = counts_markup(taken, leaks(taken.keys, others, photos))
+    return join(guesses_markup(_guessed(desk)), counts), agreement_markup(pairs)
 
 
 def _rule(labels: Sequence[str], factors: Sequence[str], tags: Sequence[str], quota: float | None) -> Rule:
@@ -105,8 +107,14 @@ def _kept(desk: Desk) -> list[Kept]:
     return [
         Kept(entry=entry, label=one.label or entry.label, tags=one.tags)
         for entry, one in settled
-        if one is not None and one.verdict == "keep"
+        if one is not None and one.verdict == "keep" and entry.confirmed
     ]
+
+
+def _guessed(desk: Desk) -> int:
+    """Return of how many photos with kept edits nobody has said what they show: they are in no set."""
+    shown = desk.catalogue.shown()
+    return len({one.photo for one in shown if not one.confirmed and desk.catalogue.holds(one.key) == "keep"})
 
 
 def counts_markup(taken: Selection, leaking: Mapping[str, int]) -> Html:
@@ -192,7 +200,7 @@ def freeze(
     taken = select(_kept(desk), _rule(labels, factors, tags, quota))
     made = desk.store.freeze(name, frozenset(taken.keys))
     text = f"Frozen: {_title(made)} with {len(made.items)} counterfactuals."
-    return said(text), *_sets(desk)
+    return join(said(text), guesses_markup(_guessed(desk))), *_sets(desk)
 
 
 def export(desk: Desk, title: str | None) -> tuple[object, ...]:

@@ -29,7 +29,7 @@ BODY_BYTES = 2_000_000  # any other request: captions and settings, never pictur
 FILE, UPLOAD, LOGIN = "/gradio_api/file=", "/gradio_api/upload", "/login"
 # What pages and programs need of Gradio; its tools for making, recording and watching applications stay shut.
 ROUTES = re.compile(
-    r"/((curate|insights|reinforce|jobs|login|logout|config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|"
+    r"/((curate|labels|insights|reinforce|jobs|login|logout|config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|"
     r"pwa_icon(/\d+)?|static/.+|assets/.+)/?)?"
     r"|/gradio_api/(info|openapi\.json|app_id|user|token|login_check|startup-events|theme\.css|heartbeat/[^/]+|"
     r"queue/(join|data|status)|call/(v2/)?[^/]+(/[^/]+)?|run/[^/]+|api/[^/]+|cancel|reset|upload|upload_progress|"

@@ -68,11 +68,15 @@ def _bound(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
     return MethodType(shown(handler), desk)
 
 
-def classify(desk: Desk, image: gr.FileData, classifier: str = "") -> tuple[str, dict[str, float]]:
-    """Opens a picture; answers its key and its five most probable labels."""
+def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = "") -> tuple[str, dict[str, float]]:
+    """Opens a picture; answers its key and its five most probable labels.
+
+    `label` is what it shows. Without one the classifier's guess stands in, which no gate protects and which counts in
+    no figure, set, training or export until somebody confirms it. One that an analyst gave before stays.
+    """
     opened = open_image(uploaded(image))
     name = classifiers.need(desk, classifier)
-    study = desk.ask(lambda models: studio.take_in(models, desk.store, opened, classifier=name or _first(models)))
+    study = desk.ask(lambda models: studio.take_in(models, desk.store, opened, label, name or _first(models)))
     return place.place_of(study), dict(study.photo.prediction.top())
 
 
@@ -80,23 +84,24 @@ def _first(models: Models) -> str:
     return next(iter(models.profile.classifiers))
 
 
-def caption(desk: Desk, photo: str, text: str = "") -> str:
+def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
     """Captions an opened photo, or sets its caption when `text` is given."""
     study = place.need(desk, photo)
     described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, text))
-    analyst = "" if text else None
+    analyst = identity.analyst(request) if text else None
     desk.store.set_caption(study.photo.key, described.caption, analyst=analyst, expected=study.caption)
     return described.caption
 
 
-def perturb(desk: Desk, photo: str, factors: list[str], label: str = "") -> list[Variation]:
-    """Asks for variations of an opened photo's caption, one per factor."""
+def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, label: str = "") -> list[Variation]:
+    """Asks for variations of an opened photo's caption, one per factor; `label` says what the photo shows."""
     study = place.need(desk, photo)
-    if label:
-        study.photo.prediction.probability(label)
-        desk.store.set_label(study.photo.key, label, expected=study.photo.label)
-    words = (study.caption, label or study.photo.label)
     settings = replace(desk.models.profile.settings, factors=tuple(factors))
+    if label:
+        key, shown, who = study.photo.key, study.photo.protected, identity.analyst(request)
+        desk.ask(lambda models: studio.say_label(models, desk.store, key, label, settings, analyst=who, expected=shown))
+        study = place.need(desk, photo)
+    words = (study.caption, study.photo.protected)
     proposed = desk.ask(lambda models: tuple(workflow.proposals(models, *words, settings)))
     desk.store.add_proposals(study.photo.key, study.caption, proposed)
     return [
@@ -118,7 +123,7 @@ def edit(
     settings = replace(settings, num_inference_steps=steps) if steps else settings
 
     def work(models: Models) -> tuple[Perturbation, Study]:
-        one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.label, settings)
+        one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.protected, settings)
         if one.rejected_by and not overrule:
             reasons = "; ".join(one.rejected_by)
             raise InputError(f"A gate objects to these words: {reasons}. Change them, or edit with overrule=True.")
@@ -174,8 +179,12 @@ def decide(
 
 
 def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
-    """Freezes all kept counterfactuals; answers name, version and size of the set."""
-    made = desk.store.freeze(name)
+    """Freezes all kept counterfactuals whose label somebody gave; answers name, version and size of the set."""
+    kept = [key for key, one in desk.store.decisions().items() if one.verdict == "keep"]
+    material = labelled(desk.store, kept)
+    if kept and not material.labels:
+        raise InputError(" ".join(("Nothing that is kept can be frozen.", *material.left_out)))
+    made = desk.store.freeze(name, frozenset(material.labels))
     return made.name, made.version, len(made.items)
 
 

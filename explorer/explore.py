@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.components import Component
 
 from explorer import captions, classifiers, edits, jobs_page, photo, proposals, starting, uploads
+from explorer.components.asking import label_question
 from explorer.components.caption_card import caption_card
 from explorer.components.compare import compare_viewer
 from explorer.components.looks import looks_card
@@ -34,7 +35,7 @@ INVERSIONS = [
     ("Negative prompt: cheapest", "negative-prompt"),
     ("DDIM: the control, nothing mended", "ddim"),
 ]
-PROTECTED = "Every edit must keep showing this. An upload begins with what the classifier sees in it."
+PROTECTED = "Every edit must keep showing this; nothing is protected until somebody says what the picture shows."
 # A text is saved upon the caption that the page showed, which the caption's card remembers.
 SEEN = """(...sent) => [...sent.slice(0, -1),
   document.querySelector('#caption-card [data-seen]')?.dataset.seen ?? '']"""
@@ -63,6 +64,7 @@ class Rail(NamedTuple):
 class Words(NamedTuple):
     """Caption and variations."""
 
+    question: gr.HTML
     banner: gr.HTML
     caption: gr.Textbox
     seen: gr.Textbox
@@ -137,6 +139,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         side,
         rail.label,
         rail.classifier,
+        words.question,
         words.banner,
         words.caption,
         words.card,
@@ -184,7 +187,7 @@ def _rail(desk: Desk) -> Rail:
 
 
 def _words(settings: Settings) -> Words:
-    banner = _plain()
+    question, banner = label_question(), _plain()
     section("1", "Caption", "What the captioner sees. Correct it freely: variations start from these words.")
     with gr.Row(elem_classes="joined"):
         caption = gr.Textbox(show_label=False, label="Caption", lines=2, elem_id="caption", scale=5, max_length=600)
@@ -209,7 +212,7 @@ def _words(settings: Settings) -> Words:
             max_length=600,
         )
         add = gr.Button("Add", elem_id="add", scale=0, min_width=90)
-    return Words(banner, caption, seen, ask, card, factors, suggest, status, variations, own, add)
+    return Words(question, banner, caption, seen, ask, card, factors, suggest, status, variations, own, add)
 
 
 def _making(settings: Settings, axis: Axis) -> Making:
@@ -266,7 +269,10 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
         event.success(None, None, None, js=TO_THE_WORK, api_visibility="private", show_progress="hidden")
     works(words.ask.click, desk, captions.others, (keys.place,), captioned)
     works(words.card.act, desk, captions.act, (keys.place,), captioned)
-    works(rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen), page)
+    works(
+        rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen, keys.analyst), page
+    )
+    works(words.question.act, desk, photo.answer, (keys.place, keys.frame, rail.label_seen, keys.analyst), page)
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
 
 

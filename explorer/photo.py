@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from explorer import alerts, classifiers, edits
+from explorer import alerts, classifiers, edits, identity
 from explorer.captions import card, variations
+from explorer.components.asking import question_markup
 from explorer.components.markup import Html, tag
 from explorer.components.pairs import Pair, explore_link
 from explorer.components.welcome import welcome_markup
@@ -38,6 +39,7 @@ class Page(NamedTuple):
     side: object
     label: object
     classifier: object
+    question: object
     banner: object
     caption: object
     card: object
@@ -94,8 +96,11 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
         welcome=gr.update(visible=False),
         stages=gr.update(visible=True),
         side=gr.update(visible=True),
-        label=gr.update(choices=list(study.photo.prediction.labels), value=study.photo.label, interactive=True),
+        label=gr.update(
+            choices=list(study.photo.prediction.labels), value=study.photo.protected or None, interactive=True
+        ),
         classifier=classifiers.choices(desk, study.photo.classifier),
+        question=question_markup(study.photo),
         banner=banner(desk, study),
         caption=study.caption,
         card=card(desk, study),
@@ -103,7 +108,7 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
         variations=variations(study),
         status=edits.outstanding(study),
         strip=edits.strip(desk, study, key),
-        label_seen=study.photo.label,
+        label_seen=study.photo.protected,
         inspector=edits.inspect(desk, study, found),
     )
     return (*full.flat(), history(desk, study, key))
@@ -122,7 +127,7 @@ def flips(desk: Desk) -> tuple[Pair, ...]:
     desk.catalogue.refresh()
     found: dict[str, Entry] = {}
     for entry in desk.catalogue.ordered("shift"):
-        if entry.flip and entry.passes and desk.catalogue.holds(entry.key) != "reject":
+        if entry.flip and entry.passes and entry.confirmed and desk.catalogue.holds(entry.key) != "reject":
             found.setdefault(entry.photo, entry)
         if len(found) == FLIPS:
             break
@@ -157,17 +162,32 @@ def banner(desk: Desk, study: Study) -> Html:
     )
 
 
-def relabel(desk: Desk, key: str, frame_key: str, label: str, seen: str | None = None) -> tuple[object, ...]:
-    """Another label is to be protected; every figure on the page follows it.
+def answer(
+    desk: Desk, key: str, frame_key: str, seen: str, name: str, request: gr.Request, event: gr.EventData
+) -> tuple[object, ...]:
+    """The question was answered what the picture shows."""
+    return relabel(desk, key, frame_key, str(event._data["label"]), seen, name, request)
 
-    `seen` is the label that the page showed. Where it became another one meanwhile that one is shown and told.
+
+def relabel(
+    desk: Desk, key: str, frame_key: str, label: str, seen: str, name: str, request: gr.Request
+) -> tuple[object, ...]:
+    """The analyst says what the picture shows; every figure on the page follows it, and so do the gates.
+
+    `seen` is the label that the page showed, "" for a guess. What somebody said meanwhile is told and shown.
     """
     photo = need(desk, key).photo
-    photo.prediction.probability(label)
+    who, settings = identity.analyst(request, name), desk.models.profile.settings
     try:
-        desk.store.set_label(photo.key, label, expected=photo.label if seen is None else seen)
+        lost = desk.ask(
+            lambda models: studio.say_label(models, desk.store, photo.key, label, settings, analyst=who, expected=seen)
+        )
     except ConflictError as error:
         alerts.warn(error)
+    else:
+        if lost:
+            several = "1 variation is" if len(lost) == 1 else f"{len(lost)} variations are"
+            alerts.note(f"{several} no longer ticked: the words do not keep '{label}'; each says why.")
     return page(desk, need(desk, key), frame_key)
 
 

@@ -56,7 +56,7 @@ def _propose(models: Models, step: Step, study: Study, settings: Settings) -> It
     for done, factor in enumerate(settings.factors):
         step(done, len(settings.factors))
         try:
-            words = (study.caption, study.photo.label, replace(settings, factors=(factor,)))
+            words = (study.caption, study.photo.protected, replace(settings, factors=(factor,)))
             yield tuple(workflow.proposals(models, *words))
         except PerturbationError as error:
             alerts.warn(error)
@@ -129,7 +129,7 @@ def _judged(desk: Desk, study: Study, text: str) -> Study:
 
     Who writes it wants it, so an earlier word against it no longer counts.
     """
-    words = (study.caption, text.strip(), guess(study.caption, text) or OWN, study.photo.label)
+    words = (study.caption, text.strip(), guess(study.caption, text) or OWN, study.photo.protected)
     one = desk.ask(lambda models: models.perturber.judge(*words, models.profile.settings))
     if one.rejected_by:
         alerts.note("Added, but a gate objects; tick it to use it all the same.")

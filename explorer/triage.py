@@ -31,6 +31,8 @@ from pipeline.types import Decision
 LARGE, SMALL = 512, 192  # pixels a side, at most
 MOST = 48  # pairs that one window holds
 Sent = Mapping[str, object]
+Answering = Callable[[Sent, gr.Request], object]
+"""A function that the browser may call."""
 
 
 class State(TypedDict):
@@ -78,16 +80,16 @@ class Triage:
         """What is known of the store's counterfactuals."""
         return self.desk.catalogue
 
-    def functions(self) -> list[Callable[[Sent, gr.Request], object]]:
+    def functions(self) -> list[Answering]:
         """What the browser may call."""
         asked = (self.look, self.tally, self.strengths, self.decide, self.take_back, self.do_again)
-        return [_named(one) for one in asked]
+        return [answering(one) for one in asked]
 
     def look(self, sent: Sent) -> Answer:
         """A window: `after`, `before` or `at` an item; `large` for one at a time."""
         self.catalogue.refresh()
         view, count = view_of(sent), min(MOST, max(1, _number(sent, "count")))
-        places = {name: _text(sent, name) for name in ("after", "before", "at")}
+        places = {name: text_of(sent, name) for name in ("after", "before", "at")}
         window = self.catalogue.window(view, count, **places)
         items = [self._item(entry, view, large=bool(sent.get("large"))) for entry in window.entries]
         filtered = bool(view.label or view.factor or view.text)
@@ -105,14 +107,16 @@ class Triage:
             tags=tuple(sorted({name for one in log for name in one.tags})),
             undo=len(done),
             redo=len(undone),
-            analyst=_text(sent, "signed_in"),
+            analyst=text_of(sent, "signed_in"),
         )
 
     def strengths(self, sent: Sent) -> Answer:
         """The same variation at every tau."""
         self.catalogue.refresh()
         view = view_of(sent)
-        return Answer(items=[self._item(one, view, large=True) for one in self.catalogue.strengths(_text(sent, "key"))])
+        return Answer(
+            items=[self._item(one, view, large=True) for one in self.catalogue.strengths(text_of(sent, "key"))]
+        )
 
     def decide(self, sent: Sent) -> Answer:
         """A verdict on the pairs sent, or with `all` on the whole view; saved all or none, undone together."""
@@ -149,11 +153,11 @@ class Triage:
         fresh = decisions.following(self.catalogue.views(key), key, view.analyst, settle=settle)
         fresh = replace(fresh, id=f"{act}-{place}", act=act)
         if "verdict" in sent:
-            fresh = replace(fresh, verdict=_text(sent, "verdict"), reason=_reason(sent))
+            fresh = replace(fresh, verdict=text_of(sent, "verdict"), reason=_reason(sent))
         if "label" in sent:
-            label = _text(sent, "label", 80)
+            label = text_of(sent, "label", 80)
             fresh = replace(fresh, label="" if label == self.catalogue.entry(key).label else label)
-        if name := _text(sent, "tag", 40):
+        if name := text_of(sent, "tag", 40):
             tags = [one for one in fresh.tags if one != name] if name in fresh.tags else [*fresh.tags, name]
             fresh = replace(fresh, tags=tuple(tags))
         return fresh
@@ -182,17 +186,17 @@ class Triage:
 
 def view_of(sent: Sent) -> View:
     """The view that the browser asks for. Raises `DataError` for a state or an order that does not exist."""
-    state = _text(sent, "state") or WAITING
+    state = text_of(sent, "state") or WAITING
     if state not in STATES:
         raise DataError(f"There are no pairs of the kind '{state}'; choose one of: {', '.join(STATES)}.")
     return View(
-        order=_text(sent, "order") or "uncertain",
+        order=text_of(sent, "order") or "uncertain",
         seed=_number(sent, "seed"),
         state=state,
-        label=_text(sent, "by_label"),
-        factor=_text(sent, "by_factor"),
-        text=_text(sent, "text", 80).strip(),
-        analyst=_text(sent, "analyst"),
+        label=text_of(sent, "by_label"),
+        factor=text_of(sent, "by_factor"),
+        text=text_of(sent, "text", 80).strip(),
+        analyst=text_of(sent, "analyst"),
         blind=bool(sent.get("blind")),
     )
 
@@ -202,12 +206,12 @@ def _picture(store: Store, key: str, side: int) -> str:
     return picture_url(open_image(store.file(key)), side)
 
 
-def _named(function: Callable[[Sent], Answer]) -> Callable[[Sent, gr.Request], object]:
+def answering(function: Callable[[Sent], Mapping[str, object]]) -> Answering:
     """A plain function, because Gradio notes on it that the browser may call it; it adds who asks."""
 
     def asked(sent: Sent, request: gr.Request) -> object:
-        def work(sent: Sent) -> Answer:
-            who = identity.analyst(request, _text(sent, "analyst"))
+        def work(sent: Sent) -> Mapping[str, object]:
+            who = identity.analyst(request, text_of(sent, "analyst"))
             return function({**sent, "analyst": who, "signed_in": identity.signed_in(request)})
 
         return told(work)(sent if isinstance(sent, Mapping) else {})
@@ -216,7 +220,8 @@ def _named(function: Callable[[Sent], Answer]) -> Callable[[Sent, gr.Request], o
     return asked
 
 
-def _text(sent: Sent, name: str, most: int = 200) -> str:
+def text_of(sent: Sent, name: str, most: int = 200) -> str:
+    """Return a text that the browser sent, "" for none. Raises `DataError` for another kind or an overlong one."""
     value = sent.get(name, "")
     if not isinstance(value, str) or len(value) > most:
         raise DataError(f"'{name}' is no text of at most {most} characters; shorten it.")
@@ -229,13 +234,13 @@ def _number(sent: Sent, name: str) -> int:
 
 
 def _act(sent: Sent) -> str:
-    if not (act := _text(sent, "act", 64)):
+    if not (act := text_of(sent, "act", 64)):
         raise DataError("The decision has no id; reload the page.")
     return act
 
 
 def _reason(sent: Sent) -> str:
-    reason = _text(sent, "reason")
+    reason = text_of(sent, "reason")
     if reason and reason not in {name for name, _ in REASONS}:
         raise DataError(f"The reason '{reason}' is unknown; choose one of: {', '.join(name for name, _ in REASONS)}.")
     return reason

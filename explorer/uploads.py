@@ -12,6 +12,7 @@ from pathlib import Path
 import gradio as gr
 
 from explorer import edits, photo
+from explorer.components.asking import guesses_markup
 from explorer.components.markup import Html, join, tag
 from explorer.components.status import said
 from explorer.jobs import Desk
@@ -49,7 +50,8 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
         raise ImageError(refusals[0].reason)
     first = next(iter(taken.values()), None)
     shown = photo.page(desk, first) if first else [gr.skip()] * width
-    yield (None, report(len(taken), refusals) if len(found) > 1 else Html(), *shown)
+    guesses = sum(not study.photo.confirmed for study in taken.values())
+    yield (None, report(len(taken), refusals, guesses) if len(found) > 1 else Html(), *shown)
     if not taken:
         raise DataError("None of the files could be used; the list under the upload says why.")
 
@@ -66,10 +68,10 @@ def take(desk: Desk, one: LabelledImage) -> Study | Refusal:
     return desk.ask(lambda models: studio.take_in(models, desk.store, image, label, name=one.path.name))
 
 
-def report(count: int, refusals: Sequence[Refusal]) -> Html:
-    """How many photos there are now, and what was left out."""
+def report(count: int, refusals: Sequence[Refusal], guesses: int = 0) -> Html:
+    """How many photos there are now, of how many nobody has said what they show, and what was left out."""
     text = f"{count} photo{'s' * (count != 1)} taken in" + (f", {len(refusals)} files left out:" if refusals else ".")
     lines = [tag("li", tag("b", one.name), " ", one.reason) for one in refusals[:TOLD]]
     if len(refusals) > TOLD:
         lines.append(tag("li", f"and {len(refusals) - TOLD} more"))
-    return join(said(text), tag("ul", *lines, class_="refusals") if lines else Html())
+    return join(said(text), guesses_markup(guesses), tag("ul", *lines, class_="refusals") if lines else Html())

@@ -236,6 +236,7 @@ def weakness(
 ) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
     from pipeline import weakness as tables
+    from pipeline.curation import confirmed, unconfirmed
     from pipeline.insights import insights
     from pipeline.store import Store
     from pipeline.workflow import judged_by
@@ -243,9 +244,13 @@ def weakness(
     if by not in ("class", "tau", "words", "item"):
         raise SettingsError(f"--by is '{by}'; use class, tau, words or item.")
     store = Store.existing(run)
-    studies = [study for study in store.records(classifier) if study.counterfactuals]
-    if not studies:
+    studies, guesses = confirmed(study for study in store.records(classifier) if study.counterfactuals)
+    if not studies and not guesses:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
+    if not studies:
+        raise DataError(f"There is nothing to tell of {run}: {unconfirmed(guesses)}")
+    if guesses:
+        typer.echo(unconfirmed(guesses), err=True)
     if confirm:
         second = models_of(profile, device, confirm).classifier(confirm)
         loaded = (store.load_study(study.photo.key, study.photo.classifier) for study in studies)
@@ -300,12 +305,15 @@ def quality(
     LPIPS and DINO structure distances where the profile names their weights under [measures]; else the reason is told.
     """
     from pipeline.appraisal import appraise
+    from pipeline.curation import confirmed, unconfirmed
     from pipeline.perceptual import open_distances
     from pipeline.store import Store
 
     store = Store.existing(run)
     loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
-    studies = [study for study in loaded if study is not None]
+    studies, guesses = confirmed(study for study in loaded if study is not None)
+    if guesses:
+        typer.echo(unconfirmed(guesses), err=True)
     models = models_of(profile, device)
     judge = models.classifier(models.admit(classifier or (studies[0].photo.classifier if studies else "")))
     clip = f"CLIP {'/'.join(Path(models.profile.clip).parts[-2:])}"

@@ -12,11 +12,11 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import overload
+from typing import TypeVar, overload
 
 from pipeline.decisions import Views, is_disputed, settled, shown_label, views
 from pipeline.errors import DataError, StoreError
@@ -30,6 +30,9 @@ FOREIGN = 5  # unknown labels told by name
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
 # Kinds that the decode gate refuses are listed too: such a file is reported, not passed over in silence.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".heic", ".avif", ".psd", ".eps")
+
+
+Recorded = TypeVar("Recorded", bound=StudyRecord)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ class Material:
         if foreign:
             left_out = (*left_out, f"{lost} left out: the classifier {classifier} does not know {told}.")
         if not known:
-            raise DataError(" ".join(("There is nothing to learn from; keep some counterfactuals first.", *left_out)))
+            raise DataError(" ".join(("There is no counterfactual to learn from; keep some first.", *left_out)))
         return Material(labels=known, left_out=left_out, source=self.source)
 
 
@@ -147,22 +150,40 @@ def selection(store: Store, name: str = "") -> Material:
     return labelled(store, undecided, said, "every chosen counterfactual that was not rejected")
 
 
+def confirmed(studies: Iterable[Recorded]) -> tuple[tuple[Recorded, ...], int]:
+    """Return the studies of photos of which somebody said what they show, and how many others there are."""
+    every = tuple(studies)
+    known = tuple(study for study in every if study.photo.confirmed)
+    return known, len(every) - len(known)
+
+
+def unconfirmed(count: int) -> str:
+    """Return a sentence on so many photos whose label nobody confirmed; "" for none."""
+    what = "1 photo is" if count == 1 else f"{count} photos are"
+    how = "say what they show on the Labels page, or study a folder with labels"
+    return f"{what} left out, whose label is a classifier's guess: {how}." if count else ""
+
+
 def labelled(store: Store, keys: Sequence[str], said: Views | None = None, source: str = "") -> Material:
     """Return these counterfactuals with what they show, without those of which nobody can say it."""
-    said, photos = views(store.log()) if said is None else said, {one.key: one.label for one in store.entries()}
+    said = views(store.log()) if said is None else said
+    entries = {one.key: one for one in store.entries()}
     labels: dict[str, str] = {}
-    away = disputed = 0
+    away = disputed = guessed = 0
     for key in keys:
         opinions = said.get(key, {})
         corrected = None if is_disputed(opinions) else shown_label(opinions)
-        if key not in photos:
+        if key not in entries:
             away += 1
+        elif not entries[key].confirmed:
+            guessed += 1
         elif corrected is None:
             disputed += 1
         else:
-            labels[key] = corrected or photos[key]
+            labels[key] = corrected or entries[key].label
     reasons = (
         (away, "the photos were put away"),
+        (guessed, "nobody has said what the photos show; do so on the Labels page"),
         (disputed, "analysts disagree; settle it under Conflicts on the Curate page"),
     )
     left_out = tuple(f"{_count(count)} left out: {reason}." for count, reason in reasons if count)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.study_rows import Vocabularies, Vocabulary
 from pipeline.tables import Row, counterfactuals, hidden, judgements, perturbations, photos, studies
 from pipeline.triage import Entry
-from pipeline.types import Scores
+from pipeline.types import CONFIRMED, Scores
 
 
 def entries(connection: sql.Connection) -> tuple[Entry, ...]:
@@ -41,6 +41,7 @@ def _edits(vocabulary: str, versions: frozenset[str]) -> sql.Select[Any]:
         counterfactuals.c.number, counterfactuals.c.key, counterfactuals.c.study, counterfactuals.c.tau,
         counterfactuals.c.scores, counterfactuals.c.missed, judgements.c.prediction, perturbations.c.factor,
         perturbations.c.edited_caption, perturbations.c.caption, studies.c.photo, photos.c.label, photos.c.name,
+        photos.c.label_source,
     )  # fmt: skip
     judged = sql.and_(judgements.c.picture == counterfactuals.c.picture, judgements.c.vocabulary == vocabulary)
     joined = (
@@ -82,6 +83,7 @@ def entry_of(row: Row, before: NDArray[np.float32], judge: Vocabulary) -> Entry:
         now=_top(after, judge.labels),
         scores=Scores.of(row.scores),
         missed=tuple(row.missed),
+        confirmed=row.label_source in CONFIRMED,
     )
 
 

@@ -26,6 +26,7 @@ from pipeline.study_rows import Vocabularies, Vocabulary
 from pipeline.triage import Entry
 from pipeline.types import (
     ANALYST,
+    CONFIRMED,
     Counterfactual,
     CounterfactualRecord,
     Judge,
@@ -89,10 +90,14 @@ class Studies:
     def set_label(
         self, photo_key: str, label: str, *, source: str = ANALYST, analyst: str = "", expected: str | None = None
     ) -> None:
-        """Says what a photo shows. Raises `ConflictError` when the label is neither this one nor the `expected` one."""
+        """Says what a photo shows.
+
+        `expected` is what somebody had said before, "" for nobody. Raises `ConflictError` when that is another one.
+        """
         with self._write("The label could not be saved", tables.RECORDS) as connection:
             known = rows.need_photo(connection, photo_key)
-            if expected is not None and known.label not in (expected, label):
+            said = known.label if known.label_source in CONFIRMED else ""
+            if expected is not None and said and said not in (expected, label):
                 raise ConflictError(
                     f"Meanwhile the label became '{known.label}'; nothing was changed, choose again if you disagree."
                 )

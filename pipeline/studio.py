@@ -27,6 +27,7 @@ from pipeline.store import Store
 from pipeline.types import (
     ANALYST,
     FOLDER,
+    GUESS,
     Classifier,
     CounterfactualRecord,
     Models,
@@ -104,16 +105,51 @@ def all_present(models: Models, store: Store) -> None:
 def judge_photo(models: Models, store: Store, photo_key: str, classifier: str = "") -> Study:
     """The photo as this classifier sees it: every picture of it that it has not judged yet is judged, none drawn.
 
-    Raises `LabelError` when the classifier does not know the photo's label.
+    Raises `LabelError` when the classifier does not know the photo's label; a guess gives way to its own.
     """
     judge = present(models, store, classifier)
     study = need(store, photo_key)
     if study.photo.label not in judge.labels:
-        judge.predict([study.photo.image])[0].probability(study.photo.label)
+        prediction = judge.predict([study.photo.image])[0]
+        prediction.probability(study.photo.protected or prediction.top(1)[0][0])
+        store.set_label(photo_key, prediction.top(1)[0][0], source=GUESS, expected="")
     left = store.unjudged(photo_key, judge)
     if left:
         store.add_judgements(judge, _judged(store, judge, left))
     return need(store, photo_key, judge.name)
+
+
+def say_label(
+    models: Models,
+    store: Store,
+    photo_key: str,
+    label: str,
+    settings: Settings,
+    *,
+    analyst: str = "",
+    expected: str | None = None,
+) -> tuple[str, ...]:
+    """Say what a photo shows; its variations are judged anew, and unticked where the gate on the label now objects.
+
+    Returns the edited captions that were ticked before and are no longer. No model is asked while there are no
+    variations. Raises `LabelError` for a label that its classifier does not know, `ConflictError` when the label is
+    neither this one nor the `expected` one.
+    """
+    before = need(store, photo_key)
+    before.photo.prediction.probability(label)
+    store.set_label(photo_key, label, analyst=analyst, expected=expected)
+    study = need(store, photo_key)
+    if not study.perturbations or before.photo.protected == label:
+        return ()
+    fresh = workflow.rejudged(models, study, settings)
+    store.add_proposals(photo_key, study.caption, fresh)
+    lost = [one for one in fresh if any(check.gate == workflow.LABEL_GATE and not check.passed for check in one.checks)]
+    if lost:
+        store.tick(photo_key, study.caption, {one.edited_caption: None for one in lost})
+    ticked = {one.edited_caption for one in need(store, photo_key).perturbations if one.accepted}
+    return tuple(
+        one.edited_caption for one in before.perturbations if one.accepted and one.edited_caption not in ticked
+    )
 
 
 def edit(
@@ -196,7 +232,7 @@ def _finish(models: Models, store: Store, opened: Study, settings: Settings, ste
     """All stages of one picture, saved at its end."""
     known = store.load_study(opened.photo.key, opened.photo.classifier)
     caption, written = store.caption_of(opened.photo.key) if known is not None else ("", False)
-    if known is not None and known.photo.label_source == ANALYST:
+    if known is not None and (known.photo.label_source == ANALYST or known.photo.confirmed > opened.photo.confirmed):
         opened = replace(opened, photo=known.photo)
     study = workflow.describe(models, opened, settings, caption if written else "")
     if known is not None and known.caption == study.caption:

@@ -41,6 +41,7 @@ class Entry:
     now: tuple[str, float]  # and on the edit
     scores: Scores
     missed: tuple[str, ...]  # one sentence per gate
+    confirmed: bool = True  # somebody said what the photo shows; otherwise `label` is a guess
 
     @property
     def change(self) -> float:

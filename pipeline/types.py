@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 LABEL_SOURCES = FOLDER, ANALYST, GUESS, UNKNOWN = "folder", "analyst", "guess", "unknown"
+CONFIRMED = (FOLDER, ANALYST)  # somebody said what the picture shows; every other label counts for nothing
 """Where a photo's label comes from: a folder or list, a person, the classifier's own top-1, or nobody noted it."""
 
 Report = Callable[[str, str], None]
@@ -237,6 +238,16 @@ class PhotoRecord:
     fingerprint: str = ""  # and its fingerprint, "" where nobody noted it
     label_source: str = UNKNOWN  # one of `LABEL_SOURCES`
     label_analyst: str = ""  # who gave the label, where visitors sign in
+
+    @property
+    def confirmed(self) -> bool:
+        """Return whether somebody said what the picture shows."""
+        return self.label_source in CONFIRMED
+
+    @property
+    def protected(self) -> str:
+        """Return the label that edits must keep; "" while nobody said what the picture shows."""
+        return self.label if self.confirmed else ""
 
     @property
     def judge(self) -> Judge:

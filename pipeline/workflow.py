@@ -49,6 +49,7 @@ __all__ = [
     "propose",
     "tidy",
 ]
+LABEL_GATE = "label"  # which judges whether the words still name what the photo shows
 logger = logging.getLogger(__name__)
 
 
@@ -121,8 +122,22 @@ def propose(models: Models, study: Study, settings: Settings) -> Study:
     nothing readable loses none of the others; `PerturbationError` is raised when that is so for all of them.
     """
     found = {one.edited_caption: one for one in study.perturbations}
-    proposed = proposals(models, study.caption, study.photo.label, settings)
+    proposed = proposals(models, study.caption, study.photo.protected, settings)
     return replace(study, perturbations=tuple((found | {one.edited_caption: one for one in proposed}).values()))
+
+
+def rejudged(models: Models, study: Study, settings: Settings) -> tuple[Perturbation, ...]:
+    """Return the study's perturbations as the gates judge them under the photo's present label; nothing is proposed."""
+    return tuple(_rejudged(models, one, study.photo.protected, settings) for one in study.perturbations)
+
+
+def _rejudged(models: Models, one: Perturbation, label: str, settings: Settings) -> Perturbation:
+    """What only the proposer's gates measured, such as whether another proposal says the same, stays as it was."""
+    fresh = models.perturber.judge(one.caption, one.edited_caption, one.factor, label, settings)
+    judged = {check.gate for check in fresh.checks} | {LABEL_GATE}
+    others = [check for check in one.checks if check.gate not in judged]
+    failed = [check.says for check in others if not check.passed]
+    return replace(one, checks=(*fresh.checks, *others), rejected_by=(*fresh.rejected_by, *failed))
 
 
 def proposals(models: Models, caption: str, label: str, settings: Settings) -> Iterator[Perturbation]:

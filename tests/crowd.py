@@ -12,7 +12,7 @@ from dataclasses import replace
 from PIL import Image, ImageDraw
 
 from pipeline.store import Store
-from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
+from pipeline.types import FOLDER, Counterfactual, Perturbation, Photo, Prediction, Scores, Study
 from tests.stores import save
 
 LABELS = ("sled", "ball", "kite", "drum", "tent", "boat", "lamp", "door")
@@ -46,7 +46,7 @@ def _study(rng: random.Random, labels: Sequence[str], first: int, count: int, ta
     caption = f"a photo of a {label} on a lawn"
     photo = Photo(
         key=f"photo-{first}", image=_picture(rng), label=label, prediction=_prediction(rng, labels, label, 6.0),
-        name=f"{first}.png", classifier="crowd",
+        name=f"{first}.png", classifier="crowd", label_source=FOLDER,
     )  # fmt: skip
     made = [_edit(rng, labels, label, caption, first + n, tau) for n in range(count) for tau in taus]
     return Study(

@@ -235,6 +235,9 @@ def _chips(entry: Entry, axis: Axis) -> Html:
         tag("span", axis.short(entry.tau), class_="chip"),
         tag("span", f"p({entry.label}) {points(entry.change)}", class_=f"chip {drop}"),
     ]
+    if not entry.confirmed:
+        title = "Nobody has said what the photo shows; until then the pair is in no set"
+        parts.append(tag("a", f"{entry.label}?", href="./labels", class_="chip gate", title=title))
     if entry.flip:
         parts.append(tag("span", f"⇄ {entry.now[0]}", class_="chip flip", title="The prediction flips to this label"))
     return tag("p", *parts, class_="chips")

@@ -11,7 +11,9 @@ def photo_markup(photo: Photo) -> Html:
     """One sentence, and the most probable labels with their shares; the label to protect is there in any case."""
     top = photo.prediction.top()
     first = top[0][0]
-    if first == photo.label:
+    if not photo.confirmed:
+        said = join("The classifier names it ", tag("b", first), ". Nobody has said yet what it shows.")
+    elif first == photo.label:
         said = join("The classifier names it ", tag("b", first), ", the label to protect.")
     else:
         said = join("The classifier names it ", tag("b", first), ", not ", tag("b", photo.label), ".")

@@ -15,6 +15,7 @@ from explorer.components.markup import REPORT_CLICKS, Html, picture_url, tag
 from pipeline.curation import LabelledImage
 from pipeline.images import fit, open_image
 from pipeline.store import Store, StudySummary
+from pipeline.types import CONFIRMED
 
 THUMB = 128  # pixels
 LIMIT = 40  # photos in the history
@@ -78,7 +79,7 @@ def history_markup(store: Store, summaries: Sequence[StudySummary], current: str
 def _study(store: Store, one: StudySummary, current: bool) -> Html:
     count = one.counterfactuals
     edits = f"{count} edit{'s' * (count > 1)}" if count else "no edits yet"
-    text = tag("span", tag("b", one.label), tag("small", edits))
+    text = tag("span", tag("b", one.label if one.label_source in CONFIRMED else f"{one.label}?"), tag("small", edits))
     return tag(
         "button",
         tag("img", src=_thumb(store.file(one.key)), alt=""),

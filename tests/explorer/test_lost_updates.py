@@ -81,7 +81,7 @@ def begun(desk: Desk, key: str) -> Iterator[None]:
 
 def test_a_label_that_is_corrected_while_a_job_works_stays(desk: Desk, key: str) -> None:
     pieces = begun(desk, key)
-    photo.relabel(desk, key, "", "blue")
+    photo.relabel(desk, key, "", "blue", "red", "", gr.Request())
     assert len(list(pieces)) > 3
     assert study(desk, key).photo.label == "blue"
     assert len(study(desk, key).counterfactuals) == 9
@@ -115,7 +115,7 @@ def test_variations_written_and_ticks_set_while_a_run_works_stay(
     while not held.is_set():
         next(frames)
     list(proposals.act(desk, key, Event(do="clear")))  # type: ignore[arg-type]
-    photo.relabel(desk, key, "", "green")
+    photo.relabel(desk, key, "", "green", "red", "", gr.Request())
     free.set()
     list(frames)
     after = study(desk, key)
@@ -143,13 +143,13 @@ def test_a_label_upon_one_that_is_no_longer_there_is_refused_and_told(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(gr, "Warning", told.append)
-    photo.relabel(desk, key, "", "blue", "red")
-    shown = photo.relabel(desk, key, "", "green", "red")
+    photo.relabel(desk, key, "", "blue", "red", "", gr.Request())
+    shown = photo.relabel(desk, key, "", "green", "red", "", gr.Request())
     assert study(desk, key).photo.label == "blue"
     assert len(told) == 1
     assert "Meanwhile the label became" in told[0]
     assert any(isinstance(one, dict) and one.get("value") == "blue" for one in shown)  # the page shows what holds
-    photo.relabel(desk, key, "", "green", "blue")
+    photo.relabel(desk, key, "", "green", "blue", "", gr.Request())
     assert study(desk, key).photo.label == "green"
 
 

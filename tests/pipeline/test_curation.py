@@ -180,7 +180,7 @@ def test_what_is_learnt_is_what_the_edit_shows(run: Store) -> None:
         assert material.left_out == (told,)
     say(first, "cy", "keep", label=wrong[first], kind="resolve")
     assert selection(run).labels[first] == wrong[first]
-    with pytest.raises(DataError, match=r"nothing to learn from.*3 pairs are left out"):
+    with pytest.raises(DataError, match=r"no counterfactual to learn from.*3 pairs are left out"):
         selection(run, "set").known_to("other", ("cat",))
 
 

@@ -253,6 +253,9 @@ def test_curate_shows_every_verdict(earlier: Earlier, desk: Desk) -> None:
 
 
 def test_insights_find_every_edit(earlier: Earlier, desk: Desk) -> None:
+    assert "nobody has said what the picture shows" in str(insights.show(desk, "colour", "Acc@1")[1])
+    for one in desk.store.studies():  # earlier versions did not note who gave a label
+        desk.store.set_label(one.key, one.label, analyst="Ada")
     for classifier in ("colour", "other"):
         cell, heat, items = insights.show(desk, classifier, "Acc@1")
         told = [one for one in earlier.shown if one["classifier"] == classifier and one["counterfactuals"]]

@@ -1,0 +1,251 @@
+"""What a picture shows: a guess protects nothing and counts nowhere until somebody confirms it, by button or key."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+import pytest
+from typer.testing import CliRunner
+
+from explorer import build_app, endpoints, photo, serving, uploads
+from explorer.alerts import shown
+from explorer.findings import findings
+from explorer.jobs import Desk
+from explorer.labels import Labels
+from explorer.place import need, place_of
+from pipeline import studio
+from pipeline.__main__ import app
+from pipeline.curation import LabelledImage, selection
+from pipeline.errors import InputError
+from pipeline.settings import Settings
+from pipeline.store import Store
+from pipeline.types import ANALYST, FOLDER, GUESS, Check, Decision, Perturbation, Study
+from tests.browser import SLOW, Faults
+from tests.seams import SeamModels, WordPerturber, picture
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ADA = gr.Request(username="ada")
+
+
+class LabelPerturber(WordPerturber):
+    """With a gate that asks for the label's own word, as the real one does."""
+
+    def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
+        one = super().judge(caption, edited_caption, factor, label, settings)
+        if not label:
+            return one
+        check = Check(gate="label", passed=label in edited_caption, says=f"the label '{label}' is named or not")
+        return replace(one, checks=(check,), rejected_by=() if check.passed else (check.says,))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = Desk(models=SeamModels(perturber=LabelPerturber()), store=Store(tmp_path / "data"))
+    yield opened
+    opened.close()
+    opened.store.close()
+
+
+def guessed(desk: Desk, seed: int = 0, *, colour: str = "red") -> Study:
+    """A photo that nobody labelled, with edits of which one is kept."""
+    study = studio.take_in(desk.models, desk.store, picture(colour, seed), name=f"{seed}.png")
+    desk.store.set_caption(study.photo.key, f"a photo of a {colour} plane on white")
+    words = f"a photo of a {colour} plane on yellow"
+    endpoints.edit(desk, place_of(study), words, [0.2, 0.5])
+    study = need(desk, place_of(study))
+    key = next(one.key for one in study.counterfactuals if not one.missed)
+    desk.store.decide(Decision(id=f"keep-{seed}", counterfactual=key, verdict="keep", analyst="ada"))
+    return study
+
+
+def test_a_guess_counts_nowhere_until_somebody_confirms_it(desk: Desk, tmp_path: Path) -> None:
+    study = guessed(desk)
+    assert (study.photo.label, study.photo.label_source) == ("red", GUESS)
+    told = findings(desk.store.records("colour"))
+    assert (told.studies, told.unconfirmed) == ((), 1)
+    material = selection(desk.store)
+    assert material.labels == {}
+    assert "1 pair is left out: nobody has said what the photos show" in material.left_out[0]
+    with pytest.raises(InputError, match=r"Nothing that is kept can be frozen\. 1 pair is left out"):
+        endpoints.freeze(desk, "set")
+    desk.catalogue.refresh()
+    assert photo.flips(desk) == ()
+    run = CliRunner().invoke(app, ["weakness", str(desk.store.root)])
+    assert run.exit_code == 2
+    assert "1 photo is left out, whose label is a classifier's guess" in run.output
+
+    photo.answer(desk, place_of(study), "", "", "", ADA, event(label="red"))
+    record = desk.store.load_study(study.photo.key)
+    assert record is not None
+    assert (record.photo.label, record.photo.label_source, record.photo.label_analyst) == ("red", ANALYST, "ada")
+    told = findings(desk.store.records("colour"))
+    assert (len(told.studies), told.unconfirmed) == (1, 0)
+    assert list(selection(desk.store).labels.values()) == ["red"]
+    assert endpoints.freeze(desk, "set") == ("set", 1, 1)
+
+
+def event(**data: str) -> gr.EventData:
+    made = gr.EventData(None, None)
+    made._data = data
+    return made
+
+
+def test_labels_know_their_source(desk: Desk, tmp_path: Path) -> None:
+    for number, label in enumerate(("red", "")):
+        file = tmp_path / f"{number}.png"
+        picture("green", number).save(file)
+        taken = uploads.take(desk, LabelledImage(path=file, label=label))
+        assert isinstance(taken, Study)
+        assert (taken.photo.label, taken.photo.label_source) == (label or "green", FOLDER if label else GUESS)
+    assert "1 photo counts nowhere here" in str(uploads.report(2, (), 1))
+    assert "nowhere" not in str(uploads.report(2, (), 0))
+
+
+def test_a_guess_protects_nothing(desk: Desk) -> None:
+    study = studio.take_in(desk.models, desk.store, picture("red"))
+    desk.store.set_caption(study.photo.key, "a photo of a plane on white")
+    place = place_of(study)
+    assert [one["rejected_by"] for one in endpoints.perturb(desk, place, ["background"], ADA)] == [[]]
+    assert endpoints.edit(desk, place, "a photo of a boat on white", [0.5])
+    assert "no gate protects what the picture" in str(photo.page(desk, need(desk, place)))
+    endpoints.perturb(desk, place, ["object"], ADA, label="red")
+    assert {one.rejected_by for one in need(desk, place).perturbations} == {("the label 'red' is named or not",)}
+    with pytest.raises(InputError, match="A gate objects"):
+        endpoints.edit(desk, place, "a photo of a wall on white", [0.5])
+
+
+def test_another_label_judges_the_variations_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(gr, "Info", lambda text, **_: notes.append(text))
+    study = studio.take_in(desk.models, desk.store, picture("red"), "red")
+    desk.store.set_caption(study.photo.key, "a photo of a red plane on white")
+    place, key = place_of(study), study.photo.key
+    endpoints.perturb(desk, place, ["background", "object"], ADA)
+    first, second = need(desk, place).perturbations
+    assert first.accepted
+    assert second.accepted
+    desk.store.tick(key, "a photo of a red plane on white", {second.edited_caption: ("You rejected it.",)})
+    photo.relabel(desk, place, "", "blue", "red", "", ADA)
+    now = {one.edited_caption: one.rejected_by for one in need(desk, place).perturbations}
+    assert now[first.edited_caption] == ("the label 'blue' is named or not",)
+    assert len(notes) == 1
+    assert "1 variation is no longer ticked" in notes[0]
+    photo.relabel(desk, place, "", "red", "blue", "", ADA)
+    now = {one.edited_caption: one.rejected_by for one in need(desk, place).perturbations}
+    assert now[first.edited_caption] == ()
+
+
+def test_a_label_that_was_given_meanwhile_is_not_overruled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(gr, "Warning", told.append)
+    study = guessed(desk)
+    labels, key = Labels(desk), study.photo.key
+    answer = labels.say({"photos": [{"key": key, "label": "red", "expected": ""}], "analyst": "ada"})
+    assert (answer["photos"], answer["left"]) == ([{"key": key, "expected": "red", "said": "red"}], 0)
+    answer = labels.say({"photos": [{"key": key, "label": "blue", "expected": ""}], "analyst": "bo"})
+    assert "Meanwhile the label became 'red'" in str(answer["told"])
+    assert answer["photos"][0]["said"] == "red"
+    photo.relabel(desk, place_of(study), "", "green", "", "", gr.Request(username="bo"))
+    assert "Meanwhile the label became" in told[0]
+    assert need(desk, place_of(study)).photo.label_analyst == "ada"
+    labels.say({"photos": [{"key": key, "label": "blue", "expected": "red"}], "analyst": "bo"})
+    assert need(desk, place_of(study)).photo.label == "blue"
+
+
+def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
+    study = guessed(desk)
+    answer = Labels(desk).functions()[1](
+        {"photos": [{"key": study.photo.key, "label": "unicorn", "expected": ""}]}, gr.Request()
+    )
+    assert "does not know the label 'unicorn'" in str(answer)
+    assert not need(desk, place_of(study)).photo.confirmed
+    with pytest.raises(gr.Error, match="unicorn"):
+        shown(endpoints.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
+
+
+@pytest.fixture
+def address(desk: Desk) -> Iterator[str]:
+    built = build_app(desk)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = {"server_name": "127.0.0.1", "server_port": port, "prevent_thread_lock": True, "quiet": True}
+    _, url, _ = built.launch(**options, **serving())
+    yield url.rstrip("/")
+    built.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(SLOW)
+    opened, faults = context.new_page(), Faults(address)
+    faults.watch(opened)
+    yield opened
+    context.close()
+    assert faults.found == []
+
+
+def source(desk: Desk, study: Study) -> tuple[str, str]:
+    record = desk.store.load_study(study.photo.key)
+    assert record is not None
+    return record.photo.label, record.photo.label_source
+
+
+def test_the_page_asks_what_the_picture_shows(page: Page, address: str, desk: Desk) -> None:
+    by_key, by_button, by_list = (guessed(desk, seed) for seed in range(3))
+    for study, answer in ((by_key, "key"), (by_button, "button"), (by_list, "list")):
+        page.goto(f"{address}/?photo={study.photo.key}")
+        page.wait_for_selector(".question >> text=What does the picture show?")
+        page.wait_for_selector(".question .hint:has-text('counts in no figure')")
+        if answer == "key":
+            page.keyboard.press("2")
+        elif answer == "button":
+            page.click(".question button[data-key='1']")
+        else:
+            page.click(".question .link")
+            page.keyboard.type("blue")
+            page.keyboard.press("Enter")
+        page.wait_for_selector(".question", state="detached")
+    second = by_key.photo.prediction.top()[1][0]
+    assert source(desk, by_key) == (second, ANALYST)
+    assert source(desk, by_button) == ("red", ANALYST)
+    assert source(desk, by_list) == ("blue", ANALYST)
+    page.goto(f"{address}/?photo={by_key.photo.key}")
+    page.wait_for_function(f"document.querySelector('#label input')?.value === '{second}'")
+    assert page.locator(".question").count() == 0
+
+
+def test_many_are_answered_with_the_keyboard(page: Page, address: str, desk: Desk) -> None:
+    photos = [guessed(desk, seed, colour=("red", "green")[seed % 2]) for seed in range(4)]
+    page.goto(f"{address}/insights")
+    page.click(".guesses:has-text('4 photos count nowhere here') a")
+    page.wait_for_selector("#label-grid .photo >> nth=3")
+    page.wait_for_selector("#label-grid .left:has-text('4 without a label')")
+    page.keyboard.press("2")
+    page.wait_for_selector("#label-grid .left:has-text('3 without a label')")
+    page.keyboard.press("l")
+    page.keyboard.type("blue")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#label-grid .left:has-text('2 without a label')")
+    page.keyboard.press("a")
+    page.wait_for_selector("#label-grid .saved:not(.busy):text-is('Saved')")
+    page.wait_for_selector("#label-grid .photo:nth-child(4) .answered:text-is('✓ green')")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("1")  # the answer before the last, given anew
+    said = [source(desk, study) for study in photos]
+    assert {kind for _, kind in said} == {ANALYST}
+    assert [label for label, _ in said][1:] == ["blue", "red", "green"]
+    assert said[0][0] == photos[0].photo.prediction.top()[1][0]
+    page.keyboard.press("n")
+    page.wait_for_selector("#label-grid .empty:has-text('Somebody has said of every photo what it shows')")
+    page.goto(f"{address}/insights")
+    page.wait_for_selector(".heat, table")
+    assert page.locator(".guesses").count() == 0

@@ -280,6 +280,7 @@ def _describe(made: Reinforcement, folder: Path) -> None:
     try:
         for name, text in (("metrics.jsonl", lines), ("README.md", card(made))):
             write_whole(folder / name, text.encode())
+            (folder / name).chmod(0o644)
     except OSError as error:
         raise StoreError(f"The card of {folder.name} cannot be written: {error.strerror}; free some space.") from error
 

@@ -48,7 +48,9 @@ def write_run(made: Reinforcement, folder: Path) -> None:
         "answers": {name: asdict(one) for name, one in made.answers.items()},
         "validation": {name: asdict(one) for name, one in made.validation.items()},
     }
-    write_whole(folder / FIGURES, json.dumps(row).encode())
+    write_whole(folder / FIGURES, json.dumps(row, separators=(",", ":")).encode())
+    for name in (HEADS, FIGURES):
+        (folder / name).chmod(0o644)  # both are written for the owner only
 
 
 def read_run(folder: Path) -> Reinforcement:

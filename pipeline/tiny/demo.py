@@ -13,18 +13,15 @@ from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
-from PIL.Image import Image
-
 from pipeline import demo, studio, workflow
-from pipeline.curation import load_folder
-from pipeline.images import fit, open_image
 from pipeline.reinforcement import Item, Recipe, reinforce
 from pipeline.runs import write_run
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.measure import Attributes, Laboratory
 from pipeline.tiny.world import BIAS, LABELS, Scene, draw, parse, sample
-from pipeline.types import Counterfactual, Decision, Models, Study
+from pipeline.training_task import evaluation
+from pipeline.types import Counterfactual, CounterfactualSet, Decision, Models, Study
 
 log = logging.getLogger(__name__)
 SEED = HELD_OUT_SEED + 90
@@ -49,16 +46,21 @@ def make(work: Path, out: Path, n: int) -> int:
             store.decide_all(list(verdicts(lab, study)))
     frozen = store.freeze("demo")
     written = demo.write(store, out)
+    add_run(lab.models, store, frozen, out)
+    store.close()
+    return written
+
+
+def add_run(models: Models, store: Store, frozen: CounterfactualSet, out: Path) -> None:
+    """Write the run of a reinforcement with the frozen set into a demo; nobody has seen its test sets."""
     items = [
         Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, key=one.key)
         for photo, one in store.items(frozen)
     ]
-    settings = lab.models.profile.settings
-    made = reinforce(lab.models.classifier(), items, _splits(lab.models), Recipe(learning_rate=settings.learning_rate))
-    (out / demo.RUN).mkdir()
+    recipe = Recipe(learning_rate=models.profile.settings.learning_rate, alpha=None)
+    made = reinforce(models.classifier(), items, evaluation(models.profile), recipe)
+    (out / demo.RUN).mkdir(exist_ok=True)
     write_run(replace(made, source=f"the set 'demo', version 1, of {len(items)} counterfactuals"), out / demo.RUN)
-    store.close()
-    return written
 
 
 def scenes(n: int) -> tuple[Scene, ...]:
@@ -104,11 +106,3 @@ def _study(models: Models, scene: Scene, factors: tuple[str, ...], name: str) ->
     study = workflow.open_photo(models, draw(scene), scene.label, name=name)
     study = workflow.propose(models, workflow.describe(models, study, settings), settings)
     return list(workflow.edit(models, study, study.perturbations, settings))[-1]
-
-
-def _splits(models: Models) -> dict[str, list[tuple[Image, str]]]:
-    profile = models.profile
-    return {
-        split: [(fit(open_image(one.path), profile.image_size), one.label) for one in load_folder(Path(folder))]
-        for split, folder in profile.evaluation.items()
-    }

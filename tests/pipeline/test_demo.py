@@ -11,7 +11,7 @@ from pipeline import demo
 from pipeline.errors import DataError
 from pipeline.models import LoadedModels
 from pipeline.provenance import provenance
-from pipeline.runs import runs
+from pipeline.runs import read_run, runs
 from pipeline.store import Store
 from tests.stores import contents, keep, save, study_of
 
@@ -101,6 +101,9 @@ def test_the_shipped_demo_fills_every_page(store: Store, models: LoadedModels, s
         one.photo for one in entries if one.key in decided
     }, "nothing waits for a decision"
     (folder,) = runs(store.root / "reinforced")
+    run = read_run(folder)
+    assert (run.alpha, run.looks, run.earlier) == (run.chosen, (), False), "its test sets wait to be shown"
+    assert all(one.ranks and one.photos for one in (*run.answers.values(), *run.validation.values()))
     assert models.classifier(models.admit(str(folder))).labels == models.classifier().labels
     demo.put_away(store, store.root / "reinforced", shipped)
     assert runs(store.root / "reinforced") == ()

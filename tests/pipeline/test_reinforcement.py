@@ -327,6 +327,9 @@ def test_what_is_saved_opens_and_predicts_as_theta_alpha(made: Reinforcement, tm
     assert torch.allclose(opened.head()[1], bias)
     text = (tmp_path / "out" / "README.md").read_text()
     assert "alpha = 0.5 came with the recipe, before anything was seen" in text
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir() if path.name != "config.json"} == {
+        0o644
+    }
     with pytest.raises(DataError, match="not empty"):
         save(made, ColourClassifier.plain(), tmp_path / "out")
 

@@ -36,6 +36,7 @@ from pipeline.rows import (
     weakness_row,
 )
 from pipeline.terminal import (
+    Address,
     AsJson,
     Blend,
     Changed,
@@ -59,6 +60,7 @@ from pipeline.terminal import (
     models_of,
     opened,
     progress,
+    run_of,
     settings_of,
     splits_of,
     written,
@@ -67,7 +69,7 @@ from pipeline.types import Perturbation
 
 if TYPE_CHECKING:
     from pipeline.curation import Material
-    from pipeline.store import Store
+    from pipeline.store import Failure, Store
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(model_commands.app)
@@ -213,9 +215,10 @@ def stress(
     settings = settings_of(models, **changes, num_inference_steps=steps)
     load_folder(folder)  # a folder that cannot be used leaves no run behind
     store = Store(out)
+    failures: list[Failure] = []
     with progress("denoising") as step:
-        show(map(study_row, studies(models, folder, store, settings, classifier, step=step)), as_json)
-    failures = store.failures()
+        made = studies(models, folder, store, settings, classifier, step=step, failed=failures.append)
+        show(map(study_row, made), as_json)
     for failure in failures:
         typer.echo(f"{failure.name} was left out: {failure.message}", err=True)
     raise typer.Exit(1 if failures else 0)
@@ -232,18 +235,18 @@ def weakness(
     confirm: Annotated[str, typer.Option(help="A second classifier, to confirm the flips.")] = "",
     profile: ProfileName = "tiny",
     device: Device = "",
+    database: Address = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
     from pipeline import weakness as tables
     from pipeline.curation import confirmed, unconfirmed
     from pipeline.insights import insights
-    from pipeline.store import Store
     from pipeline.workflow import judged_by
 
     if by not in ("class", "tau", "words", "item"):
         raise SettingsError(f"--by is '{by}'; use class, tau, words or item.")
-    store = Store.existing(run)
+    store = run_of(run, database)
     studies, guesses = confirmed(study for study in store.records(classifier) if study.counterfactuals)
     if not studies and not guesses:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
@@ -275,14 +278,14 @@ def export(
     form: Annotated[
         list[str] | None, typer.Option("--format", help="imagefolder, parquet, webdataset or csv; repeat.")
     ] = None,
+    database: Address = "",
     as_json: AsJson = False,
 ) -> None:
     """Write a frozen set for other programs, with everything that is known of each pair."""
     from pipeline import exporting
     from pipeline.curation import labelled
-    from pipeline.store import Store
 
-    store = Store.existing(run)
+    store = run_of(run, database)
     found = exporting.find_set(store, chosen_set, version)
     written = [(one, exporting.export(store, found, out, one)) for one in form or ["imagefolder"]]
     material = labelled(store, found.items)
@@ -298,6 +301,7 @@ def quality(
     classifier: Classifier = "",
     profile: ProfileName = "tiny",
     device: Device = "",
+    database: Address = "",
     as_json: AsJson = False,
 ) -> None:
     """Measure the chosen edits of a run as pictures: sparsity, diversity, COUT, SSIM, PSNR, KID on the profile's CLIP.
@@ -307,9 +311,8 @@ def quality(
     from pipeline.appraisal import appraise
     from pipeline.curation import confirmed, unconfirmed
     from pipeline.perceptual import open_distances
-    from pipeline.store import Store
 
-    store = Store.existing(run)
+    store = run_of(run, database)
     loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
     studies, guesses = confirmed(study for study in loaded if study is not None)
     if guesses:
@@ -343,6 +346,7 @@ def reinforce(
     seed: Annotated[int, typer.Option(help="Of the split by photo and of the training.")] = 0,
     profile: ProfileName = "tiny",
     device: Device = "",
+    database: Address = "",
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
@@ -350,10 +354,9 @@ def reinforce(
 
     from pipeline import reinforcement
     from pipeline.curation import refuse_used, selection
-    from pipeline.store import Store
     from pipeline.types import Look
 
-    store = Store.existing(run)
+    store = run_of(run, database)
     share = alpha_of(alpha)
     refuse_used(out)
     models = models_of(profile, device)

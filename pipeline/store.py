@@ -51,11 +51,14 @@ class Store(Studies):
         self._hold: Hold | None = None
 
     @classmethod
-    def existing(cls, root: Path) -> Store:
-        """Opens a folder that already holds a store. Raises `DataError` when it does not."""
-        if not (Path(root) / FILE).is_file():
+    def existing(cls, root: Path, database: str = "") -> Store:
+        """Open a folder that already holds a store, its records at the address `database` if one is given.
+
+        Raises `DataError` when there is none.
+        """
+        if not ((root / "media").is_dir() if database else (root / FILE).is_file()):
             raise DataError(f"There is no run in {root}; make one with 'python -m pipeline stress'.")
-        return cls(root)
+        return cls(root, database)
 
     def close(self) -> None:
         """Closes all connections; the store must not be used afterwards."""

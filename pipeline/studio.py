@@ -7,7 +7,7 @@ judged and scored anew where classifier or CLIP are others by now, and never dra
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -23,7 +23,7 @@ from pipeline.images import fit, key_of, open_image
 from pipeline.inversions import Inversions
 from pipeline.keys import run_key
 from pipeline.settings import Settings
-from pipeline.store import Store
+from pipeline.store import Failure, Store
 from pipeline.types import (
     ANALYST,
     FOLDER,
@@ -197,24 +197,38 @@ def keep(store: Store, study: Study) -> None:
 
 
 def stress(
-    models: Models, folder: Path, store: Store, settings: Settings, classifier: str = "", *, step: Step | None = None
+    models: Models,
+    folder: Path,
+    store: Store,
+    settings: Settings,
+    classifier: str = "",
+    *,
+    step: Step | None = None,
+    begun: Callable[[int, int, str], object] | None = None,
+    failed: Callable[[Failure], object] | None = None,
 ) -> Iterator[Study]:
     """One finished and saved study per picture of an ImageFolder.
 
     Pictures that an earlier call with the same models and settings has finished are passed over; a caption that a
     person wrote is kept. A picture that fails is noted in the store (`Store.failures`), and the others go on; a model
     that cannot be opened, a store that cannot be written and a `Cancelled` end the run.
+
+    `begun` hears of every picture before it is studied: how many of the folder come before it, how many there are, and
+    its name; `failed` of every one that is left out by this call.
     """
     _ = models.captioner, models.perturber, models.editor, models.scorer  # opened now, not blamed on a picture later
     judge = present(models, store, classifier)
     job = run_key(models, settings, judge)
     finished = set(store.finished(job))
-    for entry in load_folder(folder):
+    entries = load_folder(folder)
+    for place, entry in enumerate(entries):
         name = entry.path.relative_to(folder).as_posix()
         try:
             image = fit(open_image(entry.path), models.profile.image_size)
             if key_of(image) in finished:
                 continue
+            if begun is not None:
+                begun(place, len(entries), name)
             opened = workflow.open_photo(models, image, entry.label, judge.name, name)
             study = _finish(models, store, opened, settings, step)
         except (StoreError, Cancelled):
@@ -222,6 +236,8 @@ def stress(
         except PipelineError as error:
             logger.warning("%s is left out: %s", name, error)
             store.fail(job, name, str(error))
+            if failed is not None:
+                failed(Failure(name=name, message=str(error)))
             continue
         store.finish(job, study.photo.key, name)
         finished.add(study.photo.key)

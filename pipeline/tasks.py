@@ -23,11 +23,11 @@ from pipeline.heads import Recipe
 from pipeline.hub import HubModel
 from pipeline.inversions import Inversions
 from pipeline.jobs import Hold, Job
-from pipeline.keys import run_key, sources
+from pipeline.keys import sources
 from pipeline.networks import HUB
 from pipeline.promotion import keep
 from pipeline.settings import Profile, Settings
-from pipeline.store import Store
+from pipeline.store import Failure, Store
 from pipeline.tables import digest
 from pipeline.training_task import TrainingTask
 from pipeline.types import Models, Step, Study
@@ -136,7 +136,7 @@ class PhotosTask:
                 hold.kept()
             yield
         hold.step(len(self.photos), len(self.photos), "")
-        hold.tell(error=_left_out(store, job, len(self.photos)))
+        hold.tell(error=_left_out(store.failures(job), len(self.photos)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,17 +157,17 @@ class FolderTask:
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
         folder = _folder(store, self.folder)
-        total, run = len(load_folder(folder)), run_key(models, self.settings, models.classifier(self.classifier))
-        done = len(store.finished(run))
-        hold.step(min(done, total), total, "")
+        total, left_out = len(load_folder(folder)), list[Failure]()
+        hold.step(0, 0, "looking at what is finished")
         look: Step = lambda _done, _total: hold.look()  # noqa: E731
-        for study in studio.stress(models, folder, store, self.settings, self.classifier, step=look):
-            done += 1
-            hold.step(min(done, total), total, study.photo.name)
+        studied = studio.stress(
+            models, folder, store, self.settings, self.classifier, step=look, begun=hold.step, failed=left_out.append
+        )
+        for _ in studied:
             hold.kept()
             yield
         hold.step(total, total, "")
-        hold.tell(error=_left_out(store, run, total))
+        hold.tell(error=_left_out(left_out, total))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,9 +340,8 @@ def _edited(
         yield
 
 
-def _left_out(store: Store, run: str, total: int) -> str:
+def _left_out(failures: Sequence[Failure], total: int) -> str:
     """What could not be studied, by name with the reason; "" when nothing is missing."""
-    failures: Sequence[Any] = store.failures(run)
     if not failures:
         return ""
     told = " ".join(f"{one.name}: {one.message}" for one in failures[:LEFT_OUT])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,7 +45,12 @@ Changed = Annotated[
     list[str] | None,
     typer.Option("--setting", metavar="NAME=VALUE", help="Any setting of a profile, as guidance_scale=5; repeat."),
 ]
+Address = Annotated[
+    str, typer.Option("--database", metavar="URL", envvar="EXPLORER_DATABASE", help="PostgreSQL, if records lie there.")
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder written by stress, or the application's data.")]
+
+OPENED = ExitStack()  # what the command under way has opened, to be closed when it ends
 
 
 class Sentences(TyperGroup):
@@ -54,7 +59,8 @@ class Sentences(TyperGroup):
     def invoke(self, ctx: object) -> object:
         """Runs the command; exit status 2 for either."""
         try:
-            return super().invoke(ctx)  # type: ignore[arg-type]  # typer exports no name for its type
+            with OPENED:
+                return super().invoke(ctx)  # type: ignore[arg-type]  # typer exports no name for its type
         except PipelineError as error:
             typer.echo(" ".join(str(error).split()), err=True)
             raise typer.Exit(2) from error
@@ -106,6 +112,15 @@ def opened(paths: Sequence[Path], models: Models) -> list[Image]:
     from pipeline.images import fit, open_image
 
     return [fit(open_image(path), models.profile.image_size) for path in paths]
+
+
+def run_of(run: Path, database: str = "") -> Store:
+    """Open a run's store, for as long as the command lasts. Raises `DataError` when there is none."""
+    from pipeline.store import Store
+
+    store = Store.existing(run, database)
+    OPENED.callback(store.close)
+    return store
 
 
 def item_of(store: Store, photo: Photo, one: Counterfactual, shows: str) -> Item:

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from pipeline.store import Store
 
 CACHES = ("inversions",)
 HOUR = 3600.0  # seconds
+AT_ONCE = 20  # files that go under one lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,37 +57,63 @@ def check(store: Store) -> Iterator[Finding]:
     yield from _dispensable(store, needed, 0.0)
 
 
-def backup(store: Store, out: Path) -> int:
-    """Copies the store as it is at one moment into a new data folder; the number of pictures copied.
+def backup(store: Store, out: Path, database: str = "") -> int:
+    """Copy the store as it is at one moment into a new data folder; return the number of pictures copied.
 
-    Everybody may go on working meanwhile. The database's file gets its name last, so a folder that has one is whole.
-    Raises `DataError` when `out` is in use, `StoreError` when it cannot be written or a picture is missing.
+    Its records go into a file there, or into the empty PostgreSQL database at this address, which is how a backup is
+    restored. Everybody may go on working meanwhile. The records come last, so a copy that has some is whole. Raises
+    `DataError` when `out` or the database is in use or lies in the store itself, `StoreError` when it cannot be written
+    or a picture is missing.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is not empty; give a new folder for the backup.")
-    with saving(f"The backup {out} could not be written"):
+        raise DataError(f"{out} is not empty; give a new folder for the copy.")
+    if out.resolve().is_relative_to(store.root.resolve()):
+        raise DataError(f"{out} lies in the data folder {store.root} that is to be copied; give a folder outside it.")
+    with saving(f"The copy {out} could not be written"):
         (out / "media").mkdir(parents=True)
         with store.database.read() as connection, tempfile.TemporaryDirectory(dir=out) as partial:
-            needed = _pictures(connection)
-            for key in needed:
-                _copy(store.media.path(key), out / "media" / key[:2] / f"{key}.png")
-            _copy_records(connection, Path(partial))
-            for entry in store.root.iterdir():
-                if not entry.name.startswith(FILE) and entry.name not in ("media", *CACHES) and entry.is_dir():
-                    shutil.copytree(entry, out / entry.name, ignore=shutil.ignore_patterns("*.part"))
-            os.replace(Path(partial) / FILE, out / FILE)
+            target = Database(Path(partial), database)
+            try:
+                _refuse_filled(target)
+                needed = _pictures(connection)
+                for key in needed:
+                    _copy(store.media.path(key), out / "media" / key[:2] / f"{key}.png")
+                for entry in store.root.iterdir():
+                    if not entry.name.startswith(FILE) and entry.name not in ("media", *CACHES) and entry.is_dir():
+                        shutil.copytree(entry, out / entry.name, ignore=shutil.ignore_patterns("*.part"))
+                _copy_records(connection, target)
+            finally:
+                target.close()
+            if not database:
+                os.replace(Path(partial) / FILE, out / FILE)
         sync_folder(out)
     return len(needed)
 
 
 def gc(store: Store, *, delete: bool = False, older: float = HOUR) -> tuple[Finding, ...]:
-    """What nothing needs and nobody touched for `older` seconds; thrown away only with `delete`.
+    """Return what nothing needs and nobody touched for `older` seconds; thrown away only with `delete`.
 
-    Holds the write lock, so that no row can come to name a picture while it goes. Raises `StoreError`.
+    Looking holds no lock. What is thrown away goes under the write lock, a few files at a time, so that no row can come
+    to name a picture while it goes and nobody waits long. Raises `StoreError`.
     """
-    with saving("What is not needed could not be removed"), store.database.write() as connection:
-        found = tuple(_dispensable(store, _pictures(connection), time.time() - older))
-        return tuple(one for one in found if _remove(Path(one.where), time.time() - older)) if delete else found
+    with saving("What is not needed could not be removed"):
+        with store.database.read() as connection:
+            needed = _pictures(connection)
+        found = tuple(_dispensable(store, needed, time.time() - older))
+        if not delete:
+            return found
+        parts = (found[start : start + AT_ONCE] for start in range(0, len(found), AT_ONCE))
+        return tuple(one for part in parts for one in _swept(store, part, older))
+
+
+def _swept(store: Store, part: Sequence[Finding], older: float) -> Iterator[Finding]:
+    """Throw away those that nothing needs by now, and yield them."""
+    with store.alone(), store.database.read() as connection:
+        needed = _pictures(connection, [Path(one.where).stem for one in part if one.kind == "orphan"])
+        for one in part:
+            path = Path(one.where)
+            if (one.kind != "orphan" or path.stem not in needed) and _remove(path, time.time() - older):
+                yield one
 
 
 def _faults(connection: sql.Connection) -> Iterator[Finding]:
@@ -104,11 +131,12 @@ def _faults(connection: sql.Connection) -> Iterator[Finding]:
             pass
 
 
-def _pictures(connection: sql.Connection) -> frozenset[str]:
-    """The key of every picture that a row names."""
+def _pictures(connection: sql.Connection, among: Sequence[str] | None = None) -> frozenset[str]:
+    """Return the key of every picture that a row names, or of those `among` these."""
     columns = (tables.photos.c.picture, tables.studies.c.reconstruction, tables.counterfactuals.c.picture)
-    rows = connection.execute(sql.union(*(sql.select(column) for column in columns)))
-    return frozenset(key for (key,) in rows if key)
+    queries = (sql.select(column) for column in columns)
+    named = (query if among is None else query.where(query.selected_columns[0].in_(among)) for query in queries)
+    return frozenset(key for (key,) in connection.execute(sql.union(*named)) if key)
 
 
 def _dispensable(store: Store, needed: frozenset[str], before: float) -> Iterator[Finding]:
@@ -147,11 +175,22 @@ def _copy(source: Path, target: Path) -> None:
     write_whole(target, source.read_bytes())
 
 
-def _copy_records(connection: sql.Connection, folder: Path) -> None:
-    """Every row into a new SQLite file, at once."""
-    copy = Database(folder)
+def _refuse_filled(target: Database) -> None:
+    """Raise `DataError` when the database holds records already."""
+    with target.read() as connection:
+        for table in tables.schema.sorted_tables:
+            if connection.execute(sql.select(table).limit(1)).first() is not None:
+                raise DataError(f"The database {target.name} holds records already; give an empty one.")
+
+
+def _copy_records(connection: sql.Connection, copy: Database) -> None:
+    """Copy every row, at once; what numbers rows goes on after the last of them."""
     with copy.write() as target:
         for table in tables.schema.sorted_tables:
             for rows in connection.execute(sql.select(table)).partitions(500):
                 target.execute(sql.insert(table), [dict(row._mapping) for row in rows])
-    copy.close()
+            numbered = "number" in table.primary_key.columns
+            if numbered and target.dialect.name == "postgresql":
+                following = sql.select(sql.func.coalesce(sql.func.max(table.c.number), 0) + 1).scalar_subquery()
+                sequence = sql.func.pg_get_serial_sequence(table.name, "number")
+                target.execute(sql.select(sql.func.setval(sequence, following, False)))

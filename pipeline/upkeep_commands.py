@@ -1,4 +1,4 @@
-"""The commands `python -m pipeline store check|backup|gc`: the care of a data folder, told in rows."""
+"""The commands `python -m pipeline store check|backup|restore|gc`: the care of a data folder, told in rows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.rows import show
-from pipeline.terminal import AsJson, Sentences
+from pipeline.terminal import Address, AsJson, Sentences, run_of
 
 if TYPE_CHECKING:
-    from pipeline.store import Store
     from pipeline.upkeep import Finding
 
 app = typer.Typer(cls=Sentences, no_args_is_help=True, help="Check, copy or tidy a data folder.")
 Data = Annotated[Path, typer.Option("--data", envvar="EXPLORER_DATA", help="The data folder.")]
-Address = Annotated[
-    str, typer.Option("--database", metavar="URL", envvar="EXPLORER_DATABASE", help="PostgreSQL, if records lie there.")
-]
 HERE = Path("data")
 
 
@@ -27,7 +23,7 @@ def check(data: Data = HERE, database: Address = "", as_json: AsJson = False) ->
     """Tell whether every record and picture is there and whole; status 1 when something is lost or damaged."""
     from pipeline.upkeep import check as findings
 
-    found = tuple(findings(_open(data, database)))
+    found = tuple(findings(run_of(data, database)))
     show(map(_row, found), as_json) if found or as_json else typer.echo("Everything is there and whole.", err=True)
     raise typer.Exit(int(any(one.is_fault for one in found)))
 
@@ -42,7 +38,21 @@ def backup(
     """Copy everything as it is now into a new data folder, while the application may run."""
     from pipeline.upkeep import backup as copy
 
-    show([{"backup": str(out), "pictures": copy(_open(data, database), out)}], as_json)
+    show([{"backup": str(out), "pictures": copy(run_of(data, database), out)}], as_json)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="A folder that backup has written.")],
+    data: Data = HERE,
+    database: Address = "",
+    as_json: AsJson = False,
+) -> None:
+    """Copy a backup into a new data folder, its records into an empty PostgreSQL database if one is named."""
+    from pipeline.upkeep import backup as copy
+
+    pictures = copy(run_of(source, ""), data, database)
+    show([{"restored": str(data), "pictures": pictures}], as_json)
 
 
 @app.command()
@@ -58,17 +68,11 @@ def gc(
     from pipeline.upkeep import HOUR
     from pipeline.upkeep import gc as sweep
 
-    found = sweep(_open(data, database), delete=delete, older=hours * HOUR)
+    found = sweep(run_of(data, database), delete=delete, older=hours * HOUR)
     show(map(_row, found), as_json) if found or as_json else None
     size = sum(one.size for one in found) / 1e6
     ending = "removed." if delete else "can go; add --delete to remove them."
     typer.echo(f"{len(found)} files, {size:.1f} MB, {ending}", err=True)
-
-
-def _open(data: Path, database: str) -> Store:
-    from pipeline.store import Store
-
-    return Store(data, database) if database else Store.existing(data)
 
 
 def _row(one: Finding) -> dict[str, object]:

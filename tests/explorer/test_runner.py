@@ -240,6 +240,29 @@ def test_a_labelled_folder_is_studied_and_a_new_picture_makes_it_another_job(des
             folder_task(desk.store, name, "colour", SETTINGS)
 
 
+def test_a_second_folder_is_counted_and_told_for_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(desk.store.root / "folders" / "one", each=1)
+    Path(desk.store.root / "folders" / "one" / "red" / "text.png").write_text("no picture")
+    two = desk.store.root / "folders" / "two"
+    for number, label in enumerate(LABELS):
+        (two / label).mkdir(parents=True)
+        picture(label, seed=500 + number).save(two / label / "0.png")
+    told: dict[str, list[tuple[int, int]]] = {}
+    step = jobs.Hold.step
+
+    def noted(hold: jobs.Hold, done: int, total: int, note: str | None = None) -> None:
+        told.setdefault(hold.job.title.split()[2], []).append((done, total))
+        step(hold, done, total, note)
+
+    monkeypatch.setattr(jobs.Hold, "step", noted)
+    first = ended(desk, desk.runner.add(folder_task(desk.store, "one", "colour", SETTINGS)))
+    assert first.error.startswith("1 of 4 photos were left out. red/text.png: ")
+    second = ended(desk, desk.runner.add(folder_task(desk.store, "two", "colour", SETTINGS)))
+    assert (second.state, second.done, second.total, second.error) == (DONE, 3, 3, "")
+    assert told["one"] == [(0, 0), (0, 4), (1, 4), (2, 4), (4, 4)]
+    assert told["two"] == [(0, 0), (0, 3), (1, 3), (2, 3), (3, 3)]
+
+
 def test_other_work_has_its_turn_between_two_photos(desk: Desk) -> None:
     for seed in range(3):
         photo(desk, seed)

@@ -5,16 +5,20 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from pipeline import upkeep
+from pipeline.__main__ import app as commands
 from pipeline.errors import DataError
 from pipeline.images import encode
 from pipeline.store import Store
 from pipeline.types import Study
-from pipeline.upkeep import backup, check, gc
+from pipeline.upkeep import Finding, backup, check, gc
 from pipeline.upkeep_commands import app
+from tests.postgres import Server
 from tests.seams import picture
 from tests.stores import contents, keep, save, study_of
 
@@ -132,3 +136,114 @@ def test_the_commands_tell_what_they_found(tmp_path: Path) -> None:
     assert (told.exit_code, "missing" in told.stdout) == (1, True)
     assert run(app, ["check", "--data", str(tmp_path)]).exit_code == 2
     with_fault.close()
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_nobody_waits_while_files_are_looked_through(
+    store: Store, monkeypatch: pytest.MonkeyPatch, delete: bool
+) -> None:
+    study = study_of()
+    save(store, study)
+    loose = [store.media.path(store.media.put(picture("green", 100 + number))) for number in range(50)]
+    for path in loose:
+        os.utime(path, (1, 1))
+    looked, go = threading.Event(), threading.Event()
+    kind = upkeep._kind
+
+    def slow(*of: Any) -> str:
+        looked.set()
+        go.wait(60)
+        return kind(*of)
+
+    monkeypatch.setattr(upkeep, "_kind", slow)
+    found: list[tuple[Finding, ...]] = []
+    sweep = threading.Thread(target=lambda: found.append(gc(store, delete=delete)))
+    sweep.start()
+    assert looked.wait(60)
+    writer = threading.Thread(target=keep, args=(store, study.counterfactuals[0].key, 1), daemon=True)
+    writer.start()
+    writer.join(20)
+    waited = writer.is_alive()
+    go.set()
+    sweep.join()
+    writer.join()
+    assert not waited, "a decision waited for the search"
+    assert {one.where for one in found[0]} == {str(path) for path in loose}
+    assert any(path.exists() for path in loose) != delete
+
+
+def test_a_picture_that_a_row_comes_to_name_during_the_search_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of()
+    path = store.media.path(store.media.put(study.photo.image))
+    dispensable = upkeep._dispensable
+
+    def late(*of: Any) -> Iterator[Finding]:
+        yield from list(dispensable(*of))
+        save(store, study)
+        for one in store.root.rglob("*.png"):
+            os.utime(one, (1, 1))  # long ago, so that only the row speaks for it
+
+    os.utime(path, (1, 1))
+    monkeypatch.setattr(upkeep, "_dispensable", late)
+    assert gc(store, delete=True) == ()
+    assert contents(store.load_study(study.photo.key)) == contents(study)
+
+
+def test_a_copy_into_the_folder_itself_is_refused(store: Store, tmp_path: Path) -> None:
+    save(store, study_of())
+    (tmp_path / "way in").symlink_to(store.root, target_is_directory=True)
+    for out in (store.root / "copy", store.root / "media" / "copy", tmp_path / "way in" / "copy"):
+        with pytest.raises(DataError, match="lies in the data folder"):
+            backup(store, out)
+        assert not out.exists()
+    with pytest.raises(DataError, match="not empty"):
+        backup(store, store.root)
+
+
+def test_a_backup_is_restored_into_postgresql(store: Store, tmp_path: Path, postgres: Server) -> None:
+    study = study_of()
+    save(store, study)
+    for number, one in enumerate(study.counterfactuals[:4]):
+        keep(store, one.key, number)
+    store.freeze("mine")
+    backup(store, tmp_path / "copy")
+    address, run = postgres.database(), CliRunner().invoke
+    command = ["restore", str(tmp_path / "copy"), "--database", address, "--data"]
+    done = run(app, [*command, str(tmp_path / "restored")])
+    assert done.exit_code == 0, done.output
+    restored = Store.existing(tmp_path / "restored", address)
+    assert list(check(restored)) == []
+    assert contents(restored.load_study(study.photo.key)) == contents(study)
+    assert (restored.log(), restored.sets()) == (store.log(), store.sets())
+    assert keep(restored, study.counterfactuals[5].key, 9).number > store.log()[-1].number
+    assert restored.freeze("mine").version == 2
+    save(restored, study_of(3))
+    restored.close()
+    again = run(app, [*command, str(tmp_path / "elsewhere")])
+    assert again.exit_code == 2
+    assert "holds records already" in again.output
+    assert "Traceback" not in again.output
+
+
+def test_a_run_in_postgresql_is_looked_at_by_every_command(tmp_path: Path, postgres: Server) -> None:
+    address, study = postgres.database(), study_of()
+    store = Store(tmp_path / "run", address)
+    save(store, study)
+    keep(store, study.counterfactuals[0].key, 1)
+    store.freeze("mine")
+    store.close()
+    run = CliRunner().invoke
+    where = [str(tmp_path / "run")]
+    for command in (
+        ["weakness", *where, "--json"],
+        ["export", *where, "--set", "mine", "--out", str(tmp_path / "out"), "--format", "csv"],
+    ):
+        told = run(commands, [*command, "--database", address])
+        assert told.exit_code == 0, told.output
+        assert "There is no run" in run(commands, command).output
+    for command in (["quality", *where], ["reinforce", *where, "--out", str(tmp_path / "new"), "--set", "none"]):
+        told = run(commands, [*command, "--database", address, "--classifier", "none of these"])
+        assert told.exit_code == 2
+        assert "There is no run" not in told.output

@@ -136,7 +136,9 @@ def _classifiers(models: LoadedModels, folder: Path, plan: Plan) -> dict[tuple[f
         shop = Workshop(out=trained, work=folder / "training", biased=plan.scenes, share=plan.training)
         train_in_full(shop, trained, strength, names)
         for name in names:
-            classifier = TimmClassifier.from_pretrained(str(trained / name), name=name, device=models.device)
+            classifier = TimmClassifier.from_pretrained(
+                str((trained / name).resolve()), name=name, device=models.device
+            )
             found[strength, name] = Features(classifier, folder / "features" / _name(strength, name))
     return found
 

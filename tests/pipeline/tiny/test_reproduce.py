@@ -36,7 +36,8 @@ def few(models: LoadedModels) -> LoadedModels:
 
 
 def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "study"
+    monkeypatch.chdir(tmp_path)
+    folder = Path("study")  # as it is given on the command line
     first = reproduce(few, folder, PLAN, "the command", quiet)
     assert set(first.table_1) == set(first.table_2) == {(0.5, "repvgg"), (BIAS, "repvgg")}
     assert 0 < first.counterfactuals <= first.edits <= 12

@@ -18,7 +18,7 @@ from explorer.jobs import Desk
 from explorer.place import need
 from explorer.wiring import reads
 from pipeline.errors import DataError
-from pipeline.jobs import DONE
+from pipeline.jobs import DONE, SHOWN
 from pipeline.tasks import FOLDERS, PhotosTask, StudyTask, Task, folder_task, folders, unstudied
 
 SECONDS = 2.0  # between two looks at the list
@@ -27,7 +27,7 @@ SECONDS = 2.0  # between two looks at the list
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draws the page into the current Blocks and wires it."""
     masthead("Jobs", desk.models.profile.name)
-    timer = gr.Timer(SECONDS)
+    timer, count = gr.Timer(SECONDS), gr.State(SHOWN)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="work", min_width=300):
             section("", "Jobs", "One at a time, in the order in which they were started. A reload loses nothing.")
@@ -46,47 +46,49 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             start = gr.Button("Study the folder", elem_id="start-folder")
             status = gr.HTML(value=Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
     shown = (listed, told)
-    reads(demo.load, desk, show, (), (*shown, folder, classifier))
-    reads(timer.tick, desk, poll, (), shown)
-    reads(listed.act, desk, act, (), shown)
-    reads(photos.click, desk, start_photos, (), (status, *shown))
-    reads(start.click, desk, start_folder, (folder, classifier), (status, *shown))
+    reads(demo.load, desk, show, (count,), (*shown, folder, classifier))
+    reads(timer.tick, desk, poll, (count,), shown)
+    reads(listed.act, desk, act, (count,), (count, *shown))
+    reads(photos.click, desk, start_photos, (count,), (status, *shown))
+    reads(start.click, desk, start_folder, (folder, classifier, count), (status, *shown))
 
 
-def show(desk: Desk) -> tuple[object, ...]:
+def show(desk: Desk, count: int) -> tuple[object, ...]:
     """The list, and what can be started."""
     found = folders(desk.store)
     choices = gr.update(choices=list(found), value=found[0] if found else None)
-    return *poll(desk), choices, classifiers.choices(desk)
+    return *poll(desk, count), choices, classifiers.choices(desk)
 
 
-def poll(desk: Desk) -> tuple[Html, Html]:
-    """The list as it is now, and what is new in it."""
-    jobs = desk.store.jobs.all()
-    return jobs_markup(jobs), news(jobs)
+def poll(desk: Desk, count: int) -> tuple[Html, Html]:
+    """The list as it is now, with the `count` latest jobs, and what is new in it."""
+    jobs = desk.store.jobs.all(count=count)
+    return jobs_markup(jobs, desk.models.profile.name, desk.store.jobs.number() - len(jobs)), news(jobs)
 
 
-def act(desk: Desk, event: gr.EventData) -> tuple[Html, Html]:
-    """A button of a job was pressed."""
+def act(desk: Desk, count: int, event: gr.EventData) -> tuple[int, Html, Html]:
+    """A button of a job was pressed, or the one below them; answers (jobs to list, list, news)."""
     data = event._data
-    if data["do"] == "cancel":
+    if data["do"] == "more":
+        count += SHOWN
+    elif data["do"] == "cancel":
         desk.runner.cancel(str(data["job"]))
     else:
         desk.runner.retry(str(data["job"]), int(data["revision"]))
-    return poll(desk)
+    return count, *poll(desk, count)
 
 
-def start_photos(desk: Desk, request: gr.Request) -> tuple[Html, ...]:
+def start_photos(desk: Desk, count: int, request: gr.Request) -> tuple[Html, ...]:
     """Starts the study of all photos without edits; answers (status, list, news)."""
-    return photos(desk, request), *poll(desk)
+    return photos(desk, request), *poll(desk, count)
 
 
-def start_folder(desk: Desk, name: str | None, classifier: str, request: gr.Request) -> tuple[Html, ...]:
+def start_folder(desk: Desk, name: str | None, classifier: str, count: int, request: gr.Request) -> tuple[Html, ...]:
     """Starts the study of a folder on the server; answers (status, list, news)."""
     if not name:
         raise DataError(f"No folder is chosen; put one into '{FOLDERS}' in the data folder and reload the page.")
     task = folder_task(desk.store, name, classifiers.need(desk, classifier), desk.models.profile.settings)
-    return _started(desk, task, request), *poll(desk)
+    return _started(desk, task, request), *poll(desk, count)
 
 
 def photos(desk: Desk, request: gr.Request) -> Html:

@@ -27,7 +27,7 @@ from pipeline.errors import Cancelled, ConflictError, DataError
 
 LEASE = 20.0  # seconds for which another process must have seen no heartbeat before it takes a job over
 ATTEMPTS = 3  # how often a job is taken up again without finishing anything, before a person has to say so
-SHOWN = 50  # jobs in the list
+SHOWN = 50  # jobs in the list until more are asked for
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
     "waiting", "running", "done", "failed", "cancelled", "interrupted",
 )  # fmt: skip
@@ -111,13 +111,20 @@ class Jobs:
             raise DataError("This job is not in the data folder; start it again.")
         return str(found)
 
-    def all(self, kind: str = "") -> tuple[Job, ...]:
-        """The `SHOWN` latest jobs, of one kind or of all, the newest first."""
-        query = sql.select(*_COLUMNS).order_by(tables.jobs.c.number.desc()).limit(SHOWN)
-        if kind:
-            query = query.where(tables.jobs.c.kind == kind)
+    def all(self, kind: str = "", count: int = SHOWN) -> tuple[Job, ...]:
+        """Return the `count` latest jobs, of one kind or of all, and whatever else waits or runs; the newest first."""
+        number = tables.jobs.c.number
+        of_kind = (tables.jobs.c.kind == kind,) if kind else ()
+        latest = sql.select(number).where(*of_kind).order_by(number.desc()).limit(count).subquery()
+        wanted = number.in_(sql.select(latest.c.number)) | tables.jobs.c.state.not_in(ENDED)
+        query = sql.select(*_COLUMNS).where(wanted, *of_kind).order_by(number.desc())
         with self._database.read() as connection:
             return tuple(Job(**row._mapping) for row in connection.execute(query))
+
+    def number(self) -> int:
+        """Return how many jobs there are."""
+        with self._database.read() as connection:
+            return connection.execute(sql.select(sql.func.count()).select_from(tables.jobs)).scalar_one()
 
     def take(self, profile: str, kinds: Collection[str] | None = None) -> Hold | None:
         """The oldest job of this profile, and of these kinds, that nobody holds, now held; None when there is none.

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.curation import selection
 from pipeline.errors import StoreError
+from pipeline.jobs import SHOWN, Job
 from pipeline.reinforcement import Item, Recipe, at_alpha, reinforce, save
 from pipeline.runs import read_run
 from pipeline.store import Store
@@ -545,3 +546,24 @@ def test_what_cannot_be_used_gets_one_sentence(arguments: list[str], said: str) 
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_older_jobs_are_listed_when_asked_for_and_one_of_another_profile_says_so(
+    page: Page, address: str, store: Store
+) -> None:
+    store.jobs.add(Job(id="other", kind="study", title="Elsewhere", profile="paper"), "{}")
+    for number in range(SHOWN + 2):
+        store.jobs.add(Job(id=str(number), kind="study", title=f"Job {number}", profile="gone"), "{}")
+        store.jobs.cancel(str(number))
+    page.goto(f"{address}/jobs")
+    waiting = page.locator("#jobs li[data-state=waiting]")
+    waiting.wait_for()
+    assert "Waits for a server with --profile paper" in waiting.inner_text()
+    assert page.locator("#jobs li").count() == SHOWN + 1
+    page.click("#jobs [data-do=more]:has-text('(2)')")
+    page.wait_for_selector("#jobs li:has-text('Job 0')")
+    assert page.locator("#jobs [data-do=more]").count() == 0
+    page.wait_for_timeout(2500)  # the list is drawn anew meanwhile
+    assert page.locator("#jobs li").count() == SHOWN + 3
+    page.click("#jobs li[data-state=waiting] [data-do=cancel]")
+    page.wait_for_selector("#jobs li[data-state=cancelled]:has-text('Elsewhere')")

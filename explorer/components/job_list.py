@@ -1,6 +1,7 @@
 """The list of jobs: state, bar, time left, what went wrong, and the buttons that stop one or have it go on.
 
-Reports `act` with `do` = "cancel" or "retry", the job's id as `job`, and the revision that the analyst saw.
+Reports `act` with `do` = "cancel" or "retry", the job's id as `job`, and the revision that the analyst saw; with `do` =
+"more" for the button below them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from explorer.components.markup import REPORT_CLICKS, Html, tag, without_folders
+from explorer.components.markup import REPORT_CLICKS, Html, join, tag, without_folders
 from explorer.components.pairs import explore_link
 from explorer.views import duration
 from pipeline.jobs import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Job
@@ -48,11 +49,18 @@ def announcer() -> gr.HTML:
     return gr.HTML(js_on_load=ANNOUNCE, apply_default_css=False, elem_id="jobs-news", elem_classes="component")
 
 
-def jobs_markup(jobs: Sequence[Job]) -> Html:
-    """All jobs, the newest first; what to do while there is none."""
+def jobs_markup(jobs: Sequence[Job], profile: str, older: int = 0) -> Html:
+    """Return the jobs as a server of this profile sees them, and a button for the `older` ones.
+
+    What to do while there is none.
+    """
     if not jobs:
         return tag("p", NOTHING, class_="empty tall")
-    return tag("ol", *map(_job, jobs), class_="jobs")
+    listed = tag("ol", *(_job(job, profile) for job in jobs), class_="jobs")
+    if not older:
+        return listed
+    more = tag("button", f"Show older jobs ({older})", type="button", data_do="more")
+    return join(listed, tag("div", more, class_="jobs older"))
 
 
 def news(jobs: Sequence[Job]) -> Html:
@@ -63,12 +71,12 @@ def news(jobs: Sequence[Job]) -> Html:
     return tag("p", f"{latest.title}: {latest.state}", class_="live")
 
 
-def _job(job: Job) -> Html:
+def _job(job: Job, profile: str) -> Html:
     chip = tag("span", _state(job), class_=f"chip state {job.state}")
     head = tag("div", tag("b", job.title), chip, class_="head")
     error = tag("p", without_folders(job.error), class_="reason") if job.error else None
     buttons = [one for one in (_button(job), _link(job)) if one is not None]
-    parts = [head, _bar(job), tag("p", _told(job), class_="said"), error]
+    parts = [head, _bar(job), tag("p", _told(job, profile), class_="said"), error]
     body = tag("div", *(one for one in parts if one is not None))
     return tag("li", body, tag("div", *buttons, class_="buttons"), data_state=job.state)
 
@@ -97,9 +105,11 @@ def _bar(job: Job) -> Html | None:
     )
 
 
-def _told(job: Job) -> str:
+def _told(job: Job, profile: str) -> str:
     """What it is at and how long still, or when and for how long it was at work; and who started it."""
     who = f", started by {job.analyst}" if job.analyst else ""
+    if job.state == WAITING and job.profile != profile:
+        return f"Waits for a server with --profile {job.profile}{who}."
     if job.state == WAITING:
         return f"Waits for the jobs before it{who}."
     if job.state == RUNNING:

@@ -266,7 +266,7 @@ def test_insights_find_every_edit(earlier: Earlier, desk: Desk) -> None:
 
 
 def test_jobs_are_listed(earlier: Earlier, desk: Desk) -> None:
-    listed, _ = jobs_page.poll(desk)
+    listed, _ = jobs_page.poll(desk, 50)
     for one in earlier.expected.get("jobs", []):
         assert one["title"] in str(listed)
 

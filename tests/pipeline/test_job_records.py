@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import jobs
 from pipeline.errors import Cancelled, ConflictError, DataError
-from pipeline.jobs import ATTEMPTS, CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Hold, Job
+from pipeline.jobs import ATTEMPTS, CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, SHOWN, WAITING, Hold, Job
 from pipeline.store import Store
 
 PROFILE = "seams"
@@ -163,3 +163,16 @@ def test_a_change_that_rests_on_an_older_state_is_refused(store: Store) -> None:
     for change in (store.jobs.cancel, store.jobs.retry, store.jobs.parameters):
         with pytest.raises(DataError, match="not in the data folder"):
             change("b")
+
+
+def test_no_job_is_out_of_reach(store: Store) -> None:
+    store.jobs.add(replace(job("waits"), profile="another"), "{}")
+    for number in range(SHOWN + 3):
+        store.jobs.add(job(f"{number:02}"), "{}")
+        taken(store).end(DONE)
+    shown = [one.id for one in store.jobs.all()]
+    assert (len(shown), shown[0], shown[-1]) == (SHOWN + 1, f"{SHOWN + 2}", "waits")
+    assert store.jobs.number() == SHOWN + 4
+    assert len(store.jobs.all(count=2 * SHOWN)) == SHOWN + 4
+    assert store.jobs.all("folder") == ()
+    assert store.jobs.cancel(shown[-1]).state == CANCELLED

@@ -165,7 +165,7 @@ def test_weakness_by_tau_words_and_item_and_confirmed(run: Path) -> None:
     assert {row["tau"] for row in items} <= {None, 0.2, 0.5, 0.8}
     words = rows("weakness", run, "--by", "words")
     assert words
-    assert all(row["edits"] and row["n"] >= 5 for row in words)  # type: ignore[operator]
+    assert all(row["edits"] and row["photos"] >= 3 for row in words)  # type: ignore[operator]
     (row,) = rows("weakness", run, "--confirm", "other")
     assert row["confirmed by"] == "other"
     assert 0 < row["flips"] == row["share"]["n"]  # type: ignore[index, operator]

@@ -139,7 +139,8 @@ def _to_fetch(desk: Desk, model: HubModel, size: int) -> str:
             f"{model.repo} has {amount(size)} to fetch, and this server fetches at most {amount(desk.fetch_limit)} at "
             "once; choose a smaller one, or have the server started with a larger --fetch-limit."
         )
-    return f"{model} is not on this computer: {amount(size)} would be fetched, as a job."
+    commit = model.revision[:12]
+    return f"{model.repo} at {commit} is not on this computer: {amount(size)} would be fetched, as a job."
 
 
 def _folder(desk: Desk) -> Path:

@@ -1,6 +1,6 @@
 """The public, named endpoints for programs: the same stages as the page, plain values in and out.
 
-`/gradio_api` documents them; photos are named by the key that `classify` answers with.
+`/gradio_api/info` documents them; photos are named by the key that `classify` answers with.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def selection(store: Store, name: str = "") -> Material:
     if name:
         versions = [one for one in store.sets() if one.name == name]
         if not versions:
-            raise DataError(f"There is no set '{name}' in {store.root}; freeze one first.")
+            raise DataError(f"There is no set '{name}' here; freeze one first.")
         source = f"the set '{name}', version {versions[0].version}, of {len(versions[0].items)} counterfactuals"
         return labelled(store, versions[0].items, said, source)
     verdicts = {key: one.verdict for key, of in said.items() if (one := settled(of))}

@@ -49,13 +49,19 @@ def find_set(store: Store, name: str, version: int = 0) -> CounterfactualSet:
     if found is None:
         known = ", ".join(f"{one.name} v{one.version}" for one in store.sets()) or "none"
         wanted = f"'{name}'" + (f" version {version}" if version else "")
-        raise DataError(f"There is no set {wanted} in {store.root}; there are: {known}.")
+        raise DataError(f"There is no set {wanted}; there are: {known}.")
     return found
 
 
 def title_of(chosen_set: CounterfactualSet) -> str:
-    """The set's name and version as a file's name, such as "beach-v003"."""
-    return f"{_plain(chosen_set.name).replace(' ', '-')}-v{chosen_set.version:03d}"
+    """The set's name and version as a file's name, such as "beach-v003".
+
+    A name that is no file's as it stands gets a digest, lest two sets have one file.
+    """
+    name = _plain(chosen_set.name).replace(" ", "-")
+    if name != chosen_set.name:
+        name += f"-{hashlib.sha256(chosen_set.name.encode()).hexdigest()[:8]}"
+    return f"{name}-v{chosen_set.version:03d}"
 
 
 def export(store: Store, chosen_set: CounterfactualSet, parent: Path, form: str = "imagefolder") -> Path:

@@ -42,6 +42,7 @@ def fetch_apart(model: HubModel, size: int, step: Step) -> None:
                 told = _received(here)
         if told:
             raise ModelError(told)
+        step(max(1, size // MB), max(1, size // MB))
     finally:
         process.kill()
         process.join()

@@ -56,12 +56,12 @@ class Server:
         kind, _, rest = stream.removeprefix("event: ").rpartition("event: ")[2].partition("\ndata: ")
         return kind == "complete", rest.strip()
 
-    def page(self, function: int, data: list[object], event: object = None) -> Answer:
-        """A function of the page, as the page calls it."""
+    def page(self, function: int, data: list[object], event: object = None, query: str = "") -> Answer:
+        """A function of the page, as the page calls it; `query` is of the page's own address."""
         session = f"s{time.monotonic_ns()}"
         asked = {"data": data, "event_data": event, "fn_index": function, "trigger_id": None, "session_hash": session}
         body, headers = json.dumps(asked).encode(), {"content-type": "application/json"}
-        told = self.client.post("/gradio_api/queue/join", content=body, headers=headers)
+        told = self.client.post(f"/gradio_api/queue/join?{query}", content=body, headers=headers)
         if told.status_code != 200:
             return False, told.text
         with self.client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:

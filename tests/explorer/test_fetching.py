@@ -63,7 +63,7 @@ def classified(server: Server, classifier: str) -> tuple[bool, str]:
 
 def test_its_size_is_told_first_and_then_a_job_brings_it(server: Server) -> None:
     told = asked(server, "add_own", "me/good", "", "mine")
-    assert f"me/good@{COMMIT} is not on this computer: 1 MB would be fetched" in told
+    assert f"me/good at {COMMIT[:12]} is not on this computer: 1 MB would be fetched" in told
     assert not Store.existing(server.data).jobs.all(), "nothing was begun"
     assert not classified(server, "mine")[0]
     assert "Fetching me/good, 1 MB, to be called mine: started" in asked(server, "fetch_own", "me/good", "mine")

@@ -46,7 +46,7 @@ def test_datasets_loads_an_export_with_every_column(
     import datasets
 
     folder = export(run, frozen, tmp_path / "out")
-    assert folder.name == "on-the-beach-v001"
+    assert folder.name == "on-the-beach-8986b101-v001"
     loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))["train"]
     held = list(pairs(run, frozen))
     assert loaded.num_rows == len(held) == 6
@@ -153,6 +153,16 @@ def test_the_zip_holds_what_the_manifest_says(run: Store, frozen: Counterfactual
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == value for name, value in sums.items())
     assert len(load_folder(folder)) == len(frozen.items)
     assert archive(run, frozen) == file
+
+
+def test_no_two_sets_have_one_file() -> None:
+    names = ("a b", "a-b", "a/b", "a_b", "../a-b", "a" * 100, "a" * 101, "..", "/", "é", "e\u0301")
+    titles = [title_of(CounterfactualSet(name=name, version=1, items=())) for name in names]
+    assert len(set(titles)) == len(names)
+    assert titles[1] == "a-b-v001"
+    for title in titles:
+        assert Path(title).name == title
+        assert not title.startswith(".")
 
 
 def test_a_set_is_found_by_name_and_version(run: Store, frozen: CounterfactualSet) -> None:

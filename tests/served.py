@@ -86,7 +86,7 @@ class Server:
         there, said = self.upload(content, name)
         if not there:
             return False, said
-        accepted, told = self.call("classify", {"path": said, "meta": {"_type": "gradio.FileData"}}, "")
+        accepted, told = self.call("classify", {"path": said, "meta": {"_type": "gradio.FileData"}}, "", "")
         if accepted:
             self.keys.add(json.loads(told)[0][0].partition("@")[0])
         return accepted, told

@@ -99,7 +99,7 @@ def test_texts_elsewhere(server: Server) -> None:
     for name, text in hostile.TEXTS.items():
         if text:
             server.note("name of a photo", name, server.call("caption", text, "a dog"))
-            server.note("name of a classifier", name, server.call("classify", None, text))
+            server.note("name of a classifier", name, server.call("classify", None, text, ""))
             server.note("name of a set", name, server.call("freeze", text))
             server.note("name of an edit", name, server.call("decide", text, "keep", text, ""))
             server.note("label", name, server.call("perturb", place, ["background"], text))
@@ -118,7 +118,7 @@ def test_files_that_nobody_uploaded(server: Server) -> None:
     for value in hostile.FILES:
         text = json.dumps(value).replace("{here}", here).replace("{uploads}", str(server.data.parent / "uploads"))
         file = json.loads(text)
-        server.note("foreign file", text[:60], server.call("classify", file, ""))
+        server.note("foreign file", text[:60], server.call("classify", file, "", ""))
         server.note("foreign file on the page", text[:60], server.page(server.function("receive"), [[file]]))
     ordinary(server)
 

@@ -58,7 +58,7 @@ def ended(server: Server, title: str) -> Job:
 def classified(server: Server, classifier: str) -> tuple[bool, str]:
     there, path = server.upload(GOOD, "good.png")
     assert there
-    return server.call("classify", {"path": path, "meta": {"_type": "gradio.FileData"}}, classifier)
+    return server.call("classify", {"path": path, "meta": {"_type": "gradio.FileData"}}, classifier, "")
 
 
 def test_its_size_is_told_first_and_then_a_job_brings_it(server: Server) -> None:

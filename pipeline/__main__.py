@@ -364,11 +364,11 @@ def reinforce(
     recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
     material = selection(store, chosen_set)
     judge = models.classifier(models.admit(classifier or _studied(store, material)))
+    splits = splits_of(models, evaluate, judge.labels)
     material = material.known_to(judge.name, judge.labels)
     for sentence in material.left_out:
         typer.echo(sentence, err=True)
     items = [item_of(store, *pair, material.labels[pair[1].key]) for pair in store.pairs(list(material.labels))]
-    splits = splits_of(models, evaluate, judge.labels)
     with progress("training") as step:
         unfinished = reinforcement.checkpoint_file(store.root, judge.name, recipe)
         told = lambda at: step(at.number, at.of)  # noqa: E731

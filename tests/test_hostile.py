@@ -133,7 +133,7 @@ def test_functions_of_the_page(server: Server) -> None:
         ("rewrite", [place, "\ud83d"]),
         ("rewrite", [["x"], {}]),
         ("reclassify", [place, "../../etc"]),
-        ("relabel", [place, "", "<script>"]),
+        ("relabel", [place, "", "<script>", "", "mallory"]),
         ("suggest", [place, "a dog", ["__class__"]]),
         ("run", [place, "none", [0.5], 10]),
         ("run", [place, "pnp", [1e9], 10]),

@@ -136,7 +136,11 @@ def described(desk: Desk, study: Study, text: str, request: gr.Request, seen: st
     """
     if study.caption and text.strip() in ("", study.caption):
         return study
-    told = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, caption=text))
+    settings = desk.models.profile.settings
+    if text:  # somebody's words need no model, and wait for none
+        told = workflow.describe(desk.models, study, settings, caption=text)
+    else:
+        told = desk.ask(lambda models: workflow.describe(models, study, settings))
     analyst = (request.username or "") if text.strip() else None
     desk.store.set_caption(
         study.photo.key, told.caption, analyst=analyst, expected=study.caption if seen is None else seen

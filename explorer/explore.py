@@ -155,7 +155,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     classifiers.wire(demo, desk, rail.own, rail.classifier)
     _wire_words(desk, words, keys)
     _wire_edits(desk, making, inspector, rail, keys)
-    works(demo.load, desk, photo.restore, (), page)
+    reads(demo.load, desk, photo.restore, (), page)
     demo.load(None, None, [keys.analyst], js=CHOSEN_NAME, api_visibility="private", show_progress="hidden")
 
 
@@ -262,17 +262,17 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
     opened = (
         works(rail.examples.act, desk, photo.open_example, (), page),
         works(rail.upload.upload, desk, uploads.receive, (rail.upload,), [rail.upload, rail.arrived, *page]),
-        works(rail.history.act, desk, photo.open_known, (), page),
+        reads(rail.history.act, desk, photo.open_known, (), page),
     )
     for event in opened:
         works(event.success, desk, captions.caption, (keys.place,), captioned)
         event.success(None, None, None, js=TO_THE_WORK, api_visibility="private", show_progress="hidden")
     works(words.ask.click, desk, captions.others, (keys.place,), captioned)
     works(words.card.act, desk, captions.act, (keys.place,), captioned)
-    works(
+    reads(
         rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen, keys.analyst), page
     )
-    works(words.question.act, desk, photo.answer, (keys.place, keys.frame, rail.label_seen, keys.analyst), page)
+    reads(words.question.act, desk, photo.answer, (keys.place, keys.frame, rail.label_seen, keys.analyst), page)
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
 
 
@@ -280,10 +280,10 @@ def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:
     shown = (words.variations, words.status)
     for saved in (words.caption.blur, words.caption.submit):
         rewritten = (words.caption, words.card, *shown)
-        works(saved, desk, captions.rewrite, (keys.place, words.caption, words.seen), rewritten, js=SEEN)
+        reads(saved, desk, captions.rewrite, (keys.place, words.caption, words.seen), rewritten, js=SEEN)
     asked = (keys.place, words.caption, words.factors, words.seen)
     works(words.suggest.click, desk, proposals.suggest, asked, shown, js=SEEN)
-    works(words.variations.act, desk, proposals.act, (keys.place,), shown)
+    reads(words.variations.act, desk, proposals.act, (keys.place,), shown)
     for added in (words.add.click, words.own.submit):
         works(added, desk, proposals.write_own, (keys.place, words.own), (*shown, words.own))
 

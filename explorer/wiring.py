@@ -60,12 +60,18 @@ def works(
     )
 
 
-def reads(event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts) -> Dependency:
-    """Attaches a handler that only touches records; quick repeats all count."""
+def reads(
+    event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts, js: str | None = None
+) -> Dependency:
+    """Attaches a handler that touches records, and a model at most for a moment; quick repeats all count.
+
+    It waits for no other event: whatever it asks of a model has its turn between two pieces of others' work.
+    """
     return event(
         bind(desk, handler),
         list(inputs),
         list(outputs),
+        js=js,
         concurrency_limit=None,
         trigger_mode="multiple",
         api_visibility="private",

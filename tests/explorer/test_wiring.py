@@ -1,0 +1,76 @@
+"""Which events wait for the models: those that only touch records never do."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from gradio.routes import App
+
+from explorer import build_app, captions, photo, proposals
+from explorer.jobs import Desk
+from explorer.place import place_of
+from pipeline.models import LoadedModels
+from pipeline.store import Store
+from tests.seams import SeamModels
+from tests.stores import save, study_of
+
+PATIENCE = 60.0  # seconds
+RECORDS = {
+    ("photo", "restore"), ("photo", "open_known"), ("photo", "relabel"), ("photo", "answer"),
+    ("captions", "rewrite"), ("proposals", "act"), ("edits", "pick"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def demo(models: LoadedModels, tmp_path: Path) -> Iterator[gr.Blocks]:
+    """The application, not launched."""
+    store = Store(tmp_path / "data")
+
+    async def built() -> gr.Blocks:  # where no loop runs Gradio makes one for every page, and leaves it open
+        made = build_app(Desk(models=models, store=store))
+        made.app = App.create_app(made, app_kwargs={})
+        return made
+
+    yield asyncio.run(built())
+    store.close()
+
+
+def test_what_touches_records_is_not_in_the_queue_of_the_models(demo: gr.Blocks) -> None:
+    found = [
+        (one.fn.__module__, one.fn.__name__, one.concurrency_id) for one in demo.fns.values() if one.fn is not None
+    ]
+    queued = {(module.rpartition(".")[2], name) for module, name, queue in found if queue == "models"}
+    assert ("edits", "run") in queued
+    assert ("captions", "act") in queued  # a click on it may ask where words look
+    assert RECORDS.isdisjoint(queued)
+
+
+def test_records_are_read_and_written_while_somebody_has_the_models(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    desk, study = Desk(models=SeamModels(), store=store), study_of()
+    save(store, study)
+    busy, go = threading.Event(), threading.Event()
+    desk.worker.submit(lambda: (busy.set(), go.wait(PATIENCE)))
+    assert busy.wait(PATIENCE)
+    place, wanted = place_of(study), study.perturbations[0].edited_caption
+
+    def work() -> None:
+        untick = gr.EventData(None, {"do": "leave", "caption": wanted})
+        list(proposals.act(desk, place, untick))
+        photo.open_known(desk, gr.EventData(None, {"photo": study.photo.key, "classifier": "colour"}))
+        captions.rewrite(desk, place, "a red square", gr.Request(username="ada"))
+
+    meanwhile = threading.Thread(target=work, daemon=True)
+    meanwhile.start()
+    meanwhile.join(PATIENCE / 2)
+    waited = meanwhile.is_alive()
+    go.set()
+    meanwhile.join(PATIENCE)
+    assert not waited, "records waited for the models"
+    assert store.caption_of(study.photo.key) == ("a red square", True)
+    store.close()

@@ -246,6 +246,7 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["reinforce", "EMPTY", "--out", "OUT"], "no counterfactual"),
         (["reinforce", "EMPTY", "--out", "OUT", "--alpha", "much"], "alpha is 'much'"),
         (["reinforce", "EMPTY", "--out", "OUT", "--alpha", "2"], "alpha is 2"),
+        (["reinforce", "EMPTY", "--out", "OUT", "--evaluate", "ood"], "ROLE:NAME=PATH"),
         (["reinforce", "EMPTY", "--out", "EMPTY"], "not empty"),
     ],
 )

@@ -44,6 +44,7 @@ from pipeline.store import Store
 from pipeline.triage import listed
 from pipeline.types import (
     ANALYST,
+    CONFIRMED,
     FOLDER,
     GUESS,
     UNKNOWN,
@@ -164,6 +165,11 @@ class Shown:
     judge: int  # the classifier it is shown under
     caption: str = ""
     away: bool = False
+
+    @property
+    def said(self) -> str:
+        """The label that somebody gave; a guess is nobody's word."""
+        return self.label if self.source in CONFIRMED else ""
 
 
 @dataclass
@@ -335,7 +341,7 @@ class Folder(RuleBasedStateMachine):
     def set_label(self, window: int, photo: int, label: str, blind: bool) -> None:
         at, known = self.windows[window], self.truth.photos.get(photo)
         seen = None if blind else at.memory.labels.get(photo)
-        late = known is not None and seen is not None and known.label not in (seen, label)
+        late = known is not None and seen is not None and bool(known.said) and known.said not in (seen, label)
         with self.needs(photo), refused(ConflictError, late):
             at.store.set_label(key("photo", photo), label, analyst=at.analyst, expected=seen)
             assert known is not None
@@ -639,7 +645,7 @@ class Folder(RuleBasedStateMachine):
         at, truth = self.windows[window], self.truth
         at.catalogue.refresh()
         at.memory = Memory(
-            labels={photo: one.label for photo, one in truth.photos.items()},
+            labels={photo: one.said for photo, one in truth.photos.items()},
             captions={photo: one.caption for photo, one in truth.photos.items()},
             ticks={(*of, words): said(one) for of, there in truth.proposals.items() for words, one in there.items()},
             numbers={one: (at.catalogue.newest(one), len(truth.log.get(one, ()))) for one in truth.listed()},

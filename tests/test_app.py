@@ -539,7 +539,10 @@ def test_the_help_answers_quickly_and_names_every_flag() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--profile", "nowhere"], "There is no profile 'nowhere'"), (["--auth", "ada"], "--auth needs a name")],
+    [
+        (["--profile", "nowhere"], "There is no profile 'nowhere'"),
+        (["--auth", "ada"], "Line 1 of --auth is no account"),
+    ],
 )
 def test_what_cannot_be_used_gets_one_sentence(arguments: list[str], said: str) -> None:
     done = subprocess.run([sys.executable, "app.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -50,7 +50,7 @@ def test_only_the_first_start_brings_it(
     monkeypatch.setattr(LoadedModels, "warm", lambda self: None)
     monkeypatch.setattr("explorer.build_app", lambda desk: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        program.serve(program.flags().parse_args(["--data", str(tmp_path), "--device", "cpu", *arguments]))
+        program.serve(program.flags().parse_args(["--data", str(tmp_path), "--device", "cpu", *arguments]), ())
     store = Store(tmp_path)
     assert bool(store.studies()) == begun
     store.close()

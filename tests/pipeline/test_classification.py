@@ -152,10 +152,10 @@ def test_described_labels_are_preferred_to_their_keys(tmp_path: Path) -> None:
 
 
 def test_missing_labels_and_foreign_heads_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="6 classes but 0 label names"):
+    with pytest.raises(ModelError, match="not one label name for each of its classes"):
         TimmClassifier.from_pretrained(str(make(tmp_path / "a", origin="test")), name="x", device="cpu")
     folder = make(tmp_path / "b", label_names=list(LABELS[:5]))
-    with pytest.raises(ModelError, match="6 classes but 5 label names"):
+    with pytest.raises(ModelError, match="not one label name for each of its classes"):
         TimmClassifier.from_pretrained(str(folder), name="x", device="cpu")
     model = timm.create_model("resnet18", num_classes=0, channels=(8, 8, 8, 8))
     with pytest.raises(ModelError, match="no linear head"):

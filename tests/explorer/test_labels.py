@@ -238,12 +238,15 @@ def test_many_are_answered_with_the_keyboard(page: Page, address: str, desk: Des
     page.keyboard.press("a")
     page.wait_for_selector("#label-grid .saved:not(.busy):text-is('Saved')")
     page.wait_for_selector("#label-grid .photo:nth-child(4) .answered:text-is('✓ green')")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("1")  # the answer before the last, given anew
     said = [source(desk, study) for study in photos]
     assert {kind for _, kind in said} == {ANALYST}
     assert [label for label, _ in said][1:] == ["blue", "red", "green"]
     assert said[0][0] == photos[0].photo.prediction.top()[1][0]
+    page.keyboard.press("ArrowLeft")  # from the third photo, where the cursor stayed, to the second
+    page.keyboard.press("1")
+    page.wait_for_selector("#label-grid .photo:nth-child(2) .answered:text-is('✓ green')")
+    page.wait_for_selector("#label-grid .saved:not(.busy):text-is('Saved')")
+    assert source(desk, photos[1]) == ("green", ANALYST)
     page.keyboard.press("n")
     page.wait_for_selector("#label-grid .empty:has-text('Somebody has said of every photo what it shows')")
     page.goto(f"{address}/insights")

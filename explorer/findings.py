@@ -14,7 +14,7 @@ from explorer.components.pairs import Pair, explore_link
 from explorer.sheets import Cell, Sheet
 from explorer.views import SCORES, points
 from pipeline.classification import is_prediction_flip
-from pipeline.curation import chosen, confirmed
+from pipeline.curation import LeftOut, chosen, countable
 from pipeline.insights import Embed, Insight, insights
 from pipeline.intervals import Change, Mean
 from pipeline.store import Store
@@ -35,7 +35,7 @@ class Findings:
     effects: tuple[Effect, ...]  # of their chosen edits
     rows: tuple[Weakness, ...]
     by_tau: tuple[Weakness, ...]
-    unconfirmed: int = 0  # photos with edits that count nowhere here, because nobody said what they show
+    left_out: LeftOut  # photos with edits that count nowhere here
 
     @property
     def by_factor(self) -> tuple[Weakness, ...]:
@@ -52,13 +52,13 @@ class Findings:
 def findings(records: tuple[StudyRecord, ...]) -> Findings:
     """Of a classifier's records, which the store gives anew after every change, so nothing stale is told."""
     edited = (one for one in records if one.control is not None and one.counterfactuals)
-    studies, guesses = confirmed(edited)
+    studies, left_out = countable(edited)
     return Findings(
         studies=studies,
         effects=effects(studies),
         rows=weakness(studies),
         by_tau=overall_by_tau(studies),
-        unconfirmed=guesses,
+        left_out=left_out,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL.Image import Image
 
 from explorer import charts, starting
-from explorer.components.asking import guesses_markup
+from explorer.components.asking import left_out_markup
 from explorer.components.heat_map import K, heat_map, heat_markup
 from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
@@ -145,7 +145,7 @@ def show(desk: Desk, classifier: str, measure: str, cell: tuple[str, str] = (ALL
     """(selected, heat map, items)."""
     found = _findings(desk, classifier)
     if not found.studies:
-        note = guesses_markup(found.unconfirmed)
+        note = left_out_markup(found.left_out)
         empty = note or tag("p", NOTHING, " ", tag("a", "Go to Explore", href="./"), class_="empty tall")
         return (ALL, ALL), empty, Html()
     return _cell(desk, found, classifier, measure, cell)
@@ -244,7 +244,7 @@ def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tupl
 
 def _heat(found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> Html:
     map_ = heat_markup(found.rows, measure, cell, classifier)
-    return join(guesses_markup(found.unconfirmed), map_, sheet_markup(cells_sheet(found.rows)))
+    return join(left_out_markup(found.left_out), map_, sheet_markup(cells_sheet(found.rows)))
 
 
 def _shown(figure: object) -> object:

@@ -240,20 +240,20 @@ def weakness(
 ) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
     from pipeline import weakness as tables
-    from pipeline.curation import confirmed, unconfirmed
+    from pipeline.curation import countable
     from pipeline.insights import insights
     from pipeline.workflow import judged_by
 
     if by not in ("class", "tau", "words", "item"):
         raise SettingsError(f"--by is '{by}'; use class, tau, words or item.")
     store = run_of(run, database)
-    studies, guesses = confirmed(study for study in store.records(classifier) if study.counterfactuals)
-    if not studies and not guesses:
+    studies, left_out = countable(study for study in store.records(classifier) if study.counterfactuals)
+    if not studies and not left_out.sentences:
         raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
     if not studies:
-        raise DataError(f"There is nothing to tell of {run}: {unconfirmed(guesses)}")
-    if guesses:
-        typer.echo(unconfirmed(guesses), err=True)
+        raise DataError(f"There is nothing to tell of {run}: {' '.join(left_out.sentences)}")
+    for sentence in left_out.sentences:
+        typer.echo(sentence, err=True)
     if confirm:
         second = models_of(profile, device, confirm).classifier(confirm)
         loaded = (store.load_study(study.photo.key, study.photo.classifier) for study in studies)
@@ -309,14 +309,14 @@ def quality(
     LPIPS and DINO structure distances where the profile names their weights under [measures]; else the reason is told.
     """
     from pipeline.appraisal import appraise
-    from pipeline.curation import confirmed, unconfirmed
+    from pipeline.curation import countable
     from pipeline.perceptual import open_distances
 
     store = run_of(run, database)
     loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
-    studies, guesses = confirmed(study for study in loaded if study is not None)
-    if guesses:
-        typer.echo(unconfirmed(guesses), err=True)
+    studies, left_out = countable(study for study in loaded if study is not None)
+    for sentence in left_out.sentences:
+        typer.echo(sentence, err=True)
     models = models_of(profile, device)
     judge = models.classifier(models.admit(classifier or (studies[0].photo.classifier if studies else "")))
     clip = f"CLIP {'/'.join(Path(models.profile.clip).parts[-2:])}"

@@ -60,15 +60,37 @@ class Material:
     def known_to(self, classifier: str, labels: Collection[str]) -> Material:
         """Return the part whose labels the classifier knows. Raises `DataError` when nothing is left."""
         known = {key: label for key, label in self.labels.items() if label in labels}
-        foreign = sorted(set(self.labels.values()) - set(known.values()))
-        told = ", ".join(f"'{label}'" for label in foreign[:FOREIGN]) + (", ..." if len(foreign) > FOREIGN else "")
+        foreign = set(self.labels.values()) - set(known.values())
         lost = _count(len(self.labels) - len(known))
         left_out = self.left_out
         if foreign:
-            left_out = (*left_out, f"{lost} left out: the classifier {classifier} does not know {told}.")
+            left_out = (*left_out, f"{lost} left out: the classifier {classifier} does not know {_quoted(foreign)}.")
         if not known:
             raise DataError(" ".join(("There is no counterfactual to learn from; keep some first.", *left_out)))
         return Material(labels=known, left_out=left_out, source=self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Photos that count in no figure of a classifier, and why."""
+
+    guesses: int = 0  # nobody has said what they show
+    foreign: tuple[str, ...] = ()  # the label of each photo whose label the classifier does not have, sorted
+
+    @property
+    def unknown(self) -> str:
+        """Return the labels that the classifier does not have, quoted, the first few of them."""
+        return _quoted(self.foreign)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return one sentence per reason, with how many photos and what to do."""
+        guessed = (
+            "whose label is a classifier's guess: say what they show on the Labels page, or study a folder with labels"
+        )
+        other = f"which show{'s' * (len(self.foreign) == 1)} what this classifier has no label for: {self.unknown}"
+        counts = ((self.guesses, guessed), (len(self.foreign), other))
+        return tuple(f"{_photos(count)} left out, {reason}." for count, reason in counts if count)
 
 
 def load_folder(folder: Path) -> tuple[LabelledImage, ...]:
@@ -150,18 +172,18 @@ def selection(store: Store, name: str = "") -> Material:
     return labelled(store, undecided, said, "every chosen counterfactual that was not rejected")
 
 
-def confirmed(studies: Iterable[Recorded]) -> tuple[tuple[Recorded, ...], int]:
-    """Return the studies of photos of which somebody said what they show, and how many others there are."""
-    every = tuple(studies)
-    known = tuple(study for study in every if study.photo.confirmed)
-    return known, len(every) - len(known)
-
-
-def unconfirmed(count: int) -> str:
-    """Return a sentence on so many photos whose label nobody confirmed; "" for none."""
-    what = "1 photo is" if count == 1 else f"{count} photos are"
-    how = "say what they show on the Labels page, or study a folder with labels"
-    return f"{what} left out, whose label is a classifier's guess: {how}." if count else ""
+def countable(studies: Iterable[Recorded]) -> tuple[tuple[Recorded, ...], LeftOut]:
+    """Return the studies with a label that somebody gave and their classifier knows, and what was left out."""
+    found: list[Recorded] = []
+    guesses, foreign = 0, []
+    for study in studies:
+        if not study.photo.confirmed:
+            guesses += 1
+        elif study.photo.label not in study.photo.prediction.labels:
+            foreign.append(study.photo.label)
+        else:
+            found.append(study)
+    return tuple(found), LeftOut(guesses=guesses, foreign=tuple(sorted(foreign)))
 
 
 def labelled(store: Store, keys: Sequence[str], said: Views | None = None, source: str = "") -> Material:
@@ -188,6 +210,15 @@ def labelled(store: Store, keys: Sequence[str], said: Views | None = None, sourc
     )
     left_out = tuple(f"{_count(count)} left out: {reason}." for count, reason in reasons if count)
     return Material(labels=labels, left_out=left_out, source=source)
+
+
+def _quoted(labels: Iterable[str]) -> str:
+    distinct = sorted(set(labels))
+    return ", ".join(f"'{label}'" for label in distinct[:FOREIGN]) + (", ..." if len(distinct) > FOREIGN else "")
+
+
+def _photos(number: int) -> str:
+    return "1 photo is" if number == 1 else f"{number} photos are"
 
 
 def _count(number: int) -> str:

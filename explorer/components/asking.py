@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from explorer.components.markup import REPORT_CLICKS, Html, tag
+from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.views import percent
+from pipeline.curation import LeftOut
 from pipeline.types import Photo
 
 HINT = (
@@ -69,3 +70,13 @@ def guesses_markup(count: int) -> Html:
     return tag(
         "p", f"{what} nowhere here, because nobody has said what the picture shows. ", link, ".", class_="guesses"
     )
+
+
+def left_out_markup(left_out: LeftOut) -> Html:
+    """Return a note on every kind of photo that counts nowhere here; nothing for none."""
+    count = len(left_out.foreign)
+    if not count:
+        return guesses_markup(left_out.guesses)
+    what = "1 photo counts" if count == 1 else f"{count} photos count"
+    text = f"{what} nowhere here, because this classifier has no label for what the picture shows: {left_out.unknown}."
+    return join(guesses_markup(left_out.guesses), tag("p", text, class_="guesses"))

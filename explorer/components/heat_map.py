@@ -18,6 +18,7 @@ from pipeline.intervals import Change
 from pipeline.weakness import ALL, MIN_PHOTOS, Weakness
 
 K = {"Acc@1": 1, "Acc@5": 5}
+SHOWN = 60  # classes at most: what a person reads, and what a browser lays out at once
 
 
 def heat_map() -> gr.HTML:
@@ -32,11 +33,15 @@ def heat_map() -> gr.HTML:
 
 
 def heat_markup(rows: Sequence[Weakness], measure: str, selected: tuple[str, str], classifier: str) -> Html:
-    """Classes down (the greatest loss first), factors across; the address of the page follows the selected cell."""
+    """Return classes down (the greatest loss first), factors across; the address follows the selected cell.
+
+    The first `SHOWN` classes are told, and the selected one.
+    """
     place = "?" + urlencode({"classifier": classifier, "label": selected[0], "factor": selected[1]})
     cells = {(row.label, row.factor): row for row in rows}
     overall = {row.label: row for row in rows if row.factor == ALL}
     labels = sorted({label for label, _ in cells} - {ALL}, key=lambda label: _worst(overall.get(label), measure))
+    shown = [label for place, label in enumerate(labels) if place < SHOWN or label == selected[0]]
     factors = sorted({factor for _, factor in cells} - {ALL})
     head = tag("tr", tag("td"), *(tag("th", factor, scope="col") for factor in (*factors, ALL)))
     lines = (
@@ -46,10 +51,12 @@ def heat_markup(rows: Sequence[Weakness], measure: str, selected: tuple[str, str
             *(_cell(cells.get((label, factor)), measure, selected) for factor in (*factors, ALL)),
             class_="total" if label == ALL else None,
         )
-        for label in (*labels, ALL)
+        for label in (*shown, ALL)
     )
     table = tag("table", tag("thead", head), tag("tbody", *lines), class_="heat")
-    return tag("div", tag("div", table, class_="scroll"), _legend(measure), data_place=place)
+    more = f"The {SHOWN} classes with the greatest loss of {len(labels)}; all are in the table below."
+    note = tag("p", more, class_="hint") if len(shown) < len(labels) else Html()
+    return tag("div", note, tag("div", table, class_="scroll"), _legend(measure), data_place=place)
 
 
 def delta(row: Weakness, measure: str) -> Change:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from explorer import charts
 from explorer import findings as told
-from explorer.components.heat_map import heat_markup
+from explorer.components.asking import left_out_markup
+from explorer.components.heat_map import SHOWN, heat_markup
 from explorer.findings import behind, cells_sheet, findings, landmarks, tau_sheet, thresholds_sheet, values_sheet
 from explorer.sheets import to_csv
 from explorer.views import SCORES
-from pipeline.curation import chosen
+from pipeline.__main__ import app
+from pipeline.curation import LeftOut, chosen
 from pipeline.editing.axes import TAU
 from pipeline.intervals import Change
 from pipeline.store import Store
@@ -49,6 +54,26 @@ def test_a_study_that_comes_later_is_told(store: Store) -> None:
     assert len(after.studies) == len(before.studies) + 1
 
 
+def test_a_label_that_the_classifier_does_not_have_counts_nowhere_and_is_told(store: Store) -> None:
+    first = store.records()[0]
+    store.set_label(first.photo.key, "<boat>", analyst="ada")
+    found = findings(store.records(first.photo.classifier))
+    assert len(found.studies) == 2
+    assert found.left_out == LeftOut(foreign=("<boat>",))
+    assert "1 photo counts nowhere here" in left_out_markup(found.left_out)
+    assert "&#x27;&lt;boat&gt;&#x27;" in left_out_markup(found.left_out)
+    for command in ("weakness", "quality"):
+        told_of = CliRunner().invoke(app, [command, str(store.root), "--json"])
+        assert "1 photo is left out, which shows what this classifier has no label for: '<boat>'." in told_of.stderr
+        if command == "weakness":
+            assert json.loads(told_of.stdout.splitlines()[0])["photos"] == 2
+    for study in store.records()[1:]:
+        store.set_label(study.photo.key, "ship", analyst="ada")
+    told_of = CliRunner().invoke(app, ["weakness", str(store.root)])
+    assert told_of.exit_code == 2
+    assert "3 photos are left out, which show what this classifier has no label for" in told_of.output
+
+
 def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store) -> None:
     found = findings(store.records(store.studies()[0].classifier))
     strange = tuple(replace(row, label="<b>") if row.label != ALL else row for row in found.rows)
@@ -58,6 +83,17 @@ def test_the_heat_map_is_a_table_of_buttons_that_say_their_figures(store: Store)
     assert '<th scope="row">&lt;b&gt;</th>' in shown
     assert "?classifier=one+%26+two&amp;label=all&amp;factor=all" in shown
     assert "edits of 3 photos" in shown
+
+
+def test_the_heat_map_shows_the_worst_classes_and_the_selected_one(store: Store) -> None:
+    row = findings(store.records(store.studies()[0].classifier)).rows[0]
+    losses = [replace(row.delta_acc1, value=-number / 100) for number in range(SHOWN + 2)]
+    rows = [replace(row, label=f"class {n}", photos=MIN_PHOTOS, delta_acc1=loss) for n, loss in enumerate(losses)]
+    shown = heat_markup(rows, "Acc@1", ("class 0", ALL), "resnet")
+    told_of = re.findall(r'<th scope="row">([^<]*)</th>', shown)
+    assert told_of == [*(f"class {n}" for n in range(SHOWN + 1, 1, -1)), "class 0", ALL]
+    assert f"The {SHOWN} classes with the greatest loss of {SHOWN + 2}" in shown
+    assert "with the greatest loss" not in heat_markup(rows[:SHOWN], "Acc@1", (ALL, ALL), "resnet")
 
 
 def test_only_a_reliable_change_of_enough_photos_is_bold(store: Store) -> None:

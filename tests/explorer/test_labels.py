@@ -69,7 +69,7 @@ def test_a_guess_counts_nowhere_until_somebody_confirms_it(desk: Desk, tmp_path:
     study = guessed(desk)
     assert (study.photo.label, study.photo.label_source) == ("red", GUESS)
     told = findings(desk.store.records("colour"))
-    assert (told.studies, told.unconfirmed) == ((), 1)
+    assert (told.studies, told.left_out.guesses) == ((), 1)
     material = selection(desk.store)
     assert material.labels == {}
     assert "1 pair is left out: nobody has said what the photos show" in material.left_out[0]
@@ -86,7 +86,7 @@ def test_a_guess_counts_nowhere_until_somebody_confirms_it(desk: Desk, tmp_path:
     assert record is not None
     assert (record.photo.label, record.photo.label_source, record.photo.label_analyst) == ("red", ANALYST, "ada")
     told = findings(desk.store.records("colour"))
-    assert (len(told.studies), told.unconfirmed) == (1, 0)
+    assert (len(told.studies), told.left_out.guesses) == (1, 0)
     assert list(selection(desk.store).labels.values()) == ["red"]
     assert endpoints.freeze(desk, "set") == ("set", 1, 1)
 

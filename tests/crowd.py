@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 from PIL import Image, ImageDraw
 
 from pipeline.store import Store
-from pipeline.types import FOLDER, Counterfactual, Perturbation, Photo, Prediction, Scores, Study
+from pipeline.types import FOLDER, Counterfactual, Judge, Judged, Perturbation, Photo, Prediction, Scores, Study
 from tests.stores import save
 
 LABELS = ("sled", "ball", "kite", "drum", "tent", "boat", "lamp", "door")
@@ -21,6 +20,7 @@ PLACES = ("a desert", "a forest", "a street", "a beach", "the snow", "a kitchen"
 SKIES = ("at dawn", "at night", "in fog", "in rain", "at noon")
 TAUS = (0.2, 0.5, 0.8)
 SIDE = 64
+CROWD = Judged(name="crowd", labels=LABELS)
 
 
 def fill(
@@ -30,23 +30,21 @@ def fill(
     per_photo: int = 10,
     taus: Sequence[float] = (0.5,),
     seed: int = 0,
-    classes: int = len(LABELS),
-    classifier: str = "crowd",
+    judge: Judge = CROWD,
 ) -> None:
-    """Save studies until there are so many variations, each with an edit per tau, judged into so many classes."""
+    """Save studies until there are so many variations, each with an edit per tau, of photos of all the classes."""
     rng = random.Random(seed)
-    labels = (*LABELS, *(f"class {number}" for number in range(len(LABELS), classes)))
     for first in range(0, variations, per_photo):
-        study = _study(rng, labels, first, min(per_photo, variations - first), taus)
-        save(store, replace(study, photo=replace(study.photo, classifier=classifier)))
+        save(store, _study(rng, judge, first, min(per_photo, variations - first), taus))
 
 
-def _study(rng: random.Random, labels: Sequence[str], first: int, count: int, taus: Sequence[float]) -> Study:
-    label = rng.choice(LABELS)
+def _study(rng: random.Random, judge: Judge, first: int, count: int, taus: Sequence[float]) -> Study:
+    labels = judge.labels
+    label = rng.choice(labels)
     caption = f"a photo of a {label} on a lawn"
     photo = Photo(
         key=f"photo-{first}", image=_picture(rng), label=label, prediction=_prediction(rng, labels, label, 6.0),
-        name=f"{first}.png", classifier="crowd", label_source=FOLDER,
+        name=f"{first}.png", classifier=judge.name, fingerprint=judge.fingerprint, label_source=FOLDER,
     )  # fmt: skip
     made = [_edit(rng, labels, label, caption, first + n, tau) for n in range(count) for tau in taus]
     return Study(

@@ -2,8 +2,9 @@
 
 `python -m tests.benchmarks.curate --items 5000` prints each figure with its n beside the bar it is held against, with
 `--json` as one object a line; status 1 when one is missed. Pages are switched by their links, in turns; the first turn,
-in which the server reads what it then keeps in memory, is told by itself. `--classes 1000` gives every prediction as
-many labels as ImageNet has; the memory is the server's resident set after all of it.
+in which the server reads what it then keeps in memory, is told by itself. The classifier that judged the pairs lies in
+the data folder: a small random network with `--classes` labels, 1000 as ImageNet has. Memory is told after all of it:
+the server's resident set, and what is the server's alone of it (files of libraries are shared between processes).
 """
 
 from __future__ import annotations
@@ -25,14 +26,21 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import psutil
+import timm
+from timm.models import save_for_hf
 
+from pipeline.classification import TimmClassifier
+from pipeline.promotion import FOLDER
 from pipeline.store import Store
 from tests.browser import CHROMIUM, FLAGS, SLOW
-from tests.crowd import fill
+from tests.crowd import LABELS, fill
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from pipeline.types import Classifier
+
+CHANNELS = (8, 8, 16, 16)  # of the network that judges
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = Path("/dev/shm")
 FIRST = {"Insights": 5000}  # ms, while the server reads the data folder
@@ -105,9 +113,19 @@ def build(folder: Path, items: int, classes: int) -> None:
     """Make a data folder with so many counterfactuals, in memory where there is some, and copy it to `folder`."""
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
         store = Store(Path(place) / "data")
-        fill(store, items, classes=classes, classifier="resnet")
+        names = [*LABELS, *(f"class {number}" for number in range(len(LABELS), classes))][:classes]
+        fill(store, items, judge=_judge(store.root / FOLDER / "crowd", names))
         store.close()
         shutil.copytree(Path(place) / "data", folder)
+
+
+def _judge(folder: Path, names: list[str]) -> Classifier:
+    """Return the classifier of a new timm folder, one of the data folder's, which the server finds as it left it."""
+    network = timm.create_model("resnet18", num_classes=len(names), channels=CHANNELS)
+    folder.mkdir(parents=True)
+    config = {"label_names": names}
+    save_for_hf(network, str(folder), config, model_args={"channels": CHANNELS}, safe_serialization=True)
+    return TimmClassifier.from_pretrained(str(folder), name=folder.name, device="cpu")
 
 
 @contextmanager
@@ -185,8 +203,10 @@ def paints(browser: Browser, address: str, turns: int) -> Iterator[Figure]:
 
 
 def memory(server: psutil.Process) -> Iterator[Figure]:
-    """Yield the server's resident set, in MB."""
-    yield Figure("memory of the server", [server.memory_info().rss / 1e6], ROOMY, 0.5, "MB")
+    """Yield the server's resident set, and the part that no other process shares, in MB."""
+    held = server.memory_full_info()
+    yield Figure("memory of the server", [held.rss / 1e6], ROOMY, 0.5, "MB")
+    yield Figure("memory of the server alone", [held.uss / 1e6], 0, 0.5, "MB")
 
 
 def main() -> int:

@@ -68,12 +68,15 @@ def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
     """Where each edit belongs: by what came, with what went beside it at half the weight."""
     from sklearn.cluster import KMeans
 
-    pairs = [text.partition(" -> ") for text in words]
+    often = Counter(words)  # the same words come from many photos: each is embedded and placed once, with its weight
+    pairs = [text.partition(" -> ") for text in often]
     vectors = np.hstack([0.5 * embed([old for old, _, _ in pairs]), embed([new for _, _, new in pairs])])
     k = min(clusters, len(np.unique(vectors.round(5), axis=0)))
     if k < 2:
         return [0] * len(words)
-    return [int(place) for place in KMeans(k, n_init=4, random_state=0).fit_predict(vectors)]
+    found = KMeans(k, n_init=4, random_state=0).fit_predict(vectors, sample_weight=list(often.values()))
+    places = dict(zip(often, map(int, found), strict=True))
+    return [places[text] for text in words]
 
 
 def _insight(ranking: Sequence[Effect], told: Sequence[Effect]) -> Insight:

@@ -3,8 +3,8 @@
 `python -m tests.benchmarks.curate --items 5000` prints each figure with its n beside the bar it is held against, with
 `--json` as one object a line; status 1 when one is missed. Pages are switched by their links, in turns; the first turn,
 in which the server reads what it then keeps in memory, is told by itself. The classifier that judged the pairs lies in
-the data folder: a small random network with `--classes` labels, 1000 as ImageNet has. Memory is told after all of it:
-the server's resident set, and what is the server's alone of it (files of libraries are shared between processes).
+the data folder: a small random network with `--classes` labels, 1000 as ImageNet has. The memory is the server's
+resident set after all of it.
 """
 
 from __future__ import annotations
@@ -203,10 +203,8 @@ def paints(browser: Browser, address: str, turns: int) -> Iterator[Figure]:
 
 
 def memory(server: psutil.Process) -> Iterator[Figure]:
-    """Yield the server's resident set, and the part that no other process shares, in MB."""
-    held = server.memory_full_info()
-    yield Figure("memory of the server", [held.rss / 1e6], ROOMY, 0.5, "MB")
-    yield Figure("memory of the server alone", [held.uss / 1e6], 0, 0.5, "MB")
+    """Yield the server's resident set, in MB."""
+    yield Figure("memory of the server", [server.memory_info().rss / 1e6], ROOMY, 0.5, "MB")
 
 
 def main() -> int:

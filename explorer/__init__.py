@@ -69,7 +69,7 @@ def serving(host: str = "127.0.0.1") -> Serving:
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
-        max_file_size="20mb",
+        max_file_size="500mb",
         state_session_capacity=400,
         app_kwargs={"middleware": [Middleware(Door, host=host)]},
         _frontend=False,  # else a machine that is too busy to answer itself within 3 s does not start at all

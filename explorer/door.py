@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.errors import ImageError
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-UPLOAD_BYTES = 64_000_000  # a request of uploads: several files of at most `max_file_size` each, and their frame
+UPLOAD_BYTES = 512_000_000  # a request of uploads: files of at most `max_file_size` each, and their frame
 BODY_BYTES = 2_000_000  # any other request: captions and settings, never pictures
 FILE, UPLOAD, LOGIN = "/gradio_api/file=", "/gradio_api/upload", "/login"
 # What pages and programs need of Gradio; its tools for making, recording and watching applications stay shut.

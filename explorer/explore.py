@@ -167,7 +167,6 @@ def _rail(desk: Desk) -> Rail:
         upload = gr.File(
             label="Upload pictures, or a zip of them",
             show_label=False,
-            file_types=[".png", ".jpg", ".jpeg", ".webp", ".zip", ".csv"],
             file_count="multiple",
             height=56,
             elem_id="upload",

@@ -27,9 +27,9 @@ from explorer.components.pairs import Pair, explore_link, pairs_markup
 from explorer.components.status import said
 from explorer.door import offered
 from explorer.jobs import Desk
-from pipeline.curation import load_folder
 from pipeline.errors import DataError
 from pipeline.figures import curve
+from pipeline.folders import load_folder
 from pipeline.promotion import promote
 from pipeline.reinforcement import KINDS, Answer, at_alpha, changes, look_at, save
 from pipeline.runs import FIGURES, read_looks, read_run, runs
@@ -178,7 +178,7 @@ def _pair(desk: Desk, one: Answer) -> Pair | None:
 
 @lru_cache(maxsize=8)
 def _test_pictures(folder: str) -> tuple[Path, ...]:
-    return tuple(one.path for one in load_folder(Path(folder)))
+    return tuple(one.path for one in load_folder(Path(folder)).pictures)
 
 
 @contextmanager

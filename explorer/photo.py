@@ -20,8 +20,8 @@ from explorer.components.welcome import welcome_markup
 from explorer.jobs import Desk
 from explorer.place import find, history, need, place_of
 from pipeline import studio
-from pipeline.curation import LabelledImage, load_folder
 from pipeline.errors import ConflictError
+from pipeline.folders import LabelledImage, load_folder
 from pipeline.images import open_image
 from pipeline.triage import Entry
 from pipeline.types import Study
@@ -58,7 +58,7 @@ class Page(NamedTuple):
 def examples(desk: Desk) -> tuple[LabelledImage, ...]:
     """The pictures the profile offers to click first."""
     folder = desk.models.profile.examples
-    return load_folder(Path(folder)) if folder else ()
+    return load_folder(Path(folder)).pictures if folder else ()
 
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:

@@ -17,10 +17,11 @@ from explorer.components.markup import Html, join, tag
 from explorer.components.status import said
 from explorer.jobs import Desk
 from pipeline import studio
-from pipeline.curation import LabelledImage
 from pipeline.errors import DataError, ImageError, InputError
+from pipeline.folders import LabelledImage
 from pipeline.images import open_image
-from pipeline.importing import Refusal, arrivals
+from pipeline.importing import arrivals
+from pipeline.lists import Refusal
 from pipeline.testsets import match_labels
 from pipeline.types import Study
 
@@ -32,26 +33,30 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
     files = [Path(path) for path in paths or ()]
     width = len(photo.Page._fields) + len(edits.Inspection._fields)
     if not files:
-        raise DataError("No picture arrived; choose PNG, JPEG or WebP files of at most 20 MB, or a zip of them.")
+        raise DataError(
+            "No picture arrived; choose PNG, JPEG or WebP files of at most 20 MB, or a zip of them of at most 500 MB."
+        )
     yield (None, Html(), *[gr.skip()] * width)  # an upload that fails must not stay in its box
-    refusals: list[Refusal] = []
     taken: dict[str, Study] = {}
     with tempfile.TemporaryDirectory(prefix="explorer-") as folder:
-        found = list(arrivals(files, Path(folder)))
-        for number, one in enumerate(found, start=1):
-            study = take(desk, one) if isinstance(one, LabelledImage) else one
+        found = arrivals(files, Path(folder))
+        refusals = list(found.faults)
+        several = len(found.pictures) + len(refusals) > 1
+        for number, one in enumerate(found.pictures, start=1):
+            study = take(desk, one)
             if isinstance(study, Refusal):
                 refusals.append(study)
             else:
                 taken.setdefault(study.photo.key, study)
-            if len(found) > 1:
-                yield (gr.skip(), said(f"{number} of {len(found)} files taken in"), *[gr.skip()] * width)
-    if len(found) == 1 and refusals:
+            if several:
+                yield (gr.skip(), said(f"{number} of {len(found.pictures)} files taken in"), *[gr.skip()] * width)
+    if refusals and not several:
         raise ImageError(refusals[0].reason)
     first = next(iter(taken.values()), None)
     shown = photo.page(desk, first) if first else [gr.skip()] * width
     guesses = sum(not study.photo.confirmed for study in taken.values())
-    yield (None, report(len(taken), refusals, guesses) if len(found) > 1 else Html(), *shown)
+    told = report(len(taken), refusals, guesses, found.told) if several or found.told else Html()
+    yield (None, told, *shown)
     if not taken:
         raise DataError("None of the files could be used; the list under the upload says why.")
 
@@ -68,10 +73,12 @@ def take(desk: Desk, one: LabelledImage) -> Study | Refusal:
     return desk.ask(lambda models: studio.take_in(models, desk.store, image, label, name=one.path.name))
 
 
-def report(count: int, refusals: Sequence[Refusal], guesses: int = 0) -> Html:
-    """How many photos there are now, of how many nobody has said what they show, and what was left out."""
-    text = f"{count} photo{'s' * (count != 1)} taken in" + (f", {len(refusals)} files left out:" if refusals else ".")
+def report(count: int, refusals: Sequence[Refusal], guesses: int = 0, notes: Sequence[str] = ()) -> Html:
+    """How many photos there are now, of how many nobody has said what they show, what was left out or passed over."""
+    text = f"{count} photo{'s' * (count != 1)} taken in" + (f", {len(refusals)} left out:" if refusals else ".")
     lines = [tag("li", tag("b", one.name), " ", one.reason) for one in refusals[:TOLD]]
     if len(refusals) > TOLD:
         lines.append(tag("li", f"and {len(refusals) - TOLD} more"))
-    return join(said(text), guesses_markup(guesses), tag("ul", *lines, class_="refusals") if lines else Html())
+    passed = [tag("p", note, class_="hint") for note in notes]
+    listed = tag("ul", *lines, class_="refusals") if lines else Html()
+    return join(said(text), guesses_markup(guesses), listed, *passed)

@@ -206,22 +206,26 @@ def stress(
     as_json: AsJson = False,
 ) -> None:
     """Study every picture of a folder under every factor; can be stopped and started again."""
-    from pipeline.curation import load_folder
+    from pipeline.folders import load_folder
     from pipeline.store import Store
     from pipeline.studio import stress as studies
 
     models = models_of(profile, device, classifier)
     changes = {"factors": factor, "proposals": number, "taus": tau, "inversion": inversion}
     settings = settings_of(models, **changes, num_inference_steps=steps)
-    load_folder(folder)  # a folder that cannot be used leaves no run behind
+    found = load_folder(folder)  # one that cannot be used leaves no run behind
     store = Store(out)
     failures: list[Failure] = []
     with progress("denoising") as step:
         made = studies(models, folder, store, settings, classifier, step=step, failed=failures.append)
         show(map(study_row, made), as_json)
+    for sentence in found.told:
+        typer.echo(sentence, err=True)
+    for fault in found.faults:
+        typer.echo(f"{fault.name}: {fault.reason}", err=True)
     for failure in failures:
         typer.echo(f"{failure.name} was left out: {failure.message}", err=True)
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(1 if failures or found.faults else 0)
 
 
 @app.command()

@@ -1,21 +1,14 @@
-"""Folders of labelled pictures, splits that never leak, and what there is to learn from.
-
-A folder of pictures is an ImageFolder: the first sub-folder names the label (the second below train, val or test), and
-an optional metadata.jsonl, .csv or .parquet (`file_name` and `label`, as in Hugging Face's ImageFolder) overrules it.
-Knows no model.
-"""
+"""Splits that never leak, what there is to learn from, and new folders that appear whole. Knows no model."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar, overload
 
 from pipeline.decisions import Views, is_disputed, settled, shown_label, views
@@ -24,23 +17,10 @@ from pipeline.scoring import choose_tau
 from pipeline.store import Store
 from pipeline.types import Counterfactual, CounterfactualRecord, Study, StudyRecord
 
-METADATA = "metadata.jsonl"
-TABLES = (METADATA, "metadata.csv", "metadata.parquet")
 FOREIGN = 5  # unknown labels told by name
-SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
-# Kinds that the decode gate refuses are listed too: such a file is reported, not passed over in silence.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".heic", ".avif", ".psd", ".eps")
 
 
 Recorded = TypeVar("Recorded", bound=StudyRecord)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledImage:
-    """A picture file and what it shows."""
-
-    path: Path
-    label: str  # "" when the folder gives none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,29 +71,6 @@ class LeftOut:
         other = f"which show{'s' * (len(self.foreign) == 1)} what this classifier has no label for: {self.unknown}"
         counts = ((self.guesses, guessed), (len(self.foreign), other))
         return tuple(f"{_photos(count)} left out, {reason}." for count, reason in counts if count)
-
-
-def load_folder(folder: Path) -> tuple[LabelledImage, ...]:
-    """The pictures of an ImageFolder in the order of their names; hidden files are passed over.
-
-    Pictures that the metadata names only beside another one (`original_file_name`) are passed over. Raises `DataError`
-    for a missing or empty folder and for metadata that is malformed or names a file that is not below the folder.
-    """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give a folder with one sub-folder of pictures per label.")
-    try:
-        labels, companions = _metadata(folder)
-        places = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        visible = [place for place in places if not any(part.startswith(".") for part in place.parts)]
-        files = [one for one in visible if (folder / one).is_file() and one.as_posix() not in companions]
-    except OSError as error:
-        raise DataError(f"The folder {folder} cannot be read; check its permissions.") from error
-    if not files:
-        raise DataError(f"There is no picture in {folder}; give a folder with PNG, JPEG or WebP files.")
-    folders = {place: _label_of(place) for place in files}
-    return tuple(
-        LabelledImage(path=folder / place, label=labels.get(place.as_posix(), folders[place])) for place in files
-    )
 
 
 def split_by_photo(
@@ -253,62 +210,3 @@ def new_folder(folder: Path, moment: AbstractContextManager[None] | None = None)
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _label_of(place: Path) -> str:
-    """The first folder that is no split, "" when there is none."""
-    folders = place.parts[:-1]
-    return next((name for name in folders[:2] if name.lower() not in SPLITS), folders[0] if folders[1:] else "")
-
-
-def _metadata(folder: Path) -> tuple[dict[str, str], frozenset[str]]:
-    """(file_name -> label, companions of others); `DataError` for the first line that cannot be used."""
-    table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
-    labels, companions, named = {}, set(), set()
-    for number, row in _rows(table) if table else ():
-        where = f"Line {number} of {table}"
-        name, label = _name_and_label(row, where)
-        if not (folder / name).is_file():
-            raise DataError(f"{where} names {name}, which is not there; remove the line.")
-        named.add(name)
-        companions |= {str(value) for key, value in row.items() if key.endswith("_file_name")}
-        if label is not None:
-            labels[name] = label
-    return labels, frozenset(companions - named)
-
-
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """The lines of a metadata file that hold something, with their numbers from 1."""
-    if table.suffix == ".jsonl":
-        for number, line in enumerate(table.read_bytes().decode("utf-8", "replace").splitlines(), start=1):
-            if line.strip():
-                yield number, _object(line, f"Line {number} of {table}")
-        return
-    try:
-        if table.suffix == ".csv":
-            with table.open(encoding="utf-8-sig", newline="") as stream:
-                yield from enumerate(csv.DictReader(stream, restkey=""), start=2)
-        else:
-            import pandas
-
-            yield from enumerate(pandas.read_parquet(table).to_dict("records"), start=1)
-    except (ValueError, ImportError, OSError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read; give one line per picture with file_name and label.") from error
-
-
-def _object(line: str, where: str) -> dict[str, object]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON; write one object with file_name and label.") from error
-    return row if isinstance(row, dict) else {}
-
-
-def _name_and_label(row: dict[str, object], where: str) -> tuple[str, str | None]:
-    name, label = row.get("file_name"), row.get("label")
-    if not isinstance(name, str) or not name or not isinstance(label, str | None):
-        raise DataError(f"{where} holds no file_name, or a label that is not text; write both as text.")
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or "\0" in name or "\\" in name:
-        raise DataError(f"{where} names a file outside the folder; name one below it.")
-    return place.as_posix(), label

@@ -206,7 +206,7 @@ def _get(folder: Path, name: str) -> Image:
 def _lines(file: Path) -> Iterator[Row]:
     try:
         text = file.read_text(encoding="utf-8")
-        yield from map(json.loads, text.splitlines())
+        yield from map(json.loads, text.strip("\n").split("\n"))
     except (OSError, ValueError) as error:
         raise DataError(f"There is no demo in {file.parent}; fetch it again, or start with --empty.") from error
 

@@ -13,22 +13,22 @@ import json
 import re
 import shutil
 import tarfile
-import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.curation import METADATA, labelled, new_folder
+from pipeline.curation import labelled, new_folder
 from pipeline.decisions import Views, settled, views
 from pipeline.errors import DataError, SettingsError, StoreError
+from pipeline.folders import METADATA
 from pipeline.images import encode
+from pipeline.lists import as_cell
 from pipeline.store import Store
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction
 
 MANIFEST = "MANIFEST.json"
 ORIGINALS = "originals"
-FORMULA = ("=", "+", "-", "@", "|", "\t", "\r")  # a spreadsheet would run a cell that begins so
 
 Row = dict[str, object]
 
@@ -134,12 +134,8 @@ def pairs(store: Store, chosen_set: CounterfactualSet) -> Iterator[Pair]:
 
 
 def cell(value: object) -> str:
-    """A value as a cell of a CSV that no spreadsheet runs as a formula."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = unicodedata.normalize("NFKC", text)
-    start = "".join(char for char in shown if not (char.isspace() or unicodedata.category(char) in ("Cc", "Cf")))
-    dangerous = start.startswith(FORMULA) or text.startswith(FORMULA)
-    return f"'{text}" if dangerous and isinstance(value, str) else text
+    """A value as a cell of a CSV that no spreadsheet runs as a formula; what is nested is JSON."""
+    return as_cell(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _parquet(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
@@ -245,6 +241,7 @@ def _measured(photo: Photo, one: Counterfactual, label: str) -> Row:
         "scores": asdict(one.scores),
         "missed": list(one.missed),
         "seed": one.seed,
+        "settings": one.settings,
         "models": [{"role": role, "model": name} for role, name in one.models.items()],
         "classifier": photo.classifier,
         "prediction_before": _top(photo.prediction),
@@ -305,7 +302,7 @@ of the diffusion model.
 
 def _labels_in(folder: Path) -> dict[str, str]:
     """Key -> label of an exported set."""
-    rows = map(json.loads, (folder / METADATA).read_text(encoding="utf-8").splitlines())
+    rows = map(json.loads, (folder / METADATA).read_text(encoding="utf-8").strip("\n").split("\n"))
     return {str(row["key"]): str(row["label"]) for row in rows}
 
 

@@ -25,6 +25,9 @@ MAX_SIDE = 8192
 FORMATS = ("PNG", "JPEG", "WEBP")
 BACKGROUND = (255, 255, 255)  # what transparent pixels are laid upon
 
+_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS\0")
+_KINDS = (b"WEBP", b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")  # of RIFF and of ISO's base media format
+
 logger = logging.getLogger(__name__)
 
 # What Pillow's readers raise on damaged or hostile bytes; anything else is a defect of ours and may surface.
@@ -63,6 +66,12 @@ def open_image(source: Path | bytes, name: str = "") -> Image:
             return _plain(ImageOps.exif_transpose(image))
     except _DAMAGE as error:
         raise ImageError(f"{shown} is damaged or cut short and cannot be read; save it again as PNG.") from error
+
+
+def is_picture(head: bytes) -> bool:
+    """Return whether a file that begins with these 32 bytes is a picture, of a kind that is read or refused."""
+    kind = head[8:12] if head[:4] == b"RIFF" or head[4:8] == b"ftyp" else b""
+    return head.startswith(_MARKS) or kind in _KINDS
 
 
 def encode(image: Image) -> bytes:

@@ -1,4 +1,4 @@
-"""What arrives from outside: pictures, zip archives of them and lists of labels, each fault told beside its file.
+"""What arrives from outside: pictures, archives of them and lists of labels, each fault told beside its file.
 
 An archive is taken member by member: nothing is written outside a folder of its own, links and devices are refused, and
 what was read is counted as it comes, whatever the archive claims. Pictures are opened later, at the one decode gate.
@@ -6,29 +6,53 @@ what was read is counted as it comes, whatever the archive claims. Pictures are 
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
+import tarfile
+import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from pipeline.curation import SUFFIXES, TABLES, LabelledImage, load_folder
 from pipeline.errors import DataError, PipelineError
-from pipeline.images import MAX_BYTES
-from pipeline.testsets import load_csv
+from pipeline.folders import (
+    HEAD,
+    OTHERS,
+    SUFFIXES,
+    SYSTEMS,
+    Found,
+    LabelledImage,
+    files_below,
+    gather,
+    is_system,
+    load_folder,
+    load_list,
+)
+from pipeline.images import MAX_BYTES, is_picture
+from pipeline.lists import FORMATS, Refusal, is_list, label_of, parquet_rows, place_of
 
 MAX_MEMBERS = 5_000
 MAX_LIST = 2_000_000  # bytes of a list of labels, which is read into memory as a whole
 MAX_UNPACKED = 1_000_000_000  # bytes of one archive, all members together
 MAX_NAME = 200  # bytes of a folder's or file's name; file systems take 255
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+OPENED = (".zip", ".tar")
+ARCHIVES = (*OPENED, ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 SAME_NAME = "Another file of the archive has the same name; rename one."
-# What `zipfile` raises on damaged or hostile bytes.
+UNSEEN = "Its name holds characters that cannot be seen; rename it."
+# A few bytes of it may stand for any number of rows.
+PARQUET = "Parquet is read from this computer's own folders alone; write the list as CSV or JSON Lines."
+# What the readers of archives raise on damaged or hostile bytes.
 _DAMAGE = (
     zipfile.BadZipFile,
+    tarfile.TarError,
     zlib.error,
     struct.error,
     OSError,
@@ -42,149 +66,200 @@ _DAMAGE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A file or member that was left out, and why."""
+class _Member:
+    name: str  # with "/" between its parts
+    seen: str  # as the archive holds it
+    fault: str  # "" for a plain file
+    open: Callable[[], IO[bytes]]
 
-    name: str
-    reason: str
 
+def arrivals(files: Sequence[Path], folder: Path) -> Found:
+    """Return every picture in the files with its label, "" where none is told, and what was left out.
 
-def arrivals(files: Sequence[Path], folder: Path) -> Iterator[LabelledImage | Refusal]:
-    """Every picture in the files with its label, "" where none is told, and a `Refusal` for what was left out.
-
-    A CSV (columns path and label) labels the pictures that came with it, by their names. Archives are unpacked below
-    `folder`, which is empty and the caller's to remove.
+    Lists label the pictures that came with them, by their names. Archives are unpacked below `folder`, which is empty
+    and the caller's to remove; each is a folder of its own.
     """
-    lists = [path for path in files if path.suffix.lower() == ".csv"]
-    labels: dict[str, str] = {}
-    for path in lists:
-        try:
-            labels |= {one.path.name: one.label for one in load_csv(_beside(path, files, folder))}
-        except PipelineError as error:
-            yield Refusal(name=path.name, reason=_told(error, folder))
+    loose = [path for path in files if path.suffix.lower() not in (*ARCHIVES, ".parquet")]
+    found = [gather([(PurePosixPath(path.name), path) for path in loose], chosen=True)]
     for number, path in enumerate(files):
-        if path.suffix.lower() == ".zip":
-            yield from _from_zip(path, folder / str(number))
-        elif path not in lists:
-            yield LabelledImage(path=path, label=labels.get(path.name, ""))
+        if path not in loose:
+            try:
+                if path.suffix.lower() == ".parquet":
+                    raise DataError(PARQUET)
+                found.append(unpacked(path, folder / str(number)))
+            except PipelineError as error:
+                found.append(Found(pictures=(), faults=(Refusal(name=path.name, reason=str(error)),)))
+    return Found(
+        pictures=tuple(picture for one in found for picture in one.pictures),
+        faults=tuple(fault for one in found for fault in one.faults),
+        passed=sum((Counter(one.passed) for one in found), Counter()),
+        notes=tuple(note for one in found for note in one.notes),
+    )
 
 
-def _from_zip(path: Path, folder: Path) -> Iterator[LabelledImage | Refusal]:
-    try:
-        folder.mkdir(parents=True)
-        refusals = tuple(unpack(path, folder))
-        yield from refusals
-        yield from _labelled(folder)
-    except PipelineError as error:
-        yield Refusal(name=path.name, reason=_told(error, folder))
+def open_source(path: Path) -> Found:
+    """Return the pictures of a folder, of those that a list names, or of an archive or a Parquet file that holds them.
 
-
-def _labelled(folder: Path) -> tuple[LabelledImage, ...]:
-    """The pictures of an unpacked archive; a list of labels at its top goes before its folders."""
-    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    if len(inside) == 1 and inside[0].is_dir() and any(path.is_dir() for path in inside[0].iterdir()):
-        return _labelled(inside[0])  # one folder around everything, as most programs pack
-    if len(inside) == 1 and inside[0].is_dir() and any((inside[0] / name).is_file() for name in TABLES):
-        return _labelled(inside[0])
-    lists = [path for path in inside if path.suffix.lower() == ".csv" and path.name not in TABLES]
-    listed = {one.path: one.label for path in lists for one in load_csv(path)}
-    found = load_folder(folder)
-    return tuple(replace(one, label=listed.get(one.path.resolve(), one.label)) for one in found)
-
-
-def unpack(path: Path, folder: Path) -> Iterator[Refusal]:
-    """Writes an archive's pictures and lists below the folder, and tells what it left out.
-
-    What is neither is passed over. Raises `DataError` for what is no zip archive and for one that unpacks to more than
-    is taken.
+    What a file holds is unpacked where this process keeps it until it ends. Raises `DataError` for what cannot be read
+    and for a source without pictures.
     """
+    suffix = path.suffix.lower()
+    if not path.is_file() or not (suffix in ARCHIVES or is_list(path.name)):
+        return load_folder(path)
+    if suffix in ARCHIVES:
+        found = unpacked(path, _kept() / "pictures")
+    else:
+        found = (_held(path) if suffix == ".parquet" else None) or load_list(path)
+    if not found.pictures and not found.faults:
+        raise DataError(f"There is no picture in {path}; give one that holds or names PNG, JPEG or WebP files.")
+    return found
+
+
+@cache
+def _places() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="explorer-")
+
+
+def _kept() -> Path:
+    """Return a new folder that goes when the process ends."""
+    return Path(tempfile.mkdtemp(dir=_places().name))
+
+
+def _held(path: Path) -> Found | None:
+    """Return the pictures in the cells of a Parquet file, as `datasets` writes them; None when it only names them."""
+    rows = list(parquet_rows(path.read_bytes(), path.name))
+    if not any(isinstance(row.get("image"), dict) for _, row in rows):
+        return None
+    folder, pictures, faults = _kept(), list[LabelledImage](), list[Refusal]()
+    for number, row in rows:
+        try:
+            cell = row.get("image")
+            data = cell.get("bytes") if isinstance(cell, dict) else None
+            if not isinstance(cell, dict) or not isinstance(data, bytes):
+                raise DataError("holds no picture.")
+            label, name = label_of(row.get("label")), PurePosixPath(place_of(str(cell.get("path") or ""))).name
+        except DataError as error:
+            faults.append(Refusal(name=path.name, reason=f"Row {number} {error}"))
+            continue
+        target = folder / f"{number}-{name[-80:]}"
+        target.write_bytes(data)
+        pictures.append(LabelledImage(path=target, label=label or "", cells=row))
+    return Found(pictures=tuple(pictures), faults=tuple(faults))
+
+
+def unpacked(path: Path, folder: Path) -> Found:
+    """Return what an archive holds, unpacked into a new folder. Raises `DataError` for what cannot be opened."""
+    folder.mkdir(parents=True)
+    refusals, passed = unpack(path, folder)
+    found = gather([(PurePosixPath(one.relative_to(folder).as_posix()), one) for one in files_below(folder)])
+    return replace(found, faults=(*refusals, *found.faults), passed=passed + Counter(found.passed))
+
+
+def unpack(path: Path, folder: Path) -> tuple[tuple[Refusal, ...], Counter[str]]:
+    """Write an archive's pictures and lists below the folder; return what was refused, and how much was passed over.
+
+    Raises `DataError` for what is no zip or tar archive and for one that unpacks to more than is taken.
+    """
+    refusals: list[Refusal] = []
+    passed: Counter[str] = Counter()
+    seen: set[str] = set()
+    left = MAX_UNPACKED
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir() and _is_wanted(one.filename)]
-            if len(members) > MAX_MEMBERS:
-                raise DataError(f"{path.name} holds {len(members)} files; give at most {MAX_MEMBERS} at once.")
-            left, seen = MAX_UNPACKED, set[str]()
-            for member in members:
-                reason = SAME_NAME if member.filename in seen else _fault(member, folder)
-                seen.add(member.filename)
-                if reason:
-                    yield Refusal(name=_shown(member.filename), reason=reason)
+        with _members(path) as members:
+            for number, member in enumerate(members):
+                if number >= MAX_MEMBERS:
+                    raise DataError(f"{path.name} holds more than {MAX_MEMBERS} files; give at most so many at once.")
+                if is_system(PurePosixPath(member.name)):
+                    passed[SYSTEMS] += 1
                     continue
-                data = _read(archive, member)
-                left -= MAX_BYTES if isinstance(data, Refusal) else len(data)
+                reason = SAME_NAME if member.name in seen else member.fault or _fault(member, folder)
+                seen.add(member.name)
+                data = reason or _read(member)
+                if data is None:
+                    passed[OTHERS] += 1
+                    continue
+                left -= len(data) if isinstance(data, bytes) else 0 if reason else MAX_BYTES
                 if left < 0:
                     raise DataError(f"{path.name} unpacks to more than {MAX_UNPACKED // 10**9} GB; split it.")
-                if isinstance(data, Refusal):
-                    yield data
+                if isinstance(data, str):
+                    refusals.append(Refusal(name=_shown(member.seen), reason=data))
                     continue
-                target = folder / PurePosixPath(member.filename)
+                target = folder / PurePosixPath(member.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
     except _DAMAGE as error:
-        raise DataError(f"{path.name} is damaged or no zip archive; pack the pictures again.") from error
+        raise DataError(f"{path.name} is damaged or no zip or tar archive; pack the pictures again.") from error
+    return tuple(refusals), passed
 
 
-def _is_wanted(name: str) -> bool:
-    place = PurePosixPath(name.replace("\\", "/"))
-    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in place.parts)
-    return not hidden and (place.suffix.lower() in (*SUFFIXES, *ARCHIVES, ".csv") or place.name in TABLES)
+@contextmanager
+def _members(path: Path) -> Iterator[Iterator[_Member]]:
+    """Yield the files of an archive, folders left aside."""
+    if path.suffix.lower() not in OPENED:
+        raise DataError(f"{path.name} is no zip or tar archive; pack the pictures as zip.")
+    if path.suffix.lower() == ".tar":
+        with tarfile.open(path, "r:") as archive:
+            yield (_of_tar(archive, one) for one in archive if not one.isdir())
+    else:
+        with zipfile.ZipFile(path) as zipped:
+            yield (_of_zip(zipped, one) for one in zipped.infolist() if not one.is_dir())
 
 
-def _fault(member: zipfile.ZipInfo, folder: Path) -> str:
+def _of_zip(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> _Member:
+    fault = ""
+    if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
+        fault = "It is a link or a device; pack the file itself."
+    elif one.flag_bits & 1:
+        fault = "It is encrypted; pack it without a password."
+    fault = UNSEEN if _is_unseen(one.orig_filename) else fault
+    name = one.filename.replace("\\", "/")
+    return _Member(name=name, seen=one.filename, fault=fault, open=lambda: archive.open(one))
+
+
+def _of_tar(archive: tarfile.TarFile, one: tarfile.TarInfo) -> _Member:
+    fault = "" if one.isreg() else "It is a link or a device; pack the file itself."
+    fault = UNSEEN if _is_unseen(one.name) else fault
+    name = one.name.replace("\\", "/").removeprefix("./")
+    return _Member(name=name, seen=one.name, fault=fault, open=lambda: archive.extractfile(one) or io.BytesIO())
+
+
+def _is_unseen(name: str) -> bool:
+    return any(unicodedata.category(char)[0] == "C" for char in name)
+
+
+def _fault(member: _Member, folder: Path) -> str:
     """Why a member is not taken, or ""."""
-    name, mode = member.filename, member.external_attr >> 16
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name:
+    place = PurePosixPath(member.name)
+    if place.is_absolute() or ".." in place.parts or ":" in member.name or not place.parts:
         return "It lies outside the archive's own folder; pack it with a plain name."
-    if any(unicodedata.category(char)[0] == "C" for char in member.orig_filename):
-        return "Its name holds characters that cannot be seen; rename it."
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        return "It is a link or a device; pack the file itself."
-    if member.flag_bits & 1:
-        return "It is encrypted; pack it without a password."
     if max(len(part.encode()) for part in place.parts) > MAX_NAME or len(place.parts) > 10:
         return "Its name is too long; use a shorter one."
     if place.suffix.lower() in ARCHIVES:
         return "It is an archive in an archive; unpack it first."
-    if place.suffix.lower() == ".parquet":  # a few bytes of it may stand for any number of rows
-        return "A table in Parquet is not taken from an archive; write it as metadata.csv."
+    if place.suffix.lower() == ".parquet":
+        return PARQUET
     target = folder / place
     if target.exists() or any(path.is_file() for path in target.parents if path.is_relative_to(folder)):
         return SAME_NAME
     return ""
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | Refusal:
-    """Not more than is taken of one picture or list, however much the member claims to be or not to be."""
-    most = MAX_BYTES if PurePosixPath(member.filename).suffix.lower() in SUFFIXES else MAX_LIST
+def _read(member: _Member) -> bytes | str | None:
+    """Return a picture or a list, why it cannot be taken, or None for what is neither.
+
+    Not more is read than is taken of one, however much the member claims to be or not to be.
+    """
+    suffix = PurePosixPath(member.name).suffix.lower()
     try:
-        with archive.open(member) as stream:
-            data = stream.read(most + 1)
+        with member.open() as stream:
+            head = stream.read(HEAD)
+            most = MAX_BYTES if suffix in SUFFIXES or is_picture(head) else MAX_LIST if suffix in FORMATS else 0
+            data = head + stream.read(max(0, most + 1 - len(head)))
     except _DAMAGE:
-        return Refusal(name=_shown(member.filename), reason="It is damaged; pack it again.")
-    if len(data) > most:
-        return Refusal(name=_shown(member.filename), reason=f"It is larger than {most // 10**6} MB; make it smaller.")
-    return data
-
-
-def _beside(listed: Path, files: Sequence[Path], folder: Path) -> Path:
-    """A copy of the list in a folder that knows the other files by their names; uploads lie each in its own."""
-    place = folder / f"list-{listed.stem[:40]}"
-    place.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        if path != listed:
-            (place / path.name).touch()
-    copy = place / listed.name
-    copy.write_bytes(listed.read_bytes())
-    return copy
-
-
-def _told(error: PipelineError, folder: Path) -> str:
-    """The message without the server's folders."""
-    text = str(error)
-    for place in (str(folder.resolve()), str(folder)):
-        text = text.replace(f"{place}/", "").replace(place, "the archive")
-    return text
+        return "It is damaged; pack it again."
+    if not most:
+        return None
+    return data if len(data) <= most else f"It is larger than {most // 10**6} MB; make it smaller."
 
 
 def _shown(name: str) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pipeline.errors import InputError, ModelError
+from pipeline.errors import DataError, InputError, ModelError
 from pipeline.hub import HubModel, hub_model
+from pipeline.lists import read_labels
 
 if TYPE_CHECKING:
     import torch
@@ -172,10 +173,10 @@ def _config(folder: Path) -> Mapping[str, object]:
 def _read_labels(file: Path) -> tuple[str, ...]:
     """One label a line, in the order of the head's rows."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"The labels '{file}' could not be read; give a text file in UTF-8.") from error
-    labels = tuple(line for line in lines if line)
+        labels = read_labels(file.read_bytes(), file.name)
+    except (OSError, DataError) as error:
+        why = f": {error}" if isinstance(error, DataError) else "; give a text file in UTF-8."
+        raise ModelError(f"The labels '{file}' could not be read{why}") from error
     if not 1 < len(labels) <= MOST_LABELS or len(set(labels)) != len(labels):
         raise ModelError(
             f"The labels '{file}' cannot be used; write two or more, one a line, no two alike, in the order of the "

@@ -91,7 +91,7 @@ def add_look(folder: Path, look: Look) -> None:
 def read_looks(folder: Path) -> tuple[Look, ...]:
     """Return all looks in their order; a line that could not be written whole let nobody see anything."""
     text = (folder / LOOKS).read_text(encoding="utf-8") if (folder / LOOKS).is_file() else ""
-    return tuple(look for line in text.splitlines() if (look := _look(line)) is not None)
+    return tuple(look for line in text.split("\n") if (look := _look(line)) is not None)
 
 
 def _line(look: Look) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 from PIL.Image import Image
 
 from pipeline import workflow
-from pipeline.curation import load_folder
 from pipeline.errors import Cancelled, ConflictError, DataError, PipelineError, StoreError
+from pipeline.folders import load_folder
 from pipeline.images import fit, key_of, open_image
 from pipeline.inversions import Inversions
 from pipeline.keys import run_key
@@ -220,7 +220,7 @@ def stress(
     judge = present(models, store, classifier)
     job = run_key(models, settings, judge)
     finished = set(store.finished(job))
-    entries = load_folder(folder)
+    entries = load_folder(folder).pictures
     for place, entry in enumerate(entries):
         name = entry.path.relative_to(folder).as_posix()
         try:

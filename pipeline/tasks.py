@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pipeline import studio, workflow
-from pipeline.curation import load_folder
 from pipeline.errors import Cancelled, ConflictError, DataError, PerturbationError, PipelineError, StoreError
 from pipeline.fetching import fetch_apart
+from pipeline.folders import load_folder
 from pipeline.heads import Recipe
 from pipeline.hub import HubModel
 from pipeline.inversions import Inversions
@@ -157,7 +157,8 @@ class FolderTask:
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
         folder = _folder(store, self.folder)
-        total, left_out = len(load_folder(folder)), list[Failure]()
+        found, left_out = load_folder(folder), list[Failure]()
+        total = len(found.pictures)
         hold.step(0, 0, "looking at what is finished")
         look: Step = lambda _done, _total: hold.look()  # noqa: E731
         studied = studio.stress(
@@ -167,7 +168,8 @@ class FolderTask:
             hold.kept()
             yield
         hold.step(total, total, "")
-        hold.tell(error=_left_out(left_out, total))
+        faults = (f"{one.name}: {one.reason}" for one in found.faults[:LEFT_OUT])
+        hold.tell(error=" ".join(filter(None, (_left_out(left_out, total), *faults))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,7 @@ def folders(store: Store) -> tuple[str, ...]:
 
 def folder_task(store: Store, name: str, classifier: str, settings: Settings) -> FolderTask:
     """Raises `DataError` for a folder that is not among `folders`, or holds no picture."""
-    found = load_folder(_folder(store, name))
+    found = load_folder(_folder(store, name)).pictures
     contents = digest(*((one.path.name, one.label, one.path.stat().st_size) for one in found))
     return FolderTask(folder=name, contents=contents, classifier=classifier, settings=settings)
 

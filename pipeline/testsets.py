@@ -1,4 +1,4 @@
-"""Test sets of one's own: ImageNet's validation pictures of HardImageNet's classes, ImageFolders, CSV files, by role.
+"""Test sets of one's own: ImageNet's validation pictures of HardImageNet's classes, folders, lists, archives.
 
 A test set is "NAME=PATH" or "ROLE:NAME=PATH", where the role is id, ood or hybrid: what the classifier was trained for,
 what it was not, and both; the name hard-imagenet takes ImageNet's folder. HardImageNet (Moayeri et al., 2022) is
@@ -8,14 +8,15 @@ list. Reads no picture and knows no model.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.curation import LabelledImage, load_folder
 from pipeline.errors import DataError, SettingsError
+from pipeline.folders import LabelledImage
+from pipeline.importing import open_source
 
+TOLD = 3  # faults told by name
 ROLES = ("id", "ood", "hybrid")
 LIST = "ILSVRC2012_validation_ground_truth.txt"
 HARD_IMAGENET = {
@@ -38,7 +39,9 @@ class TestSet:
 
 
 def load_test_set(text: str) -> TestSet:
-    """ "ood:beach=FOLDER", "ood=FOLDER" or "ood=FILE.csv"; a name without a role that is none itself counts as ood.
+    """Return the set behind "ood:beach=FOLDER", "ood=FOLDER" or "ood=FILE" of a list or an archive.
+
+    A name without a role, which is none itself, counts as ood.
 
     Raises `SettingsError` for another form, `DataError` for what cannot be read or has no labels.
     """
@@ -52,7 +55,11 @@ def load_test_set(text: str) -> TestSet:
     if name == "hard-imagenet":
         pictures = load_hard_imagenet(place)
     else:
-        pictures = load_csv(place) if place.suffix.lower() == ".csv" else load_folder(place)
+        found = open_source(place)
+        if found.faults:
+            told = " ".join(f"{one.name}: {one.reason}" for one in found.faults[:TOLD])
+            raise DataError(f"The test set '{name}' has {len(found.faults)} faults; mend them: {told}")
+        pictures = found.pictures
     unlabelled = sum(not one.label for one in pictures)
     if unlabelled:
         raise DataError(
@@ -68,31 +75,6 @@ def hybrid(sets: Sequence[TestSet]) -> tuple[TestSet, ...]:
         return tuple(sets)
     both = tuple(picture for one in sets for picture in one.pictures)
     return (*sets, TestSet(name="hybrid", role="hybrid", pictures=both))
-
-
-def load_csv(file: Path) -> tuple[LabelledImage, ...]:
-    """Rows with the columns `file` or `path` (below the CSV's own folder) and `label`.
-
-    Raises `DataError` for the first bad one.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read; give a CSV in UTF-8 with the columns file and label.") from error
-    column = next((name for name in ("file", "path", "file_name") if rows and name in rows[0]), "")
-    if not column or "label" not in rows[0]:
-        raise DataError(f"{file} has no rows with the columns file and label; write both names in its first line.")
-    found, root = [], file.parent.resolve()
-    for number, row in enumerate(rows, start=2):
-        name, label = (row[column] or "").strip(), (row["label"] or "").strip()
-        path = root / name
-        if not name or not label:
-            raise DataError(f"Line {number} of {file} lacks a file or a label; fill in both.")
-        if "\0" in name or not path.resolve().is_relative_to(root) or not path.is_file():
-            raise DataError(f"Line {number} of {file} names {name!r}, which is not below {file.parent}; mend the line.")
-        found.append(LabelledImage(path=path, label=label))
-    return tuple(found)
 
 
 def load_hard_imagenet(root: Path) -> tuple[LabelledImage, ...]:

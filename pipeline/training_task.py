@@ -16,9 +16,10 @@ from typing import ClassVar
 
 from PIL.Image import Image
 
-from pipeline.curation import Material, load_folder
+from pipeline.curation import Material
 from pipeline.errors import Cancelled
 from pipeline.features import Features, features_folder
+from pipeline.folders import load_folder
 from pipeline.heads import Epoch, Recipe
 from pipeline.images import fit, open_image
 from pipeline.inversions import Inversions
@@ -124,9 +125,10 @@ def course_of(job: Job) -> Course:
 
 def evaluation(profile: Profile) -> dict[str, list[tuple[Image, str]]]:
     """The profile's own test pictures by split."""
+    found = {split: load_folder(Path(folder)).pictures for split, folder in profile.evaluation.items()}
     return {
-        split: [(fit(open_image(one.path), profile.image_size), one.label) for one in load_folder(Path(folder))]
-        for split, folder in profile.evaluation.items()
+        split: [(fit(open_image(one.path), profile.image_size), one.label) for one in pictures]
+        for split, pictures in found.items()
     }
 
 

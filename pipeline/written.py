@@ -38,7 +38,7 @@ class Variation:
 def read(path: Path) -> tuple[Variation, ...]:
     """All lines of a file. Raises `DataError` that names the first line that cannot be used."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The variations in {path} could not be read: {error}.") from error
     found = tuple(_variation(line, f"{path.name}, line {n}") for n, line in enumerate(lines, 1) if line.strip())

@@ -15,7 +15,7 @@ import pytest
 from explorer import endpoints
 from explorer.alerts import shown
 from explorer.jobs import Desk
-from pipeline.curation import load_folder
+from pipeline.folders import load_folder
 from pipeline.runs import runs
 from pipeline.store import Store
 from pipeline.types import Models
@@ -36,8 +36,8 @@ def test_the_readmes_script_goes_round_the_whole_loop(address: str, store: Store
     archive = Path(re.findall(r"and here: (.*)$", done.stdout, re.M)[0])
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(tmp_path / "out")
-    assert len(load_folder(tmp_path / "out" / "by-program-v001")) == 4
-    assert len(load_folder(store.root / "sets" / "by-program-v001")) == 4
+    assert len(load_folder(tmp_path / "out" / "by-program-v001").pictures) == 4
+    assert len(load_folder(store.root / "sets" / "by-program-v001").pictures) == 4
     job = re.findall(r"reinforced/(\S+)$", done.stdout, re.M)[0]
     end = time.monotonic() + SLOW / 1000
     while not runs(store.root / "reinforced") and time.monotonic() < end:

@@ -12,7 +12,7 @@ from pathlib import Path
 import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, picture_url, tag
-from pipeline.curation import LabelledImage
+from pipeline.folders import LabelledImage
 from pipeline.images import fit, open_image
 from pipeline.store import Store, StudySummary
 from pipeline.types import CONFIRMED

@@ -20,9 +20,10 @@ from pathlib import Path
 from PIL.Image import Image
 
 from pipeline.classification import TimmClassifier
-from pipeline.curation import METADATA, chosen
+from pipeline.curation import chosen
 from pipeline.errors import DataError
 from pipeline.features import Features
+from pipeline.folders import METADATA
 from pipeline.heads import Recipe
 from pipeline.images import encode, key_of, open_image
 from pipeline.lessons import Pictures

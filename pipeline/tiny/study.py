@@ -101,7 +101,7 @@ def run(folder: Path, out: Path, scenes: int, rounds: int, only: Sequence[str]) 
 
 def read(path: Path) -> list[Row]:
     """The rows of an earlier run; none when there was none."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] if path.exists() else []
 
 
 def plan(scenes: int, rounds: int) -> Iterator[tuple[int, str]]:

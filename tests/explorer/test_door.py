@@ -17,10 +17,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import app as program
+from explorer import door
 from explorer.accounts import Entrance
 from explorer.alerts import UNFORESEEN, shown
 from explorer.components.markup import without_folders
-from explorer.door import BODY_BYTES, UPLOAD_BYTES, Door, is_shared, uploaded
+from explorer.door import BODY_BYTES, Door, is_shared, uploaded
 from pipeline.errors import ImageError, SettingsError
 
 
@@ -103,14 +104,17 @@ def test_who_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_shared("127.0.0.1"), "a proxy leads others here"
 
 
-def test_a_request_is_of_a_sensible_size() -> None:
+def test_a_request_is_of_a_sensible_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = 2 * BODY_BYTES
+    monkeypatch.setattr(door, "UPLOAD_BYTES", uploads)
+
     def pieces(size: int) -> Iterator[bytes]:
         yield from (b"x" * 100_000 for _ in range(size // 100_000))
 
     for path, most in (
         ("/gradio_api/call/x", BODY_BYTES),
         ("/login", BODY_BYTES),
-        ("/gradio_api/upload", UPLOAD_BYTES),
+        ("/gradio_api/upload", uploads),
     ):
         assert house().post(path, content=b"x" * most).text == str(most)
         for content in (b"x" * (most + 1), pieces(most + 100_000)):

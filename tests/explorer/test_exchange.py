@@ -31,7 +31,7 @@ def test_many_uploads_fill_the_shelf_and_a_bad_one_hides_none(page: Page, store:
         archive.writestr("../up.png", encode(draw(third)))
     names = ("first.png", "fake.png", "two.zip")
     page.set_input_files("#upload input[type=file]", [tmp_path / name for name in names])
-    page.wait_for_selector("text=2 photos taken in, 3 files left out:")
+    page.wait_for_selector("text=2 photos taken in, 3 left out:")
     told = page.locator(".refusals li").all_inner_texts()
     assert [line.split()[0] for line in sorted(told)] == ["../up.png", "fake.png", "third.png"]
     assert "fits no class" in page.inner_text(".refusals")

@@ -20,8 +20,9 @@ from explorer.labels import Labels
 from explorer.place import need, place_of
 from pipeline import studio
 from pipeline.__main__ import app
-from pipeline.curation import LabelledImage, selection
+from pipeline.curation import selection
 from pipeline.errors import InputError
+from pipeline.folders import LabelledImage
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.types import ANALYST, FOLDER, GUESS, Check, Decision, Perturbation, Study

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import studio, workflow
-from pipeline.curation import load_folder, new_folder, selection, split_by_photo
+from pipeline.curation import new_folder, selection, split_by_photo
 from pipeline.errors import DataError, StoreError
 from pipeline.exporting import export_set
+from pipeline.folders import load_folder
 from pipeline.images import encode, open_image
 from pipeline.store import Store
 from pipeline.types import Decision
@@ -30,72 +31,6 @@ def run(tmp_path: Path) -> Iterator[Store]:
 
 def verdict(store: Store, key: str, said: str) -> None:
     store.decide(Decision(id=f"{key}-{said}", counterfactual=key, verdict=said))
-
-
-def metadata(folder: Path, *lines: object) -> None:
-    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    (folder / "metadata.jsonl").write_text("\n".join(texts))
-
-
-def test_sub_folders_are_labels(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "pictures")
-    (folder / "red" / "deep").mkdir()
-    picture("red", 9).save(folder / "red" / "deep" / "a.JPG", "JPEG")
-    picture("red", 9).save(folder / "loose.png")
-    (folder / "red" / ".hidden.png").write_text("x")
-    (folder / ".git").mkdir()
-    (folder / ".git" / "x.png").write_text("x")
-    (folder / "notes.txt").write_text("x")
-    (folder / "red" / "film.gif").write_text("x")
-    found = [(one.path.relative_to(folder).as_posix(), one.label) for one in load_folder(folder)]
-    assert found == [
-        ("blue/0.png", "blue"),
-        ("blue/1.png", "blue"),
-        ("green/0.png", "green"),
-        ("green/1.png", "green"),
-        ("loose.png", ""),
-        ("red/0.png", "red"),
-        ("red/1.png", "red"),
-        ("red/deep/a.JPG", "red"),
-        ("red/film.gif", "red"),
-    ]
-
-
-def test_metadata_overrules_the_folder(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "pictures", each=1)
-    metadata(folder, {"file_name": "red/0.png", "label": "dog sled, sleigh"}, "", {"file_name": "./blue/0.png"})
-    labels = {one.path.parent.name: one.label for one in load_folder(folder)}
-    assert labels == {"red": "dog sled, sleigh", "blue": "blue", "green": "green"}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "{",
-        "[1]",
-        "[" * 100_000,
-        {"label": "x"},
-        {"file_name": "red/0.png", "label": 3},
-        {"file_name": "", "label": "x"},
-        {"file_name": "../outside.png", "label": "x"},
-        {"file_name": "/etc/passwd", "label": "x"},
-        {"file_name": "red\\..\\0.png", "label": "x"},
-        {"file_name": "red/none.png", "label": "x"},
-        {"file_name": "red/\0.png", "label": "x"},
-    ],
-)
-def test_metadata_that_cannot_be_used_is_told_by_its_line(tmp_path: Path, line: object) -> None:
-    folder = folder_of(tmp_path / "pictures", each=1)
-    metadata(folder, {"file_name": "blue/0.png", "label": "blue"}, line)
-    with pytest.raises(DataError, match="Line 2"):
-        load_folder(folder)
-
-
-def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(DataError, match="There is no"):
-            load_folder(place)
 
 
 def test_every_key_is_in_exactly_one_part() -> None:
@@ -189,7 +124,7 @@ def test_an_exported_set_reads_back(run: Store, tmp_path: Path) -> None:
     for _, one in pairs:
         verdict(run, one.key, "keep")
     folder = export_set(run, run.freeze("set"), tmp_path / "out")
-    found = load_folder(folder)
+    found = load_folder(folder).pictures
     assert Counter(one.label for one in found) == Counter(photo.label for photo, _ in pairs)
     lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     kept = {one.key[:32]: (photo, one) for photo, one in pairs}
@@ -219,8 +154,8 @@ def test_labels_that_are_no_folder_names_survive_the_export(tmp_path: Path) -> N
         save(store, replace(study, photo=photo, control=said))
         verdict(store, study.counterfactuals[0].key, "keep")
     folder = export_set(store, store.freeze("set"), tmp_path / "deep" / "out")
-    assert sorted(one.label for one in load_folder(folder)) == sorted(names)
-    assert all(one.path.parent.parent == folder for one in load_folder(folder))
+    assert sorted(one.label for one in load_folder(folder).pictures) == sorted(names)
+    assert all(one.path.parent.parent == folder for one in load_folder(folder).pictures)
     store.close()
 
 

@@ -7,19 +7,26 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import PIL.Image
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pipeline import studio, workflow
-from pipeline.curation import load_folder
 from pipeline.errors import DataError, SettingsError, StoreError
 from pipeline.exporting import FORMS, archive, cell, export, find_set, pairs, title_of
-from pipeline.images import encode
+from pipeline.folders import load_folder
+from pipeline.images import encode, open_image
+from pipeline.importing import open_source
+from pipeline.lists import tidy
 from pipeline.store import Store
-from pipeline.types import CounterfactualSet, Decision
-from tests.seams import PROFILE, SETTINGS, SeamModels, folder_of
+from pipeline.types import FOLDER, CounterfactualSet, Decision
+from tests.seams import PROFILE, SETTINGS, SeamModels, folder_of, picture
 from tests.stores import save
 
 
@@ -86,7 +93,7 @@ def test_an_export_holds_what_the_edits_show(run: Store, frozen: CounterfactualS
     assert (rows[third.key]["label"], rows[third.key]["corrected_label"]) == (photos[third.key], "")
 
     folder = export(run, frozen, tmp_path / "out")
-    assert [one.label for one in load_folder(folder)].count("kite") == 1
+    assert [one.label for one in load_folder(folder).pictures].count("kite") == 1
     assert "1 pair is left out: analysts disagree" in (folder / "README.md").read_text()
     assert archive(run, frozen).read_bytes() != before, "the zip in the data folder is of what is said now"
     say(second.key, "cy", kind="resolve")
@@ -151,7 +158,7 @@ def test_the_zip_holds_what_the_manifest_says(run: Store, frozen: Counterfactual
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == set(sums) | {"MANIFEST.json"}
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == value for name, value in sums.items())
-    assert len(load_folder(folder)) == len(frozen.items)
+    assert len(load_folder(folder).pictures) == len(frozen.items)
     assert archive(run, frozen) == file
 
 
@@ -210,6 +217,45 @@ def test_a_class_called_originals_is_no_folder_of_originals(tmp_path: Path) -> N
     save(store, replace(study, photo=photo, control=said))
     store.decide(Decision(id="1", counterfactual=study.counterfactuals[0].key, verdict="keep"))
     folder = export(store, store.freeze("set"), tmp_path / "out")
-    assert [one.label for one in load_folder(folder)] == ["originals"]
+    assert [one.label for one in load_folder(folder).pictures] == ["originals"]
     assert not list((folder / "originals").rglob(f"{study.counterfactuals[0].key[:32]}.png"))
     store.close()
+
+
+TYPED = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30)
+NAMED = TYPED.map(tidy).filter(bool)
+
+
+@settings(max_examples=25, deadline=None)
+@given(label=NAMED, caption=NAMED, words=NAMED, reason=TYPED, note=TYPED)
+@example(label="=SUM(A1)", caption="'=x", words="on a sandy \u2028 beach", reason='"a";b', note="\ufeffx")
+@example(label="-5", caption="''+1", words="a, b\tc", reason="\\", note="''")
+def test_whatever_is_exported_is_read_back(label: str, caption: str, words: str, reason: str, note: str) -> None:
+    with TemporaryDirectory() as place, closing(Store(Path(place) / "run")) as store:
+        *_, study = workflow.explore(SeamModels(), picture("red"), "red", SETTINGS)
+        said = replace(study.photo.prediction, labels=(label, "green\0", "blue\0"))
+        one = study.counterfactuals[0]
+        one = replace(
+            one,
+            prediction=replace(one.prediction, labels=said.labels),
+            perturbation=replace(one.perturbation, caption=caption, edited_caption=words),
+            settings={"steps": 3, "words": words},
+        )
+        photo = replace(study.photo, label=label, prediction=said, name=note, label_source=FOLDER)
+        save(
+            store, replace(study, photo=photo, control=said, caption=caption, perturbations=(), counterfactuals=(one,))
+        )
+        store.decide(Decision(id="1", counterfactual=one.key, verdict="keep", analyst="ada", reason=reason))
+        frozen = store.freeze("set")
+        (row,) = (pair.row for pair in pairs(store, frozen))
+        for form in FORMS:
+            made = export(store, frozen, Path(place) / form, form)
+            if form == "csv":  # which names the pictures of the folder and holds none
+                made = made.rename(Path(place) / "imagefolder" / title_of(frozen) / made.name)
+            (read,) = open_source(made).pictures
+            assert encode(open_image(read.path)) == encode(one.image)
+            assert read.label == tidy(label)
+            for name in ("caption", "edited_caption", "verdict", "reason", "photo_name", "settings", "tau", "scores"):
+                told = read.cells[name]
+                nested = form == "csv" and not isinstance(row[name], str)
+                assert (json.loads(str(told)) if nested else told) == row[name], (form, name)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import importing
-from pipeline.curation import LabelledImage, load_folder
 from pipeline.errors import DataError
+from pipeline.folders import load_folder
 from pipeline.images import encode
-from pipeline.importing import Refusal, arrivals, unpack
+from pipeline.importing import arrivals, unpack
 from tests.hostile_archives import overlapping
 from tests.seams import folder_of, picture
 
@@ -27,9 +27,9 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
 
 def arrived(tmp_path: Path, *files: Path) -> tuple[dict[str, str], dict[str, str]]:
     """(name -> label, name -> reason)"""
-    found = list(arrivals(files, tmp_path / "unpacked"))
-    labels = {one.path.name: one.label for one in found if isinstance(one, LabelledImage)}
-    return labels, {one.name: one.reason for one in found if isinstance(one, Refusal)}
+    found = arrivals(files, tmp_path / "unpacked")
+    labels = {one.path.name: one.label for one in found.pictures}
+    return labels, {one.name: one.reason for one in found.faults}
 
 
 @pytest.mark.parametrize("around", ["", "photos/"])
@@ -59,15 +59,17 @@ def test_metadata_of_every_kind_names_the_labels(tmp_path: Path, suffix: str) ->
     else:
         frame.to_json(buffer, orient="records", lines=True)
     (folder / f"metadata.{suffix}").write_bytes(buffer.getvalue())
-    found = {one.path.parent.name: one.label for one in load_folder(folder)}
+    found = {one.path.parent.name: one.label for one in load_folder(folder).pictures}
     assert found == {"red": "sled, sleigh", "green": "green"}
 
 
 def test_a_damaged_table_is_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "pictures", each=1)
     (folder / "metadata.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(DataError, match="cannot be read"):
-        load_folder(folder)
+    found = load_folder(folder)
+    assert len(found.pictures) == 3
+    assert [one.name for one in found.faults] == ["metadata.parquet"]
+    assert "cannot be read as Parquet" in found.faults[0].reason
 
 
 def test_a_list_labels_the_pictures_that_came_with_it(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ def test_bytes_that_are_listed_many_times_are_unpacked_once(tmp_path: Path, monk
     monkeypatch.setattr(importing, "MAX_UNPACKED", 2 * importing.MAX_BYTES - 1)
     bomb = bytes(importing.MAX_BYTES + 1)
     (tmp_path / "a.zip").write_bytes(overlapping(zipped(tmp_path / "one.zip", {"x.png": bomb}).read_bytes(), 9))
-    refusals = [one.reason for one in unpack(tmp_path / "a.zip", tmp_path / "a")]
+    refusals = [one.reason for one in unpack(tmp_path / "a.zip", tmp_path / "a")[0]]
     assert refusals == ["It is larger than 20 MB; make it smaller."] + [importing.SAME_NAME] * 8
     two = zipped(tmp_path / "two.zip", {"x.png": bomb, "y.png": bomb})
     with pytest.raises(DataError, match="unpacks to more"):
-        list(unpack(two, tmp_path / "b"))
+        unpack(two, tmp_path / "b")
 
 
 def test_a_list_is_small(tmp_path: Path) -> None:
@@ -146,10 +148,11 @@ def test_bombs_are_left_out_whatever_they_claim(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(importing, "MAX_UNPACKED", len(PNG) + 1)
     many = zipped(tmp_path / "b.zip", {f"red/{n}.png": PNG for n in range(3)})
     with pytest.raises(DataError, match="unpacks to more"):
-        list(unpack(many, tmp_path / "b"))
+        unpack(many, tmp_path / "b")
+    monkeypatch.setattr(importing, "MAX_UNPACKED", 10 * len(PNG))
     monkeypatch.setattr(importing, "MAX_MEMBERS", 2)
-    with pytest.raises(DataError, match="3 files"):
-        list(unpack(many, tmp_path / "c"))
+    with pytest.raises(DataError, match="more than 2 files"):
+        unpack(many, tmp_path / "c")
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, SettingsError
+from pipeline.folders import load_list
 from pipeline.testsets import (
     HARD_IMAGENET,
     LIST,
     TestSet,
     hybrid,
-    load_csv,
     load_hard_imagenet,
     load_test_set,
     match_labels,
@@ -88,33 +88,23 @@ def test_roles_and_the_hybrid_of_them(tmp_path: Path) -> None:
         load_test_set(f"beach={folder}")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "no rows"),
-        ("file,kind\na.png,x\n", "no rows with the columns"),
-        ("file,label\na.png,\n", "Line 2"),
-        ("file,label\na.png,x\n../b.png,x\n", "Line 3"),
-        ("file,label\nnone.png,x\n", "'none.png'"),
-        ("file,label\n\x00,x\n", "Line 2"),
-    ],
-)
-def test_a_bad_csv_is_told_by_its_line(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "in").mkdir()
-    picture("red").save(tmp_path / "in" / "a.png")
-    picture("red").save(tmp_path / "b.png")
-    (tmp_path / "in" / "set.csv").write_text(text)
-    with pytest.raises(DataError, match=words):
-        load_csv(tmp_path / "in" / "set.csv")
-    with pytest.raises(DataError, match="cannot be read"):
-        load_csv(tmp_path / "none.csv")
+def test_a_test_set_with_faults_is_refused_and_tells_them(tmp_path: Path) -> None:
+    picture("red").save(tmp_path / "a.png")
+    (tmp_path / "set.csv").write_text("file,label\na.png,x\n../b.png,x\nc.png,x\n")
+    with pytest.raises(DataError, match=r"2 faults; mend them: set.csv: Line 3 .* outside .* Line 4 names 'c.png'"):
+        load_test_set(f"ood={tmp_path / 'set.csv'}")
+    (tmp_path / "set.csv").write_text("file,label\na.png,\n")
+    with pytest.raises(DataError, match="1 of 1 pictures of 'ood' have no label"):
+        load_test_set(f"ood={tmp_path / 'set.csv'}")
 
 
 def test_labels_find_the_classifiers_own_names(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("file,label\na.png,dog sled\nb.png,ski\n")
     for name in "ab":
         picture("red").save(tmp_path / f"{name}.png")
-    found = match_labels(load_csv(tmp_path / "s.csv"), ["dogsled, dog sled, dog sleigh", "ski", "ski mask", "tench"])
+    found = match_labels(
+        load_list(tmp_path / "s.csv").pictures, ["dogsled, dog sled, dog sleigh", "ski", "ski mask", "tench"]
+    )
     assert [one.label for one in found] == ["dogsled, dog sled, dog sleigh", "ski"]
     with pytest.raises(DataError, match="fits no class"):
         match_labels(found, ["tench"])

@@ -52,6 +52,8 @@ class Rail(NamedTuple):
     examples: gr.HTML
     upload: gr.File
     arrived: gr.HTML
+    differing: gr.State  # photos that came with another label than they are known by
+    take: gr.Button
     label: gr.Dropdown
     label_seen: gr.State
     classifier: gr.Dropdown
@@ -171,7 +173,8 @@ def _rail(desk: Desk) -> Rail:
             height=56,
             elem_id="upload",
         )
-        arrived = _plain()
+        arrived, differing = _plain(), gr.State(())
+        take = gr.Button("Take the labels that came", visible=False, elem_id="take-labels")
     with gr.Column(elem_classes="box", min_width=150):
         section("", "Question")
         label = gr.Dropdown([], label="Label to protect", info=PROTECTED, elem_id="label")
@@ -182,7 +185,9 @@ def _rail(desk: Desk) -> Rail:
         history = shelf("history", tag("p", "…", class_="empty"))
         every = gr.Button("Study all photos", elem_id="every-photo")
         every_status = _plain()
-    return Rail(examples, upload, arrived, label, gr.State(""), classifier, own, history, every, every_status)
+    return Rail(
+        examples, upload, arrived, differing, take, label, gr.State(""), classifier, own, history, every, every_status
+    )
 
 
 def _words(settings: Settings) -> Words:
@@ -258,9 +263,10 @@ def _plain(value: Html | None = None) -> gr.HTML:
 
 def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.Column], keys: Keys) -> None:
     captioned = (words.caption, words.card, words.variations, words.status)
+    asked = (rail.arrived, rail.differing, rail.take)
     opened = (
         works(rail.examples.act, desk, photo.open_example, (), page),
-        works(rail.upload.upload, desk, uploads.receive, (rail.upload,), [rail.upload, rail.arrived, *page]),
+        works(rail.upload.upload, desk, uploads.receive, (rail.upload,), [rail.upload, *asked, *page]),
         reads(rail.history.act, desk, photo.open_known, (), page),
     )
     for event in opened:
@@ -272,6 +278,8 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
         rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen, keys.analyst), page
     )
     reads(words.question.act, desk, photo.answer, (keys.place, keys.frame, rail.label_seen, keys.analyst), page)
+    answer = (rail.differing, keys.place, keys.frame, keys.analyst)
+    reads(rail.take.click, desk, uploads.take_labels, answer, [*asked, *page])
     works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
 
 

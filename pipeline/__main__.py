@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import model_commands, upkeep_commands
-from pipeline.errors import CaptionError, DataError, LabelError, SettingsError
+from pipeline.errors import CaptionError, DataError, SettingsError
 from pipeline.rows import (
     appraisal_cells,
     appraisal_row,
@@ -114,13 +114,13 @@ def perturb(
     as_json: AsJson = False,
 ) -> None:
     """Propose variations of a caption, one factor at a time."""
+    from pipeline.labels import find_label
     from pipeline.workflow import proposals, tidy
 
     models = models_of(profile, device)
     settings = settings_of(models, factors=factor, proposals=number)
     words = tidy(caption, settings)
-    if label and label not in models.classifier().labels:
-        raise LabelError(f"The classifier does not know the label '{label}'; use one of its own.")
+    label = label and find_label(label, models.classifier().labels)
     told = perturbation_row if as_json else perturbation_cells
     show(map(told, proposals(models, words, label, settings)), as_json)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import tempfile
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.attribution import grad_cam
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.fingerprints import of_preprocessing, of_weights
 from pipeline.hub import located
+from pipeline.labels import distinct
 from pipeline.networks import HUB, bare, fill, is_folder, published, refuse_pickles
 from pipeline.types import Prediction
 
@@ -367,6 +367,4 @@ def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str,
             f"The classifier '{name}' has not one label name for each of its classes; add label_names, in the order of "
             "the head's rows, to its config.json."
         )
-    often = Counter(texts)
-    # ImageNet has two cranes, a bird and a machine: there the key tells them apart.
-    return tuple(text if often[text] == 1 else f"{text} ({key})" for key, text in zip(keys, texts, strict=True))
+    return distinct(texts, keys)  # ImageNet has two cranes, a bird and a machine: there the key tells them apart

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from pipeline.classification import LinearHeadClassifier
 from pipeline.errors import ModelError
+from pipeline.labels import distinct
 from pipeline.networks import bare, fill
 
 if TYPE_CHECKING:
@@ -148,9 +149,7 @@ class TransformersClassifier(LinearHeadClassifier):
         processor = AutoImageProcessor.from_pretrained(path, **safe)
         network = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True, **safe).to(device).eval()
         names = network.config.id2label
-        labels = tuple(str(names[row]) for row in sorted(names))
-        if len(set(labels)) != len(labels):
-            labels = tuple(f"{label} ({row})" if labels.count(label) > 1 else label for row, label in enumerate(labels))
+        labels = distinct([str(names[row]) for row in sorted(names)])
         return cls(network, name, labels, Processor(processor))
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pipeline.errors import DataError, InputError, ModelError
 from pipeline.hub import HubModel, hub_model
+from pipeline.labels import distinct
 from pipeline.lists import read_labels
 
 if TYPE_CHECKING:
@@ -177,12 +178,11 @@ def _read_labels(file: Path) -> tuple[str, ...]:
     except (OSError, DataError) as error:
         why = f": {error}" if isinstance(error, DataError) else "; give a text file in UTF-8."
         raise ModelError(f"The labels '{file}' could not be read{why}") from error
-    if not 1 < len(labels) <= MOST_LABELS or len(set(labels)) != len(labels):
+    if not 1 < len(labels) <= MOST_LABELS:
         raise ModelError(
-            f"The labels '{file}' cannot be used; write two or more, one a line, no two alike, in the order of the "
-            "head's rows."
+            f"The labels '{file}' cannot be used; write two or more, one a line, in the order of the head's rows."
         )
-    return labels
+    return distinct(labels)
 
 
 def _pickle(name: str) -> str:

@@ -22,6 +22,7 @@ from pipeline.folders import load_folder
 from pipeline.images import fit, key_of, open_image
 from pipeline.inversions import Inversions
 from pipeline.keys import run_key
+from pipeline.labels import find_label, refuse_merged
 from pipeline.settings import Settings
 from pipeline.store import Failure, Store
 from pipeline.types import (
@@ -136,7 +137,7 @@ def say_label(
     neither this one nor the `expected` one.
     """
     before = need(store, photo_key)
-    before.photo.prediction.probability(label)
+    label = find_label(label, before.photo.prediction.labels)
     store.set_label(photo_key, label, analyst=analyst, expected=expected)
     study = need(store, photo_key)
     if not study.perturbations or before.photo.protected == label:
@@ -221,6 +222,7 @@ def stress(
     job = run_key(models, settings, judge)
     finished = set(store.finished(job))
     entries = load_folder(folder).pictures
+    refuse_merged((entry.label for entry in entries), judge.labels)
     for place, entry in enumerate(entries):
         name = entry.path.relative_to(folder).as_posix()
         try:
@@ -249,6 +251,9 @@ def _finish(models: Models, store: Store, opened: Study, settings: Settings, ste
     known = store.load_study(opened.photo.key, opened.photo.classifier)
     caption, written = store.caption_of(opened.photo.key) if known is not None else ("", False)
     if known is not None and (known.photo.label_source == ANALYST or known.photo.confirmed > opened.photo.confirmed):
+        if opened.photo.confirmed and opened.photo.label != known.photo.label:
+            told = "%s is '%s' in its folder; '%s' counts, which was said before"
+            logger.warning(told, opened.photo.name, opened.photo.label, known.photo.label)
         opened = replace(opened, photo=known.photo)
     study = workflow.describe(models, opened, settings, caption if written else "")
     if known is not None and known.caption == study.caption:

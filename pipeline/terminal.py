@@ -144,7 +144,8 @@ def alpha_of(text: str) -> float | None:
 
 def splits_of(models: Models, evaluate: Sequence[str] | None, labels: Sequence[str]) -> dict[str, Pictures]:
     """What was named to be evaluated on, under the classifier's own names for it; the profile's own sets else."""
-    from pipeline.testsets import hybrid, load_test_set, match_labels
+    from pipeline.labels import match_labels
+    from pipeline.testsets import hybrid, load_test_set
 
     given = evaluate or [f"{name}={folder}" for name, folder in models.profile.evaluation.items()]
     sets = [load_test_set(text) for text in given]

@@ -117,24 +117,3 @@ def _listed(root: Path) -> list[tuple[Path, str]]:
             raise DataError(f"{lists[0]} holds numbers that {names} has no line for; take both from one archive.")
         keys = [synsets[int(key) - 1] for key in keys]
     return [(path, key) for path, key in zip(pictures, keys, strict=True) if key in HARD_IMAGENET]
-
-
-def match_labels(pictures: Sequence[LabelledImage], labels: Sequence[str]) -> tuple[LabelledImage, ...]:
-    """The pictures under the classifier's own names: "ski" is one of the names in "ski" or "alpine ski, ski".
-
-    Raises `DataError` for a label that no class or more than one answers to.
-    """
-    found = {}
-    for label in {one.label for one in pictures}:
-        wanted = _plain(label)
-        exact = [name for name in labels if name == label]
-        named = exact or [name for name in labels if wanted in {_plain(part) for part in (name, *name.split(","))}]
-        if len(named) != 1:
-            many = "no class" if not named else f"{len(named)} classes"
-            raise DataError(f"The label '{label}' fits {many} of the classifier; use one of its own names.")
-        found[label] = named[0]
-    return tuple(LabelledImage(path=one.path, label=found[one.label]) for one in pictures)
-
-
-def _plain(name: str) -> str:
-    return "".join(name.lower().replace("_", " ").replace("-", " ").split())

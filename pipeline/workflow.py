@@ -20,6 +20,7 @@ from pipeline.factors import FACTORS
 from pipeline.images import fit, key_of
 from pipeline.inversions import Inversions
 from pipeline.keys import drawing_of, earlier_keys, edit_key, models_used
+from pipeline.labels import find_label
 from pipeline.scoring import missed_gates
 from pipeline.settings import Settings
 from pipeline.types import (
@@ -58,15 +59,14 @@ def open_photo(
 ) -> Study:
     """A new study of the picture, fitted to the profile's size and classified.
 
-    Without a label, which comes from this `source`, the classifier's top-1 takes its place as a guess. Raises
-    `LabelError` for a label that the classifier does not know.
+    The label, which comes from this `source`, is whatever `find_label` understands; without one the classifier's top-1
+    takes its place as a guess. Raises `LabelError` for a label that the classifier does not know.
     """
     picture = fit(image, models.profile.image_size)
     judge = models.classifier(classifier)
     prediction = judge.predict([picture])[0]
     source = source if label else GUESS
-    label = label or prediction.top(1)[0][0]
-    prediction.probability(label)
+    label = find_label(label, judge.labels) if label else prediction.top(1)[0][0]
     photo = Photo(
         key=key_of(picture),
         image=picture,

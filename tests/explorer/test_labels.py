@@ -21,7 +21,7 @@ from explorer.place import need, place_of
 from pipeline import studio
 from pipeline.__main__ import app
 from pipeline.curation import selection
-from pipeline.errors import InputError
+from pipeline.errors import DataError, InputError
 from pipeline.folders import LabelledImage
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -165,7 +165,7 @@ def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
     answer = Labels(desk).functions()[1](
         {"photos": [{"key": study.photo.key, "label": "unicorn", "expected": ""}]}, gr.Request()
     )
-    assert "does not know the label 'unicorn'" in str(answer)
+    assert "The label 'unicorn' fits no class of the classifier" in str(answer)
     assert not need(desk, place_of(study)).photo.confirmed
     with pytest.raises(gr.Error, match="unicorn"):
         shown(endpoints.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
@@ -253,3 +253,53 @@ def test_many_are_answered_with_the_keyboard(page: Page, address: str, desk: Des
     page.goto(f"{address}/insights")
     page.wait_for_selector(".heat, table")
     assert page.locator(".guesses").count() == 0
+
+
+def uploaded(desk: Desk, *paths: Path) -> tuple[str, tuple[uploads.Differing, ...]]:
+    """(what the page tells, photos that came with another label)"""
+    *_, (_, told, differing, button, *_) = uploads.receive(desk, [str(path) for path in paths])
+    assert button["visible"] == bool(differing)
+    return str(told), differing
+
+
+def test_the_label_that_comes_with_a_picture_replaces_a_guess_and_asks_before_it_replaces_a_word(
+    desk: Desk, tmp_path: Path
+) -> None:
+    for number in range(2):
+        picture("red", number).save(tmp_path / f"{number}.png")
+    pictures = [tmp_path / "0.png", tmp_path / "1.png"]
+    assert uploaded(desk, *pictures)[1] == ()
+    assert {one.label_source for one in desk.store.studies()} == {GUESS}
+    (tmp_path / "list.csv").write_text("file;label\n0.png;Blue\n1.png; Blue\n")
+    told, differing = uploaded(desk, *pictures, tmp_path / "list.csv")
+    assert differing == ()
+    assert "2 photos taken in." in told
+    assert "Its columns are parted by semicolons." in told
+    assert {(one.label, one.label_source) for one in desk.store.studies()} == {("blue", FOLDER)}
+
+    ada, other = desk.store.studies()
+    desk.store.set_label(ada.key, "green", analyst="ada")
+    (tmp_path / "list.csv").write_text("file,label\n0.png,red\n1.png,red\n")
+    told, differing = uploaded(desk, *pictures, tmp_path / "list.csv")
+    assert {(one.key, one.label, one.known) for one in differing} == {
+        (ada.key, "red", "green"),
+        (other.key, "red", "blue"),
+    }
+    assert "came as &#x27;red&#x27;, is &#x27;green&#x27; by what was said before" in told
+    assert {one.label for one in desk.store.studies()} == {"green", "blue"}
+
+    desk.store.set_label(ada.key, "blue", analyst="bo")
+    shown = place_of(studio.need(desk.store, ada.key))
+    answer = uploads.take_labels(desk, differing, shown, "", "cy", ADA)
+    assert "1 label taken." in str(answer[0])
+    assert "Meanwhile the label became" in str(answer[0])
+    assert {one.key: one.label for one in desk.store.studies()} == {ada.key: "blue", other.key: "red"}
+
+
+def test_labels_of_an_upload_that_mean_one_class_are_refused(desk: Desk, tmp_path: Path) -> None:
+    for number in range(2):
+        picture("red", number).save(tmp_path / f"{number}.png")
+    (tmp_path / "list.csv").write_text("file,label\n0.png,Red\n1.png,red\n")
+    with pytest.raises(DataError, match="are both the classifier"):
+        uploaded(desk, tmp_path / "0.png", tmp_path / "1.png", tmp_path / "list.csv")
+    assert desk.store.studies() == ()

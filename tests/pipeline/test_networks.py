@@ -157,7 +157,7 @@ def test_foreign_code_is_refused(tiny: LoadedModels, tmp_path: Path) -> None:
     ("labels", "words"),
     [
         ("sled\nkite", "do not fit a mobilenetv3_small_050 with these labels"),
-        ("sled\nsled\nkite", "no two alike"),
+        ("sled\nsled\nkite", "do not fit"),
         ("", "write two or more"),
     ],
 )

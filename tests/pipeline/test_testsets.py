@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, SettingsError
-from pipeline.folders import load_list
 from pipeline.testsets import (
     HARD_IMAGENET,
     LIST,
@@ -15,7 +14,6 @@ from pipeline.testsets import (
     hybrid,
     load_hard_imagenet,
     load_test_set,
-    match_labels,
 )
 from tests.seams import folder_of, picture
 
@@ -96,17 +94,3 @@ def test_a_test_set_with_faults_is_refused_and_tells_them(tmp_path: Path) -> Non
     (tmp_path / "set.csv").write_text("file,label\na.png,\n")
     with pytest.raises(DataError, match="1 of 1 pictures of 'ood' have no label"):
         load_test_set(f"ood={tmp_path / 'set.csv'}")
-
-
-def test_labels_find_the_classifiers_own_names(tmp_path: Path) -> None:
-    (tmp_path / "s.csv").write_text("file,label\na.png,dog sled\nb.png,ski\n")
-    for name in "ab":
-        picture("red").save(tmp_path / f"{name}.png")
-    found = match_labels(
-        load_list(tmp_path / "s.csv").pictures, ["dogsled, dog sled, dog sleigh", "ski", "ski mask", "tench"]
-    )
-    assert [one.label for one in found] == ["dogsled, dog sled, dog sleigh", "ski"]
-    with pytest.raises(DataError, match="fits no class"):
-        match_labels(found, ["tench"])
-    with pytest.raises(DataError, match="fits 2 classes"):
-        match_labels(found[1:], ["ski, a", "ski, b"])

@@ -21,7 +21,7 @@ from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.fingerprints import of_preprocessing, of_weights
 from pipeline.hub import located
 from pipeline.labels import distinct
-from pipeline.networks import HUB, bare, fill, is_folder, published, refuse_pickles
+from pipeline.networks import HUB, bare, fill, is_folder, misfit, published, refuse_pickles
 from pipeline.types import Prediction
 
 if TYPE_CHECKING:
@@ -270,7 +270,11 @@ class TimmClassifier(LinearHeadClassifier):
             network = timm.create_model(given.architecture, pretrained=False, num_classes=len(given.labels))
             fill(network, *given)
         else:
-            network = timm.create_model(_source(path), pretrained=True)
+            source = _source(path)
+            try:
+                network = timm.create_model(source, pretrained=True)
+            except RuntimeError as error:
+                raise ModelError(misfit(name, Path(source.partition(":")[2]))) from error
         model = cast("TimmModel", network.to(device).eval())
         preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
         labels = given.labels if given else _labels(model.pretrained_cfg, model.num_classes, name)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 from pipeline.classification import LinearHeadClassifier
 from pipeline.errors import ModelError
 from pipeline.labels import distinct
-from pipeline.networks import bare, fill
+from pipeline.networks import bare, fill, misfit, names_in
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+
+# torchvision builds these otherwise for its published weights than by default, and whatever learns from those follows.
+WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,9 @@ class TorchvisionClassifier(LinearHeadClassifier):
         weights = Path(path) / "model.safetensors"
         if given := bare(path):
             weights, config = given.weights, TorchvisionConfig.published(given.architecture, given.labels)
+            if given.architecture in WITH_AUXILIARY:
+                auxiliary = any(name.startswith(("aux", "AuxLogits")) for name in names_in([weights]))
+                config = replace(config, arguments={"transform_input": True, "aux_logits": auxiliary})
         elif weights.is_file():
             config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
             if any(name.startswith("weights") for name in config.arguments):  # torchvision would fetch pickles
@@ -96,9 +103,11 @@ class TorchvisionClassifier(LinearHeadClassifier):
                 f"The classifier '{path}' is no folder with config.json and model.safetensors; write its state dict "
                 "with safetensors, or use timm's copy of it, such as resnet50.tv_in1k."
             )
-        network = get_model(config.architecture, num_classes=len(config.label_names), **config.arguments)
-        fill(network, config.architecture, weights, config.label_names)
-        made = cls(network.to(torch.device(device)).eval(), name, tuple(config.label_names), config.preprocess())
+        more = {"init_weights": False} if config.architecture in WITH_AUXILIARY else {}
+        labels = distinct(config.label_names)
+        network = get_model(config.architecture, num_classes=len(labels), **config.arguments, **more)
+        fill(network, config.architecture, weights, labels)
+        made = cls(network.to(torch.device(device)).eval(), name, labels, config.preprocess())
         made.config = config
         return made
 
@@ -147,10 +156,19 @@ class TransformersClassifier(LinearHeadClassifier):
 
         safe = {"trust_remote_code": False}
         processor = AutoImageProcessor.from_pretrained(path, **safe)
-        network = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True, **safe).to(device).eval()
+        network, told = AutoModelForImageClassification.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True, **safe
+        )
+        if told["missing_keys"] or told["mismatched_keys"]:
+            raise ModelError(misfit(name, Path(path)))
+        if network.config.problem_type == "multi_label_classification":
+            raise ModelError(
+                f"The classifier '{name}' gives each label a share of its own (multi-label), so that no label is the "
+                "answer; give one that was trained to choose one label."
+            )
         names = network.config.id2label
         labels = distinct([str(names[row]) for row in sorted(names)])
-        return cls(network, name, labels, Processor(processor))
+        return cls(network.to(device).eval(), name, labels, Processor(processor))
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels).logits)  # type: ignore[attr-defined]

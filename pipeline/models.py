@@ -26,6 +26,7 @@ from pipeline.networks import family_of, is_folder, is_form, published
 from pipeline.profiles import models_of, resolved
 from pipeline.promotion import with_promoted
 from pipeline.settings import Profile
+from pipeline.trial import tried
 from pipeline.types import Axis, Captioner, Classifier, Editor, Perturber, Scorer
 
 CAPTIONERS = {"blip2": "pipeline.captioning:Blip2Captioner", "blip": "pipeline.captioning:BlipCaptioner"}
@@ -140,7 +141,9 @@ class LoadedModels:
         if name not in self._given.classifiers and ("classifier", path, "") not in self._parts and not is_folder(path):
             _refuse_absent(name, path)
         to = {"name": name, "device": self.device}
-        return self._part("classifier", path, lambda make: make(located("classifier", path), **to), _version(path))
+        return self._part(
+            "classifier", path, lambda make: tried(make(located("classifier", path), **to)), _version(path)
+        )
 
     def admit(self, text: str) -> str:
         """Makes what the command line names selectable under that very text, which it returns.

@@ -148,16 +148,46 @@ def timm_name(text: str) -> str:
 
 
 def fill(network: torch.nn.Module, architecture: str, weights: Path, labels: Sequence[str]) -> None:
-    """Loads the weights into the network. Raises `ModelError` when they do not fit it."""
-    from safetensors.torch import load_model
+    """Loads the weights into the network; a prefix that all their names have, such as "module.", is taken off.
+
+    Raises `ModelError` when they do not fit.
+    """
+    from safetensors.torch import load_file, load_model
 
     try:
-        load_model(network, weights)
+        if prefix := prefix_of([weights]):
+            network.load_state_dict({name.removeprefix(prefix): one for name, one in load_file(weights).items()})
+        else:
+            load_model(network, weights)
     except RuntimeError as error:
         raise ModelError(
             f"The weights '{weights}' do not fit a {architecture} with these labels; name the architecture they were "
             "trained with and one label per row of its head."
         ) from error
+
+
+def prefix_of(files: Sequence[Path]) -> str:
+    """Return what all names of the weights begin with, "module." for example, where a wrapper was saved; else ""."""
+    firsts = {name.partition(".")[0] for name in names_in(files)}
+    return f"{next(iter(firsts))}." if len(firsts) == 1 else ""
+
+
+def names_in(files: Sequence[Path]) -> list[str]:
+    """Return the names of all weights in safetensors files."""
+    from safetensors import safe_open
+
+    names: list[str] = []
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            names += opened.keys()
+    return names
+
+
+def misfit(name: str, folder: Path) -> str:
+    """Return why the weights of a classifier's folder do not fit its architecture, as far as their names tell."""
+    prefix = prefix_of(sorted(folder.glob("*.safetensors")))
+    cause = f"; all their names begin with '{prefix}': save them without it" if prefix else ""
+    return f"The weights of the classifier '{name}' do not fit the architecture in its config.json{cause}."
 
 
 def _config(folder: Path) -> Mapping[str, object]:

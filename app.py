@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from concurrent.futures import wait
@@ -47,6 +49,24 @@ def _gigabytes(text: str) -> float:
     if not 0 <= value < 1e6:
         raise ValueError("out of range")
     return value
+
+
+def _refuse_port(host: str, port: int) -> None:
+    """Raises `SettingsError` for an address that cannot be listened on, before anything is opened."""
+    from pipeline.errors import SettingsError
+
+    if not 0 <= port < 2**16:
+        raise SettingsError(f"--port is {port}; give a number from 0 to 65535.")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"Another program listens on port {port}; give another one with --port.") from error
+        why = error.strerror or error
+        raise SettingsError(f"{host}:{port} cannot be listened on ({why}); change --host or --port.") from error
 
 
 def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> None:
@@ -100,6 +120,7 @@ def main() -> int:
         is_open=options.open,
     )
     try:
+        _refuse_port(options.host, options.port)
         accounts = entrance.accounts()
         if options.models and not Path(options.models).is_dir():
             raise SettingsError(f"There is no folder '{options.models}'; give --models one that is there.")

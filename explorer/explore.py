@@ -6,6 +6,7 @@ the run), `edits.py` (from the run on) and `jobs_page.py`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
@@ -39,6 +40,7 @@ PROTECTED = "Every edit must keep showing this; nothing is protected until someb
 # A text is saved upon the caption that the page showed, which the caption's card remembers.
 SEEN = """(...sent) => [...sent.slice(0, -1),
   document.querySelector('#caption-card [data-seen]')?.dataset.seen ?? '']"""
+UPLOADING = Path(__file__).parent.joinpath("components", "uploading.js").read_text(encoding="utf-8")
 # On a phone the work stands below the shelves.
 TO_THE_WORK = """() => matchMedia('(max-width: 900px)').matches
   && document.querySelector('.stages')?.scrollIntoView({behavior: 'smooth'})"""
@@ -173,7 +175,7 @@ def _rail(desk: Desk) -> Rail:
             height=56,
             elem_id="upload",
         )
-        arrived, differing = _plain(), gr.State(())
+        arrived, differing = _plain(js_on_load=UPLOADING), gr.State(())
         take = gr.Button("Take the labels that came", visible=False, elem_id="take-labels")
     with gr.Column(elem_classes="box", min_width=150):
         section("", "Question")
@@ -257,8 +259,8 @@ def _inspector() -> Inspector:
     return Inspector(headline, compare, verdict, keep, reject, undo, seen, shift, curve, *cards)
 
 
-def _plain(value: Html | None = None) -> gr.HTML:
-    return gr.HTML(value=value or Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
+def _plain(value: Html | None = None, js_on_load: str | None = None) -> gr.HTML:
+    return gr.HTML(value=value or Html(), apply_default_css=False, js_on_load=js_on_load, elem_classes="component")
 
 
 def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.Column], keys: Keys) -> None:

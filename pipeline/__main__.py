@@ -163,7 +163,7 @@ def edit(
     """Edit a picture towards another caption, at every tau, and measure what changed."""
     from pipeline import workflow
     from pipeline.images import open_image
-    from pipeline.wording import word_diff
+    from pipeline.wording import occurs, word_diff
 
     models = models_of(profile, device, classifier)
     settings = settings_of(
@@ -183,6 +183,9 @@ def edit(
     study = workflow.describe(models, study, settings, caption or "")
     if words == study.caption:
         raise CaptionError("The edited caption is the picture's own; change at least one word.")
+    for phrase, _ in settings.word_fractions:
+        if not occurs(phrase, words):
+            raise CaptionError(f"--cross-replace names '{phrase}', which the edited caption does not hold.")
     gone, come = word_diff(study.caption, words)
     wish = Perturbation(caption=study.caption, edited_caption=words, factor="own", original=gone, edit=come)
     with progress("denoising") as step:

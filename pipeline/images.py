@@ -25,6 +25,8 @@ MAX_SIDE = 8192
 FORMATS = ("PNG", "JPEG", "WEBP")
 BACKGROUND = (255, 255, 255)  # what transparent pixels are laid upon
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"8BPS\0")
 _KINDS = (b"WEBP", b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")  # of RIFF and of ISO's base media format
 
@@ -55,14 +57,16 @@ def open_image(source: Path | bytes, name: str = "") -> Image:
     shown = _shown(name or (source.name if isinstance(source, Path) else "the picture"))
     data = _read(source, shown) if isinstance(source, Path) else source
     _refuse_size(data, shown)
+    data = _without_texts(data)
     header = _header(data, shown)
     _refuse_extent(header.size, shown)
-    if getattr(header, "n_frames", 1) > 1:
+    if header.format != "MPO" and getattr(header, "n_frames", 1) > 1:  # cameras write a preview behind the picture
         logger.warning("%s is an animation; its first frame is used", shown)
     try:
         header.verify()  # checksums of every PNG chunk, which loading alone does not look at
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
+            _refuse_dark(image, shown)
             return _plain(ImageOps.exif_transpose(image))
     except _DAMAGE as error:
         raise ImageError(f"{shown} is damaged or cut short and cannot be read; save it again as PNG.") from error
@@ -118,6 +122,30 @@ def _header(data: bytes, shown: str) -> Image:
         raise ImageError(_too_large("", shown)) from error
     except _DAMAGE as error:
         raise ImageError(f"{shown} is not a PNG, JPEG or WebP picture; convert it to one of these.") from error
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without texts and profile, whose length says nothing of the picture; anything else as it is."""
+    if not data.startswith(_SIGNATURE):
+        return data
+    parts, place = [_SIGNATURE], len(_SIGNATURE)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] not in _TEXTS:
+            parts.append(data[place:end])
+        place = end
+    return b"".join((*parts, data[place:]))
+
+
+def _refuse_dark(image: Image, shown: str) -> None:
+    """Values of 12 bits or fewer in 16 would be read as nearly black."""
+    if image.mode.startswith("I;16"):
+        most = image.getextrema()[1]
+        if isinstance(most, int | float) and 0 < most < 2**12:
+            raise ImageError(
+                f"{shown} holds values up to {most:.0f} in 16 bits, 12 or fewer of which are used, and would be nearly "
+                "black; stretch them to the full range first."
+            )
 
 
 def _refuse_extent(size: tuple[int, int], shown: str) -> None:

@@ -58,6 +58,12 @@ def ends(text: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted({s + len(name) - 1 for s, name in starts if tuple(found[s : s + len(name)]) == name}))
 
 
+def occurs(phrase: str, caption: str) -> bool:
+    """Return whether the caption holds these words one after the other, whatever their case."""
+    wanted, held = words(phrase.lower()), words(caption.lower())
+    return any(held[start : start + len(wanted)] == wanted for start in range(len(held) - len(wanted) + 1))
+
+
 def singular(word: str) -> str:
     """Near enough to compare by: both forms of a noun give the same string."""
     if word.endswith("men"):

@@ -6,6 +6,7 @@ Any error on the console, any fault of the page, any failed request and any requ
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -542,12 +543,18 @@ def test_the_help_answers_quickly_and_names_every_flag() -> None:
     [
         (["--profile", "nowhere"], "There is no profile 'nowhere'"),
         (["--auth", "ada"], "Line 1 of --auth is no account"),
+        (["--port", "{taken}"], "Another program listens on port {taken}; give another one with --port."),
+        (["--port", "70000"], "--port is 70000; give a number from 0 to 65535."),
     ],
 )
 def test_what_cannot_be_used_gets_one_sentence(arguments: list[str], said: str) -> None:
-    done = subprocess.run([sys.executable, "app.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = str(other.getsockname()[1])
+        words = [argument.replace("{taken}", taken) for argument in arguments]
+        done = subprocess.run([sys.executable, "app.py", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert said.replace("{taken}", taken) in done.stderr
+    assert "opening the" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

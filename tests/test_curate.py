@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from explorer.components.keymap import ACTIONS, KEY_NAME
 from pipeline.store import Store
 from pipeline.types import Decision
 from tests.browser import SLOW, Faults
@@ -347,3 +348,24 @@ def test_the_browser_holds_a_window_only(browser: Browser, address: str, store: 
             sizes.append(page.evaluate("document.querySelector('#deck').outerHTML.length"))
             assert page.locator("#deck .item").count() <= 24
     assert max(sizes) < 1.3 * min(sizes)
+
+
+def test_keys_are_known_on_any_layout(browser: Browser) -> None:
+    alt = {"altKey": True}
+    pressed = {
+        "Cyrillic": ({"key": "\u0444", "code": "KeyA"}, "a"),
+        "Cyrillic, undo": ({"key": "\u044f", "code": "KeyZ", "ctrlKey": True}, "ctrl+z"),
+        "a digit of AZERTY": ({"key": "&", "code": "Digit1"}, "1"),
+        "an a of AZERTY": ({"key": "a", "code": "KeyQ"}, "a"),
+        "a bracket by AltGr": ({"key": "[", "code": "Digit8", "ctrlKey": True, "modifierAltGraph": True, **alt}, "["),
+        "a bracket by Option": ({"key": "]", "code": "Digit6", **alt}, "]"),
+        "a bracket where none is typed": ({"key": "\u0445", "code": "BracketLeft"}, "["),
+        "Option with a letter is another key": ({"key": "\u00e5", "code": "KeyA", **alt}, "alt+\u00e5"),
+        "unknown": ({"key": "q", "code": "KeyQ"}, "q"),
+    }
+    page = browser.new_page()
+    known = [key for action in ACTIONS for key in action.keys]
+    name = "keyName(new KeyboardEvent('keydown', event), (key) => known.includes(key))"
+    for what, (event, right) in pressed.items():
+        assert page.evaluate(f"([event, known]) => {{ {KEY_NAME} return {name}; }}", [event, known]) == right, what
+    page.close()

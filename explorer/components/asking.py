@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from explorer.components.keymap import KEY_NAME
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.views import percent
 from pipeline.curation import LeftOut
@@ -22,7 +23,8 @@ const answered = (event) => {
   if (!element.isConnected) { document.removeEventListener('keydown', answered); return; }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.target.closest?.('input:not([type=checkbox]):not([type=radio]), textarea, select')) return;
-  const button = element.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  const answer = (key) => element.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  const button = answer(keyName(event, answer));
   if (button) { event.preventDefault(); button.click(); }
 };
 document.addEventListener('keydown', answered);
@@ -35,7 +37,10 @@ element.addEventListener('click', (event) => {
 def label_question() -> gr.HTML:
     """An empty card; `question_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(
-        js_on_load=REPORT_CLICKS + ANSWER, apply_default_css=False, elem_id="label-question", elem_classes="component"
+        js_on_load=REPORT_CLICKS + KEY_NAME + ANSWER,
+        apply_default_css=False,
+        elem_id="label-question",
+        elem_classes="component",
     )
 
 

@@ -352,11 +352,8 @@ const labels = () => {
     box.textContent = keys[box.dataset.keysOf].map(shown).join('  ');
   }
 };
-const pressedKey = (event) => {
-  const held = (event.ctrlKey || event.metaKey ? 'ctrl+' : '') + (event.altKey ? 'alt+' : '');
-  const key = event.key.toLowerCase();
-  return held + (held && event.shiftKey ? 'shift+' : '') + key;
-};
+const isKnown = (key) => key === 'ctrl+a' || actions.some((name) => keys[name].includes(key));
+const pressedKey = (event) => keyName(event, isKnown);
 let remapping = '';
 const remap = (event) => {
   event.preventDefault();

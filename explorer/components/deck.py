@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from explorer.components.keymap import REASONS, key_label, keymap_json, sheet
+from explorer.components.keymap import KEY_NAME, REASONS, key_label, keymap_json, sheet
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import SCORES, diff, gate_name, percent, points
@@ -42,7 +42,7 @@ def deck(functions: Sequence[Callable[..., object]]) -> gr.HTML:
     """The shell with its behaviour; `functions` answer the browser."""
     return gr.HTML(
         value=_shell(),
-        js_on_load=Path(__file__).with_name("deck.js").read_text(encoding="utf-8"),
+        js_on_load=KEY_NAME + Path(__file__).with_name("deck.js").read_text(encoding="utf-8"),
         server_functions=list(functions),
         apply_default_css=False,
         elem_id="deck",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from explorer.components.markup import Html, tag
 
@@ -43,6 +44,7 @@ ACTIONS = (
     Action("search", ("/",), "search"),
     Action("help", ("?",), "this sheet"),
 )
+KEY_NAME = Path(__file__).with_name("keys.js").read_text(encoding="utf-8")  # before the scripts that listen to keys
 KEYS = {action.name: action.keys[0] for action in ACTIONS}
 
 

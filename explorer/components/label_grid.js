@@ -108,9 +108,10 @@ const onKey = (event) => {
   if (!root.isConnected) { document.removeEventListener('keydown', onKey); return; }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || part('.asking').open) return;
   if (event.target.closest?.('input, textarea, select')) return;
-  const key = event.key.toLowerCase();
   const steps = {arrowright: 1, j: 1, arrowleft: -1, k: -1, arrowdown: columns(), arrowup: -columns()};
-  const button = root.querySelector(`.head [data-key="${CSS.escape(key)}"]`);
+  const doing = (key) => root.querySelector(`.head [data-key="${CSS.escape(key)}"]`);
+  const key = keyName(event, (one) => one in steps || /^[1-9]$/.test(one) || doing(one));
+  const button = doing(key);
   const answers = cards()[place]?.querySelectorAll('[data-label]') ?? [];
   if (key in steps) go(place + steps[key]);
   else if (button && !button.disabled) DO[button.dataset.do]();

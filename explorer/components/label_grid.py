@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from explorer.components.keymap import KEY_NAME
 from explorer.components.markup import Html, join, tag
 from explorer.views import percent
 
@@ -21,7 +22,7 @@ def label_grid(functions: Sequence[Callable[..., object]]) -> gr.HTML:
     """The shell with its behaviour; `functions` answer the browser."""
     return gr.HTML(
         value=_shell(),
-        js_on_load=Path(__file__).with_name("label_grid.js").read_text(encoding="utf-8"),
+        js_on_load=KEY_NAME + Path(__file__).with_name("label_grid.js").read_text(encoding="utf-8"),
         server_functions=list(functions),
         apply_default_css=False,
         elem_id="label-grid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pipeline.images import encode
 from pipeline.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import draw, sample
-from pipeline.types import Models
+from pipeline.types import FOLDER, Models
 from tests.browser import stock
 from tests.stores import save
 
@@ -98,3 +99,45 @@ def test_what_a_window_left_open_would_overwrite_is_refused_and_told(page: Page,
     page.wait_for_selector(".toast-body:has-text('Meanwhile the label became')")
     assert [known.label for known in store.studies()] == [other]
     page.wait_for_function("(want) => document.querySelector('#label input').value === want", arg=other)
+
+
+def test_a_pasted_picture_and_a_dropped_folder_are_uploads(page: Page, store: Store) -> None:
+    first, second, third, _ = SCENES
+    held = [base64.b64encode(encode(draw(scene))).decode() for scene in (first, second, third)]
+    page.evaluate(
+        """([data]) => {
+          const held = new DataTransfer();
+          held.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], '', {type: 'image/png'}));
+          document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: held, bubbles: true}));
+        }""",
+        held[:1],
+    )
+    page.wait_for_selector("#history [data-photo]")
+    assert [one.name for one in store.studies()] == ["pasted-1.png"]
+    # A page cannot make a folder, so that its entries are made by hand.
+    page.evaluate(
+        """([labels, files]) => {
+          const bytes = (data) => Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+          const last = (path) => path.split('/').pop();
+          const file = (fullPath, data) => ({
+            isFile: true, fullPath, name: last(fullPath), file: (give) => give(new File([bytes(data)], last(fullPath))),
+          });
+          const folder = (fullPath, inside) => {
+            const left = [inside, []];
+            const reader = {readEntries: (give) => give(left.shift())};
+            return {isDirectory: true, fullPath, name: last(fullPath), createReader: () => reader};
+          };
+          const entry = folder('/set', [
+            folder(`/set/${labels[0]}`, [file(`/set/${labels[0]}/caf\u00e9.png`, files[0])]),
+            folder(`/set/${labels[1]}`, [file(`/set/${labels[1]}/${'a'.repeat(120)}.png`, files[1])]),
+          ]);
+          const drop = new Event('drop', {bubbles: true, cancelable: true});
+          drop.dataTransfer = {items: [{webkitGetAsEntry: () => entry}]};
+          document.querySelector('#upload').dispatchEvent(drop);
+        }""",
+        [[second.label, third.label], held[1:]],
+    )
+    page.wait_for_selector("text=2 photos taken in.")
+    found = {one.name: (one.label, one.label_source) for one in store.studies()}
+    assert found["caf\u00e9.png"] == (second.label, FOLDER)
+    assert found[f"{'a' * 120}.png"] == (third.label, FOLDER)

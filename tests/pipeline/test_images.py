@@ -229,3 +229,33 @@ def test_fit_keeps_the_centre() -> None:
     image = Image.new("RGB", (300, 100), (255, 0, 0))
     image.paste((0, 0, 255), (100, 0, 200, 100))
     assert np.asarray(fit(image, 50)).reshape(-1, 3).max(axis=0).tolist() == [0, 0, 255]
+
+
+def test_metadata_of_any_length_is_dropped() -> None:
+    long = b"x" * 2_000_000
+    for extra in (
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + long),
+        chunk(b"zTXt", b"a\0\0" + zlib.compress(long)),
+        chunk(b"iCCP", b"a\0\0" + zlib.compress(long)),
+        chunk(b"tEXt", b"a\0" + long),
+    ):
+        assert key_of(open_image(png(8, 8, extra))) == key_of(open_image(png(8, 8)))
+
+
+def test_a_preview_behind_a_cameras_picture_is_no_animation(caplog: pytest.LogCaptureFixture) -> None:
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (4, 4), "red")]}
+    for form, told in (("MPO", False), ("WEBP", True)):
+        caplog.clear()
+        stream = io.BytesIO()
+        Image.new("RGB", (4, 4), "blue").save(stream, form, **frames)
+        assert open_image(stream.getvalue()).getpixel((0, 0))[2] > 250  # type: ignore[index]
+        assert ("animation" in caplog.text) == told
+
+
+@pytest.mark.parametrize(("most", "dark"), [(4095, True), (255, True), (4096, False), (0, False)])
+def test_twelve_bits_in_sixteen_are_said(most: int, dark: bool) -> None:
+    data = data_of(Image.new("I;16", (4, 4), most))
+    if dark:
+        assert f"holds values up to {most} in 16 bits" in refusal(data)
+    else:
+        assert open_image(data).size == (4, 4)

@@ -233,6 +233,10 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["edit", "RED", "--edited-caption", "a wall", "--caption", "", "--out", "OUT"], "caption is empty"),
         (["edit", "RED", "--edited-caption", "a wall", "--caption", "a wall", "--out", "OUT"], "at least one word"),
         (["edit", "RED", "--edited-caption", "a wall", "--tau", "1.5", "--out", "OUT"], "tau is 1.5"),
+        (
+            ["edit", "RED", "--edited-caption", "a wall", "--cross-replace", "a lion=0.4", "--out", "OUT"],
+            "names 'a lion'",
+        ),
         (["edit", "RED", "--edited-caption", "a wall", "--tau", "nan", "--out", "OUT"], "tau is nan"),
         (["edit", "RED", "--edited-caption", "a wall", "--steps", "0", "--out", "OUT"], "num_inference_steps is 0"),
         (["edit", "RED", "--edited-caption", "a wall", "--inversion", "magic", "--out", "OUT"], "'magic'"),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+from explorer.components.markup import Html
 from explorer.components.pairs import Pair, explore_link
-from explorer.sheets import Cell, Sheet
+from explorer.sheets import Cell, Sheet, sheet_markup
 from explorer.views import SCORES, points
 from pipeline.classification import is_prediction_flip
 from pipeline.curation import LeftOut, chosen, countable
@@ -27,9 +28,9 @@ P = ("p by photo", "adjusted p (Holm)")
 MAPPED = 1000  # pictures on the map, at most: each is decoded, and goes through the classifier once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Findings:
-    """Everything that needs no model."""
+    """Everything that needs no model; one object per state of the store."""
 
     studies: tuple[StudyRecord, ...]  # of one classifier, with a control and at least one edit
     effects: tuple[Effect, ...]  # of their chosen edits
@@ -60,6 +61,12 @@ def findings(records: tuple[StudyRecord, ...]) -> Findings:
         by_tau=overall_by_tau(studies),
         left_out=left_out,
     )
+
+
+@lru_cache(maxsize=4)
+def cells_markup(found: Findings) -> Html:
+    """Return the table of all cells with its CSV, which of a thousand classes is a megabyte, made once."""
+    return sheet_markup(cells_sheet(found.rows))
 
 
 @lru_cache(maxsize=4)

@@ -22,7 +22,7 @@ from explorer.findings import (
     MAPPED,
     Findings,
     behind,
-    cells_sheet,
+    cells_markup,
     factor_sheet,
     findings,
     landmarks,
@@ -244,7 +244,7 @@ def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tupl
 
 def _heat(found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> Html:
     map_ = heat_markup(found.rows, measure, cell, classifier)
-    return join(left_out_markup(found.left_out), map_, sheet_markup(cells_sheet(found.rows)))
+    return join(left_out_markup(found.left_out), map_, cells_markup(found))
 
 
 def _shown(figure: object) -> object:

@@ -29,7 +29,7 @@ class Sheet:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """RFC 4180 with a header; text that a spreadsheet would run gets a leading quote."""
+    """RFC 4180 with a header; figures of six digits; text that a spreadsheet would run gets a leading quote."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerows([[_safe(cell) for cell in row] for row in (sheet.columns, *sheet.rows)])
@@ -37,6 +37,8 @@ def to_csv(sheet: Sheet) -> str:
 
 
 def _safe(cell: Cell) -> Cell:
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
     if not isinstance(cell, str):
         return cell
     visible = (one for one in unicodedata.normalize("NFKC", cell) if not _is_blank(one))

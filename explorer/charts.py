@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from explorer.views import ACCENT, BEFORE, FALL, SCORES, SPLITS, counted, percent, plain, plain_look, points
@@ -68,14 +69,15 @@ def score_figure(one: Separation) -> go.Figure:
     figure = go.Figure()
     values = [*one.kept, *one.rejected, *one.undecided]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    size = max(high - low, 0.02) / BINS
+    ends = np.linspace(low, low + max(high - low, 0.02), BINS + 1)
     series = (("kept", KEPT, one.kept), ("rejected", REJECTED, one.rejected), ("undecided", OPEN, one.undecided))
     for name, colour, found in series:
         if found:
-            figure.add_histogram(
-                x=found,
+            figure.add_bar(
+                x=(ends[:-1] + ends[1:]) / 2,
+                y=np.histogram(found, ends)[0],
+                width=ends[1] - ends[0],
                 name=f"{name} (n {len(found)})",
-                xbins={"start": low, "end": high + size, "size": size},
                 marker={"color": colour, "line": {"width": 0}},
                 hovertemplate="%{x}: %{y}<extra>" + name + "</extra>",
             )

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
-from explorer.components.markup import Html
 from explorer.components.pairs import Pair, explore_link
-from explorer.sheets import Cell, Sheet, sheet_markup
+from explorer.sheets import Cell, Sheet
 from explorer.views import SCORES, points
 from pipeline.classification import is_prediction_flip
 from pipeline.curation import LeftOut, chosen, countable
@@ -25,6 +24,7 @@ from pipeline.weakness import ALL, Effect, Weakness, effects, overall_by_tau, we
 
 PAIRS = 24  # shown behind a cell
 P = ("p by photo", "adjusted p (Holm)")
+HELD = 2  # states of the store, so that two classifiers can be looked at in turn; each holds its records in memory
 MAPPED = 1000  # pictures on the map, at most: each is decoded, and goes through the classifier once
 
 
@@ -49,7 +49,7 @@ class Findings:
         return frozenset((row.label, row.factor) for row in self.rows if row.n)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=HELD)
 def findings(records: tuple[StudyRecord, ...]) -> Findings:
     """Of a classifier's records, which the store gives anew after every change, so nothing stale is told."""
     edited = (one for one in records if one.control is not None and one.counterfactuals)
@@ -63,13 +63,7 @@ def findings(records: tuple[StudyRecord, ...]) -> Findings:
     )
 
 
-@lru_cache(maxsize=4)
-def cells_markup(found: Findings) -> Html:
-    """Return the table of all cells with its CSV, which of a thousand classes is a megabyte, made once."""
-    return sheet_markup(cells_sheet(found.rows))
-
-
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=HELD)
 def words_of(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight, ...]:
     """Groups of alike edits, for which the sentence encoder is asked."""
     return insights(studies, embed)
@@ -82,7 +76,7 @@ def behind(store: Store, found: Sequence[Effect], label: str, factor: str) -> tu
     shown = []
     for effect in inside[:PAIRS]:
         study, one, change = effect.study, effect.edit, effect.sensitivity
-        label_now = one.prediction.top(1)[0][0]
+        label_now = one.prediction.first
         shown.append(
             Pair(
                 photo=store.file(study.photo.key),

@@ -15,14 +15,14 @@ from PIL.Image import Image
 from explorer import charts, starting
 from explorer.components.asking import left_out_markup
 from explorer.components.heat_map import K, heat_map, heat_markup
-from explorer.components.markup import Html, join, tag
+from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.pairs import pairs_markup
 from explorer.findings import (
     MAPPED,
     Findings,
     behind,
-    cells_markup,
+    cells_sheet,
     factor_sheet,
     findings,
     landmarks,
@@ -33,7 +33,7 @@ from explorer.findings import (
     words_sheet,
 )
 from explorer.jobs import Desk
-from explorer.sheets import Sheet, sheet_markup
+from explorer.sheets import Sheet, asked_markup, sheet_markup
 from explorer.views import SCORES, counted
 from explorer.wiring import reads, works
 from pipeline.features import Features, features_folder
@@ -81,7 +81,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             measure = gr.Radio(list(K), value="Acc@1", label="Measure", elem_id="measure")
         section("1", "By class and factor", "Choose a cell to see the edits behind it.")
         selected = gr.State((ALL, ALL))
-        heat, items = heat_map(), _plain("behind")
+        heat, cells_table, items = heat_map(), _asked("cells"), _plain("behind")
         with gr.Row(elem_classes="halves"):
             with gr.Column(min_width=300):
                 section(
@@ -97,13 +97,13 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         words = _plain()
         section("5", "Scores by verdict", SCORES_HINT)
         score = gr.Dropdown([(SCORES[name], name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score")
-        histogram, thresholds = _plot("histogram"), _plain()
+        histogram, thresholds, values_table = _plot("histogram"), _plain(), _asked("values")
         section("6", "Map of originals and edits", MAP_HINT)
         with gr.Row(elem_classes="actions"):
             map_button = gr.Button("Draw the map", elem_id="draw-map")
         picture, picture_table = _plot("landscape"), _plain()
-    scored = (histogram, thresholds)
-    charted = (flips, flips_table, change, change_table, *scored)
+    scored = (histogram, thresholds, values_table)
+    charted = (cells_table, flips, flips_table, change, change_table, *scored)
     mapped = (selected, heat, items)
     # One after the other: the map first, which the page is for, then the charts, and the words, which need the models.
     for opened in (
@@ -116,11 +116,18 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     opened_cell = reads(heat.act, desk, open_cell, (classifier, measure), mapped)
     opened_cell.success(None, None, None, js=TO_ITEMS, api_visibility="private")
     reads(score.input, desk, tell_scores, (classifier, score), scored)
+    reads(cells_table.act, desk, tell_cells, (classifier,), (cells_table,))
+    reads(values_table.act, desk, tell_values, (classifier, score), (values_table,))
     works(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
 
 
 def _plain(name: str | None = None) -> gr.HTML:
     return gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id=name)
+
+
+def _asked(name: str) -> gr.HTML:
+    """A table that comes when it is opened; listen with `.act(...)`."""
+    return gr.HTML(apply_default_css=False, js_on_load=REPORT_CLICKS, elem_classes="component", elem_id=name)
 
 
 def _plot(name: str) -> gr.Plot:
@@ -152,11 +159,12 @@ def show(desk: Desk, classifier: str, measure: str, cell: tuple[str, str] = (ALL
 
 
 def draw(desk: Desk, classifier: str, score: str) -> tuple[object, ...]:
-    """The charts and their tables: flip rate, change, scores."""
+    """The table of all cells; the charts and their tables: flip rate, change, scores."""
     found = _findings(desk, classifier)
     if not found.studies:
-        return (gr.update(visible=False), Html()) * 3
+        return Html(), *(gr.update(visible=False), Html()) * 3, Html()
     return (
+        asked_markup(cells_sheet(found.rows)),
         _shown(charts.flips_figure(found.by_tau, desk.models.axis)),
         sheet_markup(tau_sheet(found.by_tau)),
         _shown(charts.change_figure(found.by_factor)),
@@ -185,13 +193,27 @@ def tell_words(desk: Desk, classifier: str) -> Html:
     return sheet_markup(words_sheet(groups), opened=True) if groups else tag("p", FEW_WORDS, class_="empty")
 
 
-def tell_scores(desk: Desk, classifier: str, score: str) -> tuple[object, Html]:
-    """The histogram of one score, and all suggested thresholds."""
+def tell_cells(desk: Desk, classifier: str) -> Html:
+    """The table of all cells, opened."""
+    return sheet_markup(cells_sheet(_findings(desk, classifier).rows), opened=True)
+
+
+def tell_scores(desk: Desk, classifier: str, score: str) -> tuple[object, Html, Html]:
+    """The histogram of one score, all suggested thresholds, and the table of the score's values."""
     found = _separations(desk, classifier)
-    one = next(each for each in found if each.score == score)
+    one = _of(score, found)
     hint = Html() if one.helps else tag("p", NO_THRESHOLD if one.threshold is None else NO_HELP, class_="hint")
-    tables = join(hint, sheet_markup(thresholds_sheet(found), opened=True), sheet_markup(values_sheet(one)))
-    return _shown(charts.score_figure(one)), tables
+    thresholds = join(hint, sheet_markup(thresholds_sheet(found), opened=True))
+    return _shown(charts.score_figure(one)), thresholds, asked_markup(values_sheet(one))
+
+
+def tell_values(desk: Desk, classifier: str, score: str) -> Html:
+    """The table of one score's values, opened."""
+    return sheet_markup(values_sheet(_of(score, _separations(desk, classifier))), opened=True)
+
+
+def _of(score: str, found: Sequence[Separation]) -> Separation:
+    return next(one for one in found if one.score == score)
 
 
 def tell_map(desk: Desk, classifier: str) -> tuple[object, Html]:
@@ -243,8 +265,7 @@ def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tupl
 
 
 def _heat(found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> Html:
-    map_ = heat_markup(found.rows, measure, cell, classifier)
-    return join(left_out_markup(found.left_out), map_, cells_markup(found))
+    return join(left_out_markup(found.left_out), heat_markup(found.rows, measure, cell, classifier))
 
 
 def _shown(figure: object) -> object:

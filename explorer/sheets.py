@@ -55,11 +55,24 @@ def sheet_markup(sheet: Sheet, opened: bool = False) -> Html:
     if not sheet.rows:
         return Html()
     link = tag("a", "CSV", href=_address(sheet), download=f"{sheet.name}.csv", title=f"Download {sheet.name}.csv")
-    count = f"{len(sheet.rows)} row{'s' * (len(sheet.rows) > 1)}"
-    summary = tag("summary", f"Table, {count}")
     inside = tag("div", table_markup(sheet), class_="scroll")
-    folded = tag("details", summary, inside, open=opened)
+    folded = tag("details", tag("summary", _title(sheet)), inside, open=opened)
     return tag("div", folded, tag("p", link, class_="csv"), class_="sheet")
+
+
+def asked_markup(sheet: Sheet) -> Html:
+    """Return the table folded away; of a long one the title alone, as its rows and its CSV may be a megabyte.
+
+    A click on that title reports `act` with `do="table"`; answer it with `sheet_markup(sheet, opened=True)`.
+    """
+    if len(sheet.rows) <= SHOWN:
+        return sheet_markup(sheet)
+    summary = tag("summary", _title(sheet), data_do="table")
+    return tag("div", tag("details", summary, tag("p", "Loading…", class_="hint")), class_="sheet")
+
+
+def _title(sheet: Sheet) -> str:
+    return f"Table, {len(sheet.rows):,} row{'s' * (len(sheet.rows) > 1)}"
 
 
 def table_markup(sheet: Sheet) -> Html:

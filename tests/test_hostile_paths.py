@@ -36,7 +36,7 @@ SENT = (
 # These take words, numbers and names of the records, and nothing that becomes a file's name.
 QUIET = re.compile(
     r"(caption|others|relabel|rewrite|suggest|write_own|run|study|cancel|pick|look|keep|reject|take_back|preview|"
-    r"renewed|draw|redraw|tell_words|tell_scores|poll|slide|open_cell|deck|act|show)(_\d+)?\b|caption,|perturb|edit|decide"
+    r"renewed|draw|redraw|tell_words|tell_scores|tell_cells|tell_values|poll|slide|open_cell|deck|act|show)(_\d+)?\b|caption,|perturb|edit|decide"
 )
 SAMPLE = 5
 FILE = {"meta": {"_type": "gradio.FileData"}}

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from explorer.sheets import SHOWN, Sheet, sheet_markup, to_csv
+from explorer.sheets import SHOWN, Sheet, asked_markup, sheet_markup, to_csv
 
 
 def cells(*row: str | float | int | None) -> list[str]:
@@ -35,3 +35,12 @@ def test_a_table_escapes_its_cells_and_tells_what_it_leaves_out() -> None:
     assert shown.count("&lt;img") == SHOWN
     assert "3 more rows are in the CSV" in shown
     assert 'download="many.csv"' in shown
+
+
+@pytest.mark.parametrize(("rows", "is_here"), [(SHOWN, True), (SHOWN + 1, False)])
+def test_a_long_table_comes_when_it_is_asked_for(rows: int, is_here: bool) -> None:
+    sheet = Sheet(name="many", columns=("number",), rows=tuple((number,) for number in range(rows)))
+    folded = asked_markup(sheet)
+    assert f"Table, {rows} rows" in folded
+    assert ("<table" in folded, 'download="many.csv"' in folded) == (is_here, is_here)
+    assert ('data-do="table"' in folded) != is_here

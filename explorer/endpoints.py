@@ -139,7 +139,7 @@ def edit(
             key=item.key,
             tau=item.tau,
             label_probability=item.prediction.probability(study.photo.label),
-            top=item.prediction.top(1)[0][0],
+            top=item.prediction.first,
             directional_similarity=item.scores.directional_similarity,
             missed=list(item.missed),
         )

@@ -113,7 +113,7 @@ def frame(
 ) -> Frame:
     """The frame of one finished edit; without a control there is nothing to compare with."""
     probability = item.prediction.probability(label)
-    flip = item.prediction.top(1)[0][0] if control and is_prediction_flip(control, item.prediction) else ""
+    flip = item.prediction.first if control and is_prediction_flip(control, item.prediction) else ""
     return Frame(
         tau=item.tau,
         strength=axis.short(item.tau),

@@ -97,7 +97,7 @@ def _edits(
 def _cout(study: Study, one: Counterfactual, judge: Classifier) -> float | None:
     if study.control is None or not is_prediction_flip(study.control, one.prediction):
         return None
-    old, new = study.control.top(1)[0][0], one.prediction.top(1)[0][0]
+    old, new = study.control.first, one.prediction.first
     return cout(study.reconstruction or study.photo.image, one.image, _confidence(judge, old, new))
 
 

@@ -22,7 +22,7 @@ from pipeline.fingerprints import of_preprocessing, of_weights
 from pipeline.hub import located
 from pipeline.labels import distinct
 from pipeline.networks import HUB, bare, fill, is_folder, misfit, published, refuse_pickles
-from pipeline.types import Prediction
+from pipeline.types import Prediction, Standing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -308,9 +308,9 @@ class Shift:
     rank_after: int
 
 
-def is_prediction_flip(before: Prediction, after: Prediction) -> bool:
+def is_prediction_flip(before: Prediction | Standing, after: Prediction | Standing) -> bool:
     """True when the most probable label is another one."""
-    return before.top(1)[0][0] != after.top(1)[0][0]
+    return before.first != after.first
 
 
 def sensitivity(label: str, control: Prediction, after: Prediction) -> float:

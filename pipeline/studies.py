@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -356,7 +358,8 @@ class Studies:
         return rows.photo_of(head, judge).with_image(self.media.get(head.picture))
 
     def _counterfactual(self, row: tables.Row, judge: Vocabulary) -> Counterfactual:
-        return rows.counterfactual_of(row, judge.labels).with_image(self.media.get(row.picture))
+        prediction = rows.unpack(row.prediction, judge.labels)
+        return rows.counterfactual_of(row, prediction).with_image(self.media.get(row.picture), prediction)
 
 
 class _Seen(NamedTuple):
@@ -377,21 +380,34 @@ class _Kept:
 
 
 def _seen(connection: sql.Connection, known: Vocabularies, judge: Vocabulary) -> Iterator[_Seen]:
-    """Every photo that this classifier judged and nobody put away."""
+    """Every photo that this classifier judged and nobody put away.
+
+    Of an edit's prediction that is kept which figures need: a thousand labels are 4 KB. All of it stays where the
+    classifier does not know the photo's label.
+    """
     versions = known.versions(judge.name)
-    made: dict[str, list[tables.Row]] = {}
-    for row in connection.execute(rows.made(judge.key)):
-        made.setdefault(row.study, []).append(row)
-    for head in connection.execute(rows.heads(judge.key).where(tables.photos.c.key.not_in(tables.hidden()))):
+    found = connection.execute(rows.heads(judge.key).where(tables.photos.c.key.not_in(tables.hidden()))).all()
+    labels = {head.study: head.label for head in found if head.study}
+    edits = {
+        study: tuple(_edits(rows.distinct(made, versions), judge, labels[study]))
+        for study, made in groupby(connection.execute(rows.made(judge.key)), attrgetter("study"))
+        if study in labels
+    }
+    for head in found:
         record = StudyRecord(
             photo=rows.photo_of(head, judge),
             caption=head.caption,
             control=rows.unpack(head.control, judge.labels) if head.control else None,
-            counterfactuals=tuple(
-                rows.counterfactual_of(row, judge.labels) for row in rows.distinct(made.get(head.study, ()), versions)
-            ),
+            counterfactuals=edits.get(head.study, ()),
         )
         yield _Seen(head.updated, head.vocabulary in versions, record)
+
+
+def _edits(made: Sequence[tables.Row], judge: Vocabulary, label: str) -> Iterator[CounterfactualRecord]:
+    place = judge.labels.index(label) if label in judge.labels else None
+    for row in made:
+        prediction = rows.unpack(row.prediction, judge.labels)
+        yield rows.counterfactual_of(row, prediction if place is None else prediction.standing(label, place))
 
 
 def _summary(row: tables.Row) -> StudySummary:

@@ -42,6 +42,7 @@ from pipeline.types import (
     PhotoRecord,
     Prediction,
     Scores,
+    Standing,
 )
 
 RANKS = {GUESS: 0, UNKNOWN: 1, FOLDER: 2, ANALYST: 3}  # of sources of labels: who may overrule whom
@@ -161,14 +162,14 @@ def photo_of(row: Row, judge: Vocabulary) -> PhotoRecord:
     )
 
 
-def counterfactual_of(row: Row, labels: tuple[str, ...]) -> CounterfactualRecord:
-    """From a row of `made` and its classifier's labels."""
+def counterfactual_of(row: Row, prediction: Prediction | Standing) -> CounterfactualRecord:
+    """From a row of `made` and what is kept of its prediction."""
     return CounterfactualRecord(
         key=row.key,
         perturbation=perturbation_of(row),
         tau=row.tau,
         scores=Scores.of(row.scores),
-        prediction=unpack(row.prediction, labels),
+        prediction=prediction,
         missed=tuple(row.missed),
         seed=row.seed,
         models=row.models,
@@ -192,12 +193,12 @@ def heads(vocabulary: str) -> sql.Select[Any]:
 
 
 def made(vocabulary: str) -> sql.Select[Any]:
-    """Every counterfactual that this classifier judged, with its words and the judgement, in the order of making."""
+    """Every counterfactual that this classifier judged, with its words and the judgement; a study's in their order."""
     judged = sql.and_(judgements.c.picture == counterfactuals.c.picture, judgements.c.vocabulary == vocabulary)
     query = sql.select(counterfactuals, *_WORDS, judgements.c.prediction).join(
         perturbations, perturbations.c.key == counterfactuals.c.perturbation
     )
-    return query.join(judgements, judged).order_by(counterfactuals.c.number)
+    return query.join(judgements, judged).order_by(counterfactuals.c.study, counterfactuals.c.number)
 
 
 def distinct(rows: Iterable[Row], versions: frozenset[str]) -> list[Row]:

@@ -190,12 +190,47 @@ class Prediction:
         """1 for the most probable label. Raises `LabelError` for an unknown one."""
         return 1 + int((self.probabilities > self.probabilities[self._place(label)]).sum())
 
+    @property
+    def first(self) -> str:
+        """The most probable label."""
+        return self.labels[int(self.probabilities.argmax())]
+
+    def standing(self, label: str, place: int | None = None) -> Standing:
+        """How the label stands, whose `place` among the labels may be known. Raises `LabelError` for an unknown one."""
+        place = self._place(label) if place is None else place
+        values = self.probabilities
+        others = max(values[:place].max(initial=0), values[place + 1 :].max(initial=0))
+        return Standing(
+            label=label,
+            rank=1 + int(np.count_nonzero(values > values[place])),
+            probability=float(values[place]),
+            rival=float(others),
+            first=self.first,
+        )
+
     def _place(self, label: str) -> int:
         try:
             return self.labels.index(label)
         except ValueError as error:
             known = ", ".join(self.labels[:20])
             raise LabelError(f"The classifier does not know the label '{label}'. Choose one of: {known}.") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one label stands in a prediction: what a record of many thousands keeps of a vector of a thousand numbers."""
+
+    label: str
+    rank: int  # 1 for the most probable label
+    probability: float
+    rival: float  # the greatest probability of another label
+    first: str  # the most probable label
+
+    def standing(self, label: str) -> Standing:
+        """Itself. Raises `LabelError` for another label, of which nothing was kept."""
+        if label != self.label:
+            raise LabelError(f"How the label '{label}' stands was not kept, only '{self.label}'; load the whole study.")
+        return self
 
 
 class Judge(Protocol):
@@ -274,16 +309,16 @@ class CounterfactualRecord:
     perturbation: Perturbation
     tau: float
     scores: Scores
-    prediction: Prediction
+    prediction: Prediction | Standing  # of the photo's label, where many are read at once
     missed: tuple[str, ...]  # one sentence per score gate that was missed, with its figure
     seed: int | None = None  # of everything drawn at random on the way; None where that was not noted
     models: dict[str, str] = field(default_factory=dict)  # role -> what made it, hub ids with their revision
     settings: dict[str, Any] | None = None  # what drew it, as `keys.drawing_of` has it; None where nobody noted it
     scorer: str = ""  # fingerprint of the CLIP that scored it, "" where nobody noted it
 
-    def with_image(self, image: Image) -> Counterfactual:
-        """The same with its picture."""
-        return Counterfactual(image=image, **_fields(self))
+    def with_image(self, image: Image, prediction: Prediction) -> Counterfactual:
+        """The same with its picture and all of its prediction."""
+        return Counterfactual(**{**_fields(self), "image": image, "prediction": prediction})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -291,6 +326,7 @@ class Counterfactual(CounterfactualRecord):
     """One edited picture with everything measured on it."""
 
     image: Image
+    prediction: Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.classification import is_prediction_flip
 from pipeline.curation import chosen
 from pipeline.intervals import Change, Clusters, Mean, adjusted, share
-from pipeline.types import CounterfactualRecord, Prediction, Proportion, StudyRecord
+from pipeline.types import CounterfactualRecord, Prediction, Proportion, Standing, StudyRecord
 
 ALL = "all"
 MIN_PHOTOS = 6  # behind a row; with fewer no change can be told from chance: the least p of 5 photos is 2 / 2**5
@@ -168,7 +168,7 @@ def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) 
 
 def margin(label: str, prediction: Prediction) -> float:
     """log p(label) - log p(best other label): the difference of their logits, above 0 when the label is first."""
-    return _Reader()(label, prediction).margin
+    return _margin(prediction.standing(label))
 
 
 def _edits(study: StudyRecord) -> dict[str, str]:
@@ -186,52 +186,20 @@ def _flips(study: StudyRecord) -> list[CounterfactualRecord]:
     return [one for one in passing if control is not None and is_prediction_flip(control, one.prediction)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    """One prediction as a label sees it."""
-
-    rank: int
-    probability: float
-    margin: float
-    first: str  # the most probable label
-
-
-class _Reader:
-    """Reads predictions; finds the place of a label once for each list of labels."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[int, str], int] = {}
-
-    def __call__(self, label: str, prediction: Prediction) -> _Reading:
-        """Return how the label stands in the prediction. Raises `LabelError` for an unknown one."""
-        key = id(prediction.labels), label
-        if key not in self._places:
-            prediction.probability(label)
-            self._places[key] = prediction.labels.index(label)
-        place, values = self._places[key], np.asarray(prediction.probabilities, dtype=np.float64)
-        own, first = float(values[place]), int(values.argmax())
-        others = float(
-            values[first] if first != place else max(values[:place].max(initial=0), values[place + 1 :].max(initial=0))
-        )
-        return _Reading(
-            rank=1 + int(np.count_nonzero(values > own)),
-            probability=own,
-            margin=log(max(FLOOR, own)) - log(max(FLOOR, others)),
-            first=prediction.labels[first],
-        )
+def _margin(one: Standing) -> float:
+    return log(max(FLOOR, one.probability)) - log(max(FLOOR, one.rival))
 
 
 def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect], list[_Unpaired]]:
     """Edits beside their controls, and edited captions that have none; studies without a control are passed over."""
-    read = _Reader()
     pairs: list[Effect] = []
     unpaired: list[_Unpaired] = []
     for study, best in studies:
         if study.control is None:
             continue
-        photo, control = (read(study.photo.label, one) for one in (study.photo.prediction, study.control))
+        photo, control = (one.standing(study.photo.label) for one in (study.photo.prediction, study.control))
         for one in best:
-            after = read(study.photo.label, one.prediction)
+            after = one.prediction.standing(study.photo.label)
             pairs.append(
                 Effect(
                     study=study,
@@ -239,7 +207,7 @@ def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect],
                     ranks=(photo.rank, control.rank, after.rank),
                     flip=control.first != after.first,
                     sensitivity=after.probability - control.probability,
-                    margin=after.margin - control.margin,
+                    margin=_margin(after) - _margin(control),
                     tau=tau,
                 )
             )

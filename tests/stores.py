@@ -1,6 +1,6 @@
 """Stores for tests, and studies to keep in them."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from pipeline import studio, workflow
 from pipeline.images import encode
@@ -43,10 +43,12 @@ def contents(study: Study | None) -> object:
 
 
 def told(study: StudyRecord) -> object:
-    """Everything in a study but the pictures, of whichever kind."""
+    """Everything in a study but the pictures, of whichever kind; of an edit's prediction how the label stands."""
     known = (StudyRecord, PhotoRecord, CounterfactualRecord)
 
     def plain(part: object) -> object:
+        if isinstance(part, CounterfactualRecord):
+            part = replace(part, prediction=part.prediction.standing(study.photo.label))
         if isinstance(part, tuple):
             return [plain(one) for one in part]
         kind = next((kind for kind in known if isinstance(part, kind)), None)

@@ -16,7 +16,7 @@ from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode, key_of
 from pipeline.jobs import Job
 from pipeline.store import Store
-from pipeline.types import Check, Decision, Photo, Prediction, Study
+from pipeline.types import Check, Decision, Photo, Prediction, Standing, Study
 from tests.seams import SETTINGS, SeamModels, picture, settings
 from tests.stores import contents, keep, save, study_of, told
 
@@ -47,6 +47,15 @@ def test_records_tell_the_same_without_opening_a_picture(store: Store) -> None:
     for study in studies:
         assert told(found[study.photo.key]) == told(study)
     assert store.records("nobody") == ()
+
+
+def test_records_keep_no_vectors_of_edits_but_where_the_label_is_unknown(store: Store) -> None:
+    known, unknown = study_of(), study_of(1)
+    unknown = replace(unknown, photo=replace(unknown.photo, label="zebra"))
+    for study in (known, unknown):
+        save(store, study)
+    found = {one.photo.label: {type(edit.prediction) for edit in one.counterfactuals} for one in store.records()}
+    assert found == {known.photo.label: {Standing}, "zebra": {Prediction}}
 
 
 def test_records_follow_what_is_saved_and_put_away(store: Store) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.errors import LabelError
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
 from pipeline.weakness import ALL, MIN_PHOTOS, confirmation, effects, failure_points, margin, weakness, weakness_by_tau
 from tests.seams import picture
@@ -183,3 +184,17 @@ def test_a_thousand_classes_are_read_in_no_time() -> None:
     assert len(rows) == 101 * 3
     one = studies[0]
     assert effects([one])[0].ranks[1] == one.control.rank(one.photo.label)  # type: ignore[union-attr]
+
+
+def test_a_labels_standing_is_what_the_whole_prediction_says() -> None:
+    found = Prediction(labels=("a", "b", "c", "d"), probabilities=(0.1, 0.5, 0.1, 0.3))
+    for label in found.labels:
+        kept = found.standing(label)
+        assert (kept.rank, kept.probability) == (found.rank(label), found.probability(label))
+        assert kept.first == found.first == "b"
+        assert kept.rival == max(value for name, value in found.top(4) if name != label)
+        assert kept.standing(label) is kept
+        with pytest.raises(LabelError, match="only"):
+            kept.standing("e")
+    with pytest.raises(LabelError, match="does not know the label 'e'"):
+        found.standing("e")

@@ -129,12 +129,12 @@ def _judge(folder: Path, names: list[str]) -> Classifier:
 
 
 @contextmanager
-def served(data: Path) -> Iterator[tuple[str, psutil.Process]]:
+def served(data: Path, python: str = sys.executable) -> Iterator[tuple[str, psutil.Process]]:
     """Yield the application's address, once it answers, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--data", str(data), "--port", str(port), "--device", "cpu"]
+    command = [python, "app.py", "--data", str(data), "--port", str(port), "--device", "cpu"]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address, end = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
     try:
@@ -214,6 +214,8 @@ def main() -> int:
     parser.add_argument("--presses", type=int, default=200)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--classes", type=int, default=8, help="labels of the classifier (default: 8)")
+    which = "of the server: what only tests need takes memory, too (default: this one)"
+    parser.add_argument("--python", default=sys.executable, help=which)
     parser.add_argument("--json", action="store_true", help="print one object a line")
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -223,7 +225,7 @@ def main() -> int:
         start = time.perf_counter()
         build(Path(place) / "data", options.items, options.classes)
         sys.stderr.write(f"{options.items} counterfactuals made in {time.perf_counter() - start:.0f} s\n")
-        with served(Path(place) / "data") as (address, server), sync_playwright() as playwright:
+        with served(Path(place) / "data", options.python) as (address, server), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(SLOW)

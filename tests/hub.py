@@ -1,8 +1,8 @@
 """A hub on this computer: what huggingface_hub asks a server for, answered from folders.
 
 `python -m tests.hub FOLDER` serves FOLDER/owner/name and prints its address. Names decide what goes wrong: "gated" is
-gated unless the token is "good", "slow" breaks off the first large download in the middle, "crawling" sends a MB in
-half a minute, "silent" stops sending in the middle, and "lying" tells a thousandth of each size.
+gated unless the token is "good", "slow" breaks off the first large download in the middle, "silent" stops sending
+in the middle, and "lying" tells a thousandth of each size.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 COMMIT = "a" * 40
 BROKEN_OFF: set[str] = set()
+SILENT = "is-silent"  # a file beside the models, once the silent one has sent all that it sends
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -90,18 +91,18 @@ class Hub(BaseHTTPRequestHandler):
         if path.parent.name == "slow" and len(content) > 2**20 and path.name not in BROKEN_OFF:
             BROKEN_OFF.add(path.name)
             content = content[: start + len(content) // 2]
-        if path.parent.name in ("crawling", "silent"):
-            return self.crawl(content[start:], silent=path.parent.name == "silent")
+        if path.parent.name == "silent" and len(content) > 2**16:
+            return self.fall_silent(content[start:], path.parents[1] / SILENT)
         self.wfile.write(content[start:])
         return None
 
-    def crawl(self, content: bytes, *, silent: bool) -> None:
-        """For as long as somebody listens."""
+    def fall_silent(self, content: bytes, told: Path) -> None:
+        """Send one half, and nothing more; the file tells when."""
         try:
-            for place in range(0, len(content), 3500):
-                self.wfile.write(content[place : place + 3500])
-                self.wfile.flush()
-                time.sleep(3600 if silent and place > len(content) // 2 else 0.1)
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            told.touch()
+            time.sleep(3600)
         except OSError:
             pass
 

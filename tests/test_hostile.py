@@ -203,7 +203,7 @@ def test_too_much_at_once(server: Server) -> None:
     told = server.client.post("/gradio_api/call/caption", content=drops())
     server.note("body", "4 MB without saying so", (told.status_code == 200, told.text))
     place = server.client.base_url
-    connection = HTTPConnection(place.host, place.port or 80, timeout=60)
+    connection = HTTPConnection(place.host, place.port or 80, timeout=PATIENCE)
     connection.request("POST", "/gradio_api/upload", headers={"Content-Length": str(UPLOAD_BYTES + 1)})
     answer = connection.getresponse()
     server.note("body", "more than may be uploaded, announced", (answer.status == 200, answer.read().decode()))

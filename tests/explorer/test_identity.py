@@ -194,7 +194,7 @@ def test_two_who_signed_in_are_told_apart_on_every_page(
 @pytest.mark.usefixtures("browser")  # in whose event loop Gradio makes its locks; alone it leaves loops open
 def test_nobody_decides_in_anothers_name(address: str, desk: Desk, study: Study) -> None:
     key = study.counterfactuals[0].key
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=SLOW / 1000) as client:
         assert client.post("/login", data={"username": "bo", "password": "b"}).status_code == 200
         components = client.get("/config").json()["components"]
         (number,) = (one["id"] for one in components if one["props"].get("elem_id") == "deck")

@@ -55,17 +55,21 @@ def endless(steps: list[int]) -> Callable[[Models, Step], Iterator[str]]:
 
 
 def test_items_come_in_order_and_progress_between_them(desk: Desk) -> None:
+    told = threading.Event()
+
     def work(models: Models, step: Step) -> Iterator[str]:
         for number in range(3):
             step(number + 1, 3)
             yield f"item {number}"
-            time.sleep(0.4)
+            assert told.wait(PATIENCE)
 
-    answers = list(desk.stream("photo", work))
+    answers = []
+    for one in desk.stream("photo", work):
+        answers.append(one if isinstance(one, str) else (one.done, one.total))
+        if answers[-1] == (1, 3):
+            told.set()
     assert [one for one in answers if isinstance(one, str)] == ["item 0", "item 1", "item 2"]
-    seen = [one for one in answers if isinstance(one, Progress)]
-    assert seen
-    assert {one.total for one in seen} == {3}
+    assert answers.index("item 0") < answers.index((1, 3)) < answers.index("item 1")
     assert desk.running == {}
 
 

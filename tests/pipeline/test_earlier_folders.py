@@ -32,6 +32,8 @@ from pipeline.types import FOLDER, UNKNOWN, Decision, Prediction
 from tests.postgres import Server
 from tests.seams import SETTINGS, SeamModels
 
+PATIENCE = 120.0  # seconds, on a busy machine
+
 FOLDERS = Path(__file__).resolve().parents[1] / "data" / "folders"
 SAID = {"v1": 0, "v2": 2, "v3": 2, "v4": 2, "v5-first": 2, "v5": 2}  # captions that analysts wrote
 KEPT = ("v1", "v2", "v3", "v4", "v5", "v5-first", "v4 on a server", "v5 on a server")
@@ -326,5 +328,5 @@ def until(done: Callable[[], bool]) -> None:
     """Waits for it."""
     begun = time.monotonic()
     while not done():
-        assert time.monotonic() < begun + 60
+        assert time.monotonic() < begun + PATIENCE
         time.sleep(0.02)

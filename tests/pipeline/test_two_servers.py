@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sql
@@ -136,6 +137,18 @@ def job() -> Job:
     return Job(id="a", kind="study", title="Job a", profile=PROFILE.name)
 
 
+class Clock:
+    """The clocks of the module `jobs`, which go when they are told to; `skew` is how far the wall clock is off."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, skew: float = 0.0) -> None:
+        self.now, start = 0.0, time.time() + skew
+        clocks = SimpleNamespace(monotonic=lambda: self.now, time=lambda: start + self.now)
+        monkeypatch.setattr(jobs, "time", clocks)
+
+    def go(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.mark.parametrize("skew", [25.0, 3600.0, -3600.0])
 def test_no_clock_takes_a_job_from_a_holder_that_lives(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch, skew: float
@@ -143,27 +156,28 @@ def test_no_clock_takes_a_job_from_a_holder_that_lives(
     store.jobs.add(job(), "{}")
     hold = store.jobs.take(PROFILE.name)
     assert hold is not None
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + skew)  # the other server's clock
-    monkeypatch.setattr(jobs, "LEASE", 0.3)
-    for _ in range(12):
+    clock = Clock(monkeypatch, skew)
+    for _ in range(4):
         assert other.jobs.take(PROFILE.name) is None
-        time.sleep(0.05)
+        clock.go(0.9 * jobs.LEASE)
         hold.beat()
-    until(lambda: other.jobs.take(PROFILE.name) is not None)  # nothing is heard of it any more
+    assert other.jobs.take(PROFILE.name) is None
+    clock.go(jobs.LEASE)
+    assert other.jobs.take(PROFILE.name) is not None  # nothing was heard of it any more
 
 
 def test_a_lease_is_counted_from_ones_own_first_look(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE", 0.5)
+    clock = Clock(monkeypatch)
     store.jobs.add(job(), "{}")
     assert store.jobs.take(PROFILE.name) is not None
-    time.sleep(0.6)
+    clock.go(1.2 * jobs.LEASE)
     assert other.jobs.take(PROFILE.name) is None
-    begun = time.monotonic()
-    until(lambda: other.jobs.take(PROFILE.name) is not None)
-    assert time.monotonic() - begun > 0.3
+    clock.go(0.9 * jobs.LEASE)
+    assert other.jobs.take(PROFILE.name) is None
+    clock.go(0.2 * jobs.LEASE)
+    assert other.jobs.take(PROFILE.name) is not None
 
 
 def everything(store: Store) -> object:

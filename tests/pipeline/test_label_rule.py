@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
 from timm.data.imagenet_info import ImageNetInfo
 
+from explorer import endpoints
+from explorer.jobs import Desk
+from explorer.place import place_of
 from pipeline import studio, workflow
 from pipeline.classification import _labels
-from pipeline.errors import DataError, LabelError
+from pipeline.errors import DataError, InputError, LabelError
 from pipeline.folders import LabelledImage
 from pipeline.labels import distinct, find_label, match_labels, refuse_merged
 from pipeline.store import Store
@@ -101,6 +107,29 @@ def _said(folder: Path, store: Store, label: str) -> str:
     return studio.need(store, study.photo.key).photo.label
 
 
+def _edited(folder: Path, store: Store, label: str) -> str:
+    return workflow.open_photo(SeamModels(), picture("red", 1), label).photo.label
+
+
+def _classified(folder: Path, store: Store, label: str) -> str:
+    upload = {"path": save_pil_to_cache(picture("red", 1), get_upload_folder())}
+    desk = Desk(models=SeamModels(), store=store)
+    endpoints.classify(desk, upload, label=label)  # type: ignore[arg-type]
+    (known,) = store.studies()
+    with pytest.raises(InputError, match="somebody said that it shows 'red', which stays"):
+        endpoints.classify(desk, upload, label="blue")  # type: ignore[arg-type]
+    assert [one.label for one in store.studies()] == [known.label]
+    endpoints.classify(desk, upload)  # type: ignore[arg-type]
+    return known.label
+
+
+def _perturbed(folder: Path, store: Store, label: str) -> str:
+    desk, study = Desk(models=SeamModels(), store=store), studio.take_in(SeamModels(), store, picture("red", 1))
+    store.set_caption(study.photo.key, "a wall on white")
+    endpoints.perturb(desk, place_of(study), ["object"], gr.Request(username="ada"), label=label)
+    return studio.need(store, study.photo.key).photo.label
+
+
 def _evaluated(folder: Path, store: Store, label: str) -> str:
     picture("red", 1).save(folder / "1.png")
     (folder / "set.csv").write_text(f"file,label\n1.png,{label}\n")
@@ -108,7 +137,7 @@ def _evaluated(folder: Path, store: Store, label: str) -> str:
 
 
 @pytest.mark.parametrize("label", ["red", "Red", " RED ", "r_e-d"])
-@pytest.mark.parametrize("door", [_stress, _taken_in, _said, _evaluated])
+@pytest.mark.parametrize("door", [_stress, _taken_in, _said, _edited, _classified, _perturbed, _evaluated])
 def test_every_door_follows_the_rule(
     door: Callable[[Path, Store, str], str], label: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -72,7 +72,7 @@ def test_caption(models: SeamModels, red: Path) -> None:
 def test_perturb(models: SeamModels) -> None:
     models.perturber.rejected = ("object",)
     found = rows(
-        "perturb", "a wall on white", "--factor", "object", "--factor", "background", "--label", "red", "-n", 1
+        "perturb", "a wall on white", "--factor", "object", "--factor", "background", "--label", "RED ", "-n", 1
     )
     assert [(row["factor"], row["accepted"], row["edited_caption"]) for row in found] == [
         ("object", False, "a wall beside green"),
@@ -112,7 +112,7 @@ def test_classify(models: SeamModels, red: Path) -> None:
 
 
 def test_edit(models: SeamModels, red: Path, tmp_path: Path) -> None:
-    wish = ["--edited-caption", "a red plane on yellow", "--tau", 0.2, "--tau", 0.8, "--steps", 4, "--label", "red"]
+    wish = ["--edited-caption", "a red plane on yellow", "--tau", 0.2, "--tau", 0.8, "--steps", 4, "--label", "RED "]
     first, *found = rows("edit", red, *wish, "--out", tmp_path / "out")
     assert first["kind"] == "reconstruction"
     assert first["tau"] is None

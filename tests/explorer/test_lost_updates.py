@@ -115,9 +115,12 @@ def test_variations_written_and_ticks_set_while_a_run_works_stay(
     while not held.is_set():
         next(frames)
     list(proposals.act(desk, key, Event(do="clear")))  # type: ignore[arg-type]
-    photo.relabel(desk, key, "", "green", "red", "", gr.Request())
+    # The gates judge the variations anew, for which the models have their turn between two frames.
+    saying = threading.Thread(target=photo.relabel, args=(desk, key, "", "green", "red", "", gr.Request()))
+    saying.start()
     free.set()
     list(frames)
+    saying.join(PATIENCE)
     after = study(desk, key)
     assert [one.accepted for one in after.perturbations] == [False] * 3
     assert after.photo.label == "green"

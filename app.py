@@ -72,15 +72,16 @@ def _refuse_port(host: str, port: int) -> None:
 
 def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> None:
     """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
-    from explorer import build_app, serving, starting
+    from explorer import build_app, serving
     from explorer.door import is_shared
     from explorer.jobs import Desk
-    from pipeline import studio
-    from pipeline.demo import is_new
-    from pipeline.models import load
+    from explorer.pages.explore import starting
+    from pipeline.classifiers.promotion import unfollowed
+    from pipeline.models.models import load
     from pipeline.profiles import load_profile
-    from pipeline.promotion import unfollowed
-    from pipeline.store import Store
+    from pipeline.store.store import Store
+    from pipeline.tasks import studio
+    from pipeline.tasks.demo import is_new
 
     folder = Path(options.models) if options.models else None
     (models := load(load_profile(options.profile), options.device, folder)).check()

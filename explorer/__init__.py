@@ -15,10 +15,16 @@ from typing import TypedDict
 import gradio as gr
 from starlette.middleware import Middleware
 
-from explorer import curate, endpoints, explore, insights, jobs_page, labels, reinforce
+from explorer import endpoints
 from explorer.components.masthead import PAGES
 from explorer.door import Door
 from explorer.jobs import Desk
+from explorer.pages.curate import curate
+from explorer.pages.explore import explore
+from explorer.pages.insights import insights
+from explorer.pages.jobs import jobs_page
+from explorer.pages.labels import labels
+from explorer.pages.reinforce import reinforce
 
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 # Seconds: every quarter of an hour, files as they were uploaded go when they are an hour old.

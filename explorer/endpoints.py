@@ -14,17 +14,21 @@ from typing import TypedDict
 
 import gradio as gr
 
-from explorer import classifiers, identity, place, reinforce
+from explorer import identity, place
 from explorer.alerts import shown
 from explorer.door import offered, uploaded
 from explorer.jobs import Desk
-from pipeline import decisions, studio, workflow
-from pipeline.curation import labelled
+from explorer.pages.explore import classifiers
+from explorer.pages.reinforce import reinforce
+from pipeline import workflow
+from pipeline.classifiers.labels import find_label
+from pipeline.curation.exporting import archive, find_set
+from pipeline.curation.selection import labelled
 from pipeline.errors import ConflictError, InputError
-from pipeline.exporting import archive, find_set
 from pipeline.images import open_image
-from pipeline.labels import find_label
-from pipeline.reinforcement import Recipe
+from pipeline.reinforcement.reinforcement import Recipe
+from pipeline.store import decisions
+from pipeline.tasks import studio
 from pipeline.types import Models, Perturbation, Study
 
 

@@ -2,8 +2,8 @@
 
 A Gradio event that is cancelled or whose tab is closed only stops at its next yield, and `concurrency_limit=1` lets the
 next one in meanwhile. So one thread does all the work with the models, each piece to its true end before the next, and
-looks for a cancel at every step. What takes longer than a preview is a job, recorded in the store (`pipeline/jobs.py`).
-Knows no page and no model family.
+looks for a cancel at every step. What takes longer than a preview is a job, recorded in the store
+(`pipeline/store/jobs.py`). Knows no page and no model family.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline.catalogue import Catalogue
+from pipeline.curation.catalogue import Catalogue
+from pipeline.editing.inversions import Inversions
 from pipeline.errors import Cancelled, PipelineError
-from pipeline.inversions import Inversions
-from pipeline.jobs import CANCELLED, DONE, FAILED, WAITING, Hold, Interrupted, Job
-from pipeline.store import Store
-from pipeline.tasks import APART, KINDS, Task, job_of, task_of
+from pipeline.store.jobs import CANCELLED, DONE, FAILED, WAITING, Hold, Interrupted, Job
+from pipeline.store.store import Store
+from pipeline.tasks.tasks import APART, KINDS, Task, job_of, task_of
 from pipeline.types import Models, Step
 
 Item = TypeVar("Item")
@@ -94,8 +94,8 @@ class Runner:
     """Carries out the recorded jobs of its kinds, the oldest first and one at a time, with this process's models.
 
     A job that a killed server left behind goes on by itself: its work can be cut off anywhere, and nobody sits by at
-    night. Only one that was cut off again and again waits for a person (`pipeline.jobs.ATTEMPTS`). After everything
-    that a job finishes, other work that waits for the models has its turn.
+    night. Only one that was cut off again and again waits for a person (`ATTEMPTS`). After everything that a job
+    finishes, other work that waits for the models has its turn.
     """
 
     def __init__(

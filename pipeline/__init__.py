@@ -3,9 +3,9 @@
 Importing this loads no model library: models are opened by `load(load_profile("tiny"))`, each on first use.
 """
 
+from pipeline.captions.factors import FACTORS
 from pipeline.errors import InputError, ModelError, PipelineError, StoreError
-from pipeline.factors import FACTORS
-from pipeline.models import load
+from pipeline.models.models import load
 from pipeline.profiles import known_profiles, load_profile
 from pipeline.settings import Profile, Settings
 from pipeline.types import (

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import model_commands, upkeep_commands
-from pipeline.errors import CaptionError, DataError, SettingsError
-from pipeline.rows import (
+from pipeline.commands import model_commands, upkeep_commands
+from pipeline.commands.rows import (
     appraisal_cells,
     appraisal_row,
     confirmation_row,
@@ -35,7 +34,7 @@ from pipeline.rows import (
     weakness_cells,
     weakness_row,
 )
-from pipeline.terminal import (
+from pipeline.commands.terminal import (
     Address,
     AsJson,
     Blend,
@@ -65,11 +64,12 @@ from pipeline.terminal import (
     splits_of,
     written,
 )
+from pipeline.errors import CaptionError, DataError, SettingsError
 from pipeline.types import Perturbation
 
 if TYPE_CHECKING:
-    from pipeline.curation import Material
-    from pipeline.store import Failure, Store
+    from pipeline.curation.selection import Material
+    from pipeline.store.store import Failure, Store
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(model_commands.app)
@@ -90,7 +90,7 @@ def caption(
     as_json: AsJson = False,
 ) -> None:
     """Describe pictures in a sentence, and tell what to look at before relying on it."""
-    from pipeline.captioning import quality
+    from pipeline.captions.captioning import quality
 
     models = models_of(profile, device)
     pictures, settings = opened(images, models), models.profile.settings
@@ -114,7 +114,7 @@ def perturb(
     as_json: AsJson = False,
 ) -> None:
     """Propose variations of a caption, one factor at a time."""
-    from pipeline.labels import find_label
+    from pipeline.classifiers.labels import find_label
     from pipeline.workflow import proposals, tidy
 
     models = models_of(profile, device)
@@ -162,8 +162,8 @@ def edit(
 ) -> None:
     """Edit a picture towards another caption, at every tau, and measure what changed."""
     from pipeline import workflow
+    from pipeline.captions.wording import occurs, word_diff
     from pipeline.images import open_image
-    from pipeline.wording import occurs, word_diff
 
     models = models_of(profile, device, classifier)
     settings = settings_of(
@@ -209,9 +209,9 @@ def stress(
     as_json: AsJson = False,
 ) -> None:
     """Study every picture of a folder under every factor; can be stopped and started again."""
-    from pipeline.folders import load_folder
-    from pipeline.store import Store
-    from pipeline.studio import stress as studies
+    from pipeline.importing.folders import load_folder
+    from pipeline.store.store import Store
+    from pipeline.tasks.studio import stress as studies
 
     models = models_of(profile, device, classifier)
     changes = {"factors": factor, "proposals": number, "taus": tau, "inversion": inversion}
@@ -246,9 +246,9 @@ def weakness(
     as_json: AsJson = False,
 ) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
-    from pipeline import weakness as tables
-    from pipeline.curation import countable
-    from pipeline.insights import insights
+    from pipeline.analysis import weakness as tables
+    from pipeline.analysis.insights import insights
+    from pipeline.curation.selection import countable
     from pipeline.workflow import judged_by
 
     if by not in ("class", "tau", "words", "item"):
@@ -289,8 +289,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a frozen set for other programs, with everything that is known of each pair."""
-    from pipeline import exporting
-    from pipeline.curation import labelled
+    from pipeline.curation import exporting
+    from pipeline.curation.selection import labelled
 
     store = run_of(run, database)
     found = exporting.find_set(store, chosen_set, version)
@@ -315,9 +315,9 @@ def quality(
 
     LPIPS and DINO structure distances where the profile names their weights under [measures]; else the reason is told.
     """
-    from pipeline.appraisal import appraise
-    from pipeline.curation import countable
-    from pipeline.perceptual import open_distances
+    from pipeline.analysis.appraisal import appraise
+    from pipeline.curation.selection import countable
+    from pipeline.scoring.perceptual import open_distances
 
     store = run_of(run, database)
     loaded = (store.load_study(summary.key, classifier) for summary in store.studies())
@@ -359,8 +359,8 @@ def reinforce(
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
     import time
 
-    from pipeline import reinforcement
-    from pipeline.curation import refuse_used, selection
+    from pipeline.curation.selection import refuse_used, selection
+    from pipeline.reinforcement import reinforcement
     from pipeline.types import Look
 
     store = run_of(run, database)
@@ -412,7 +412,7 @@ def reproduce(
     import shlex
     import sys
 
-    from pipeline.report import as_json, html, markdown
+    from pipeline.study.report import as_json, html, markdown
     from pipeline.tiny import reproduce as study
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")

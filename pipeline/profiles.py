@@ -12,8 +12,8 @@ from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import cast
 
+from pipeline.classifiers.networks import pieces
 from pipeline.errors import ProfileError, SettingsError
-from pipeline.networks import pieces
 from pipeline.settings import Profile, Settings
 
 PROFILES = Path(__file__).resolve().parent.parent / "assets" / "profiles"

@@ -433,7 +433,7 @@ class Look:
 class Reinforcement:
     """A reinforced head, or block and head: theta(alpha) = (1 - alpha) theta_0 + alpha theta_1 (WiSE-FT).
 
-    Holds what was said of every picture at every alpha; `pipeline/figures.py` makes figures of it.
+    Holds what was said of every picture at every alpha; `pipeline/reinforcement/figures.py` makes figures of it.
     """
 
     classifier: str

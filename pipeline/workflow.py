@@ -2,7 +2,7 @@
 
 The only module that knows the order; it sees the stages through the protocols of `pipeline/types.py` alone. Everything
 that takes long is a generator that yields the study one step richer each time, so that a page can show it, a test can
-list it and the command line can count it. How the stages work on a store is told in `pipeline/studio.py`.
+list it and the command line can count it. How the stages work on a store is told in `pipeline/tasks/studio.py`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import replace
 
 from PIL.Image import Image
 
-from pipeline.curation import chosen
+from pipeline.captions.factors import FACTORS
+from pipeline.classifiers.labels import find_label
+from pipeline.curation.selection import chosen
+from pipeline.editing.inversions import Inversions
 from pipeline.errors import CaptionError, PerturbationError, SettingsError
-from pipeline.factors import FACTORS
 from pipeline.images import fit, key_of
-from pipeline.inversions import Inversions
-from pipeline.keys import drawing_of, earlier_keys, edit_key, models_used
-from pipeline.labels import find_label
-from pipeline.scoring import missed_gates
+from pipeline.scoring.scoring import missed_gates
 from pipeline.settings import Settings
+from pipeline.store.keys import drawing_of, earlier_keys, edit_key, models_used
 from pipeline.types import (
     FOLDER,
     GUESS,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import workflow
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tiny.world import Scene, draw, redraw
 from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores
 from tests.stores import save

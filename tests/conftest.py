@@ -16,9 +16,9 @@ import pytest
 
 from explorer import build_app, serving
 from explorer.jobs import Desk
-from pipeline.models import LoadedModels, load
+from pipeline.models.models import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import Scene, sample
 from pipeline.types import Models

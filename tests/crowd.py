@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import FOLDER, Counterfactual, Judge, Judged, Perturbation, Photo, Prediction, Scores, Study
 from tests.stores import save
 

@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 
-from pipeline.importing import MAX_MEMBERS
+from pipeline.importing.archives import MAX_MEMBERS
 from tests.hostile import NAMES, TEXTS, Hostile, picture, png, saved
 
 PICTURE = saved(picture())

@@ -30,17 +30,18 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 import torch
 
 from explorer.jobs import Desk
-from pipeline import jobs, upkeep, workflow
-from pipeline.heads import Recipe
-from pipeline.jobs import DONE
-from pipeline.models import load
+from pipeline import workflow
+from pipeline.models.models import load
 from pipeline.profiles import load_profile
-from pipeline.runs import read_run
-from pipeline.store import Store
-from pipeline.tasks import PhotosTask, StudyTask, Task, task_of
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.runs import read_run
+from pipeline.store import jobs, upkeep
+from pipeline.store.jobs import DONE
+from pipeline.store.store import Store
+from pipeline.tasks.tasks import PhotosTask, StudyTask, Task, task_of
+from pipeline.tasks.training_task import FOLDER, TrainingTask
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import draw, sample
-from pipeline.training_task import FOLDER, TrainingTask
 from pipeline.types import Decision, Models
 from tests.browser import stock
 from tests.stores import save

@@ -33,15 +33,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from PIL.Image import Image
 
-from pipeline import jobs
-from pipeline.catalogue import CONFLICT, WAITING, Catalogue
-from pipeline.decisions import RESOLVE, stacks
+from pipeline.curation.catalogue import CONFLICT, WAITING, Catalogue
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import key_of
-from pipeline.jobs import ATTEMPTS, CANCELLED, DONE, ENDED, FAILED, INTERRUPTED, RUNNING, Hold, Job
-from pipeline.jobs import WAITING as WAITS
-from pipeline.store import Store
-from pipeline.triage import listed
+from pipeline.store import jobs
+from pipeline.store.decisions import RESOLVE, stacks
+from pipeline.store.jobs import ATTEMPTS, CANCELLED, DONE, ENDED, FAILED, INTERRUPTED, RUNNING, Hold, Job
+from pipeline.store.jobs import WAITING as WAITS
+from pipeline.store.store import Store
+from pipeline.store.triage import listed
 from pipeline.types import (
     ANALYST,
     CONFIRMED,

@@ -2,9 +2,10 @@
 
 from dataclasses import fields, replace
 
-from pipeline import studio, workflow
+from pipeline import workflow
 from pipeline.images import encode
-from pipeline.store import Store
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import CounterfactualRecord, Decision, PhotoRecord, Study, StudyRecord
 from tests.seams import SETTINGS, SeamModels, picture
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.curation import selection
+from pipeline.curation.selection import selection
 from pipeline.errors import StoreError
-from pipeline.jobs import SHOWN, Job
-from pipeline.reinforcement import Item, Recipe, at_alpha, reinforce, save
-from pipeline.runs import read_run
-from pipeline.store import Store
+from pipeline.reinforcement.reinforcement import Item, Recipe, at_alpha, reinforce, save
+from pipeline.reinforcement.runs import read_run
+from pipeline.store.jobs import SHOWN, Job
+from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import sample
 from pipeline.types import Counterfactual, Judge, Models, Reinforcement

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from explorer.components.keymap import ACTIONS, KEY_NAME
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision
 from tests.browser import SLOW, Faults
 from tests.crowd import TAUS, fill

@@ -17,10 +17,10 @@ from explorer import build_app
 from explorer.door import ROUTES
 from explorer.jobs import Desk
 from pipeline.__main__ import app as commands
-from pipeline.importing import OPENED
-from pipeline.lists import FORMATS
-from pipeline.models import LoadedModels
-from pipeline.store import Store
+from pipeline.importing.archives import OPENED
+from pipeline.importing.lists import FORMATS
+from pipeline.models.models import LoadedModels
+from pipeline.store.store import Store
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "security.md").read_text()
 
@@ -51,7 +51,7 @@ def test_every_endpoint_and_function_is_listed(demo: gr.Blocks) -> None:
     found = [one for one in demo.fns.values() if one.fn is not None]
     names = {
         is_public: {
-            str(one.api_name) if is_public else f"{one.fn.__module__.removeprefix('explorer.')}.{one.fn.__name__}"
+            str(one.api_name) if is_public else f"{one.fn.__module__.rpartition('.')[2]}.{one.fn.__name__}"
             for one in found
             if (one.api_visibility == "public") is is_public
         }

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from explorer.door import UPLOAD_BYTES
 from pipeline.__main__ import app
-from pipeline.store import Store
+from pipeline.store.store import Store
 from tests import hostile
 from tests.hostile import Hostile
 from tests.hostile_archives import PICTURE, SPRUNG, archives

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.store import Store
-from pipeline.tasks import FolderTask, folder_task, folders
+from pipeline.store.store import Store
+from pipeline.tasks.tasks import FolderTask, folder_task, folders
 from tests import hostile
 from tests.hostile_paths import paths
 from tests.seams import SeamModels

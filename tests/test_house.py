@@ -14,14 +14,34 @@ from pathlib import Path
 import pytest
 
 from explorer.views import SCORES
-from pipeline.agreement import JUDGES, LIKELIEST
-from pipeline.factors import FACTORS
+from pipeline.captions.agreement import JUDGES, LIKELIEST
+from pipeline.captions.factors import FACTORS
 from pipeline.types import Scores
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "explorer").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
-STAGES = ("captioning", "perturbation", "editing", "scoring", "classification")
-GROUND = ("types", "settings", "errors", "factors")
+WINGS = (
+    ("errors",),
+    ("settings", "types", "profiles", "images"),
+    ("runtime", "importing"),
+    ("captions", "editing", "classifiers", "scoring"),  # the stages, which never import one another
+    ("store",),
+    ("curation",),
+    ("analysis",),
+    ("reinforcement",),
+    ("workflow", "study"),
+    ("tasks",),
+    ("models",),
+    ("commands",),
+)
+LEVELS = {wing: level for level, wings in enumerate(WINGS) for wing in wings}
+CONTRACT = WINGS[0] + WINGS[1]
+UP = {  # imports that point up, to be undone
+    "pipeline.profiles": "classifiers",
+    "pipeline.captions.adapter": "analysis",
+    "pipeline.classifiers.promotion": "curation",
+    "pipeline.store.decisions": "analysis",
+}
 
 
 def module_name(path: Path) -> str:
@@ -38,21 +58,28 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module
 
 
-def stage_of(module: str) -> str:
-    """The stage a module belongs to, or ""."""
+def wing_of(module: str) -> str:
+    """Return the wing of `pipeline` that a module belongs to, or ""."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[0] == "pipeline" and parts[1] in STAGES else ""
+    return parts[1] if len(parts) > 1 and parts[0] == "pipeline" else ""
+
+
+def test_every_module_of_the_pipeline_lies_in_a_wing() -> None:
+    assert {wing_of(module_name(path)) for path in SOURCES} - {"", "__main__", "tiny"} == set(LEVELS)
+    alone = {path.stem for path in (ROOT / "pipeline").glob("*.py")}
+    assert alone == {"__init__", "__main__", "workflow", *CONTRACT}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_imports_point_down(path: Path) -> None:
     module, used = module_name(path), set(imports(path))
+    wing = wing_of(module)
     if module.startswith("pipeline"):
         assert not {name for name in used if name.split(".")[0] in ("gradio", "explorer")}
-    if stage_of(module):
-        assert {stage_of(name) for name in used} <= {"", stage_of(module)}, "stages never import one another"
-    if module.removeprefix("pipeline.") in GROUND:
-        assert {name for name in used if name.startswith("pipeline")} <= {f"pipeline.{name}" for name in GROUND}
+    if wing in LEVELS:
+        others = {wing_of(name) for name in used} & set(LEVELS) - {wing, UP.get(module)}
+        above = {other for other in others if LEVELS[other] >= LEVELS[wing]}
+        assert above <= (set(CONTRACT) if wing in CONTRACT else set())
     if not module.startswith("pipeline.tiny") and module != "pipeline.__main__":  # where `reproduce` is a command
         assert not {name for name in used if name.startswith("pipeline.tiny")}
     if not module.startswith(("pipeline.editing", "pipeline.tiny")):

@@ -15,9 +15,9 @@ import pytest
 from explorer import endpoints
 from explorer.alerts import shown
 from explorer.jobs import Desk
-from pipeline.folders import load_folder
-from pipeline.runs import runs
-from pipeline.store import Store
+from pipeline.importing.folders import load_folder
+from pipeline.reinforcement.runs import runs
+from pipeline.store.store import Store
 from pipeline.types import Models
 from tests.browser import SLOW
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-import pipeline.store
-from pipeline import jobs, tables
-from pipeline.catalogue import Catalogue
-from pipeline.decisions import UNDO
+import pipeline.store.store
+from pipeline.curation.catalogue import Catalogue
 from pipeline.errors import ConflictError
-from pipeline.jobs import Job
-from pipeline.store import Store
+from pipeline.store import jobs, tables
+from pipeline.store.decisions import UNDO
+from pipeline.store.jobs import Job
+from pipeline.store.store import Store
 from pipeline.types import Decision
 from tests.stateful import JUDGES, PROFILE, drawn, key, machine, on_postgres, on_sqlite, photo_of, take_steps
 
@@ -44,7 +44,7 @@ def test_the_store_shows_what_a_plain_model_says(fresh: Callable[[], tuple[Path,
 
 FAULTS = {
     "caches that miss a change": (tables, "raised", lambda connection, topics: None),
-    "a job that writes after its lease": (pipeline.store, "refuse_lost", lambda connection, job: None),
+    "a job that writes after its lease": (pipeline.store.store, "refuse_lost", lambda connection, job: None),
 }
 
 

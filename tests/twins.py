@@ -47,8 +47,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from pipeline.hub import hub_model
 from pipeline.profiles import models_of
+from pipeline.runtime.hub import hub_model
 from pipeline.settings import Profile
 from tests.architectures import BK_SDM_SMALL, clip_tokenizer, sd1_scheduler, sd1_unet
 

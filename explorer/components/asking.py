@@ -10,7 +10,7 @@ import gradio as gr
 from explorer.components.keymap import KEY_NAME
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.views import percent
-from pipeline.curation import LeftOut
+from pipeline.curation.selection import LeftOut
 from pipeline.types import Photo
 
 HINT = (

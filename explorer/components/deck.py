@@ -1,7 +1,8 @@
 """The deck of the Curate page: pairs one at a time or as a grid, decided with keys, saved before it says so.
 
 The shell is drawn once; `deck.js` beside this file fills it through the component's server functions
-(`explorer/triage.py`), which answer with the markup made here. Only a window of items is ever in the browser.
+(`explorer/pages/curate/triage.py`), which answer with the markup made here. Only a window of items is ever in the
+browser.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from explorer.components.keymap import KEY_NAME, REASONS, key_label, keymap_json
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import SCORES, diff, gate_name, percent, points
-from pipeline.triage import Entry
+from pipeline.store.triage import Entry
 from pipeline.types import Axis, Decision
 
 STATES = (

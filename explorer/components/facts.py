@@ -8,8 +8,8 @@ from math import isnan
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import SCORES, Frame, diff, percent, points
-from pipeline.decisions import is_disputed
 from pipeline.settings import Settings
+from pipeline.store.decisions import is_disputed
 from pipeline.types import Counterfactual, Decision, Study
 
 

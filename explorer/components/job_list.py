@@ -14,7 +14,7 @@ import gradio as gr
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag, without_folders
 from explorer.components.pairs import explore_link
 from explorer.views import duration
-from pipeline.jobs import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Job
+from pipeline.store.jobs import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Job
 
 NOTHING = (
     "No job yet. Whatever takes longer than a preview is done here, and goes on when the page is closed: all photos "

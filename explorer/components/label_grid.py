@@ -1,7 +1,7 @@
 """A grid of photos of which nobody has said what they show, answered with number keys, one after the other or at once.
 
 The shell is drawn once; `label_grid.js` beside this file fills it through the component's server functions
-(`explorer/labels.py`), which answer with the markup made here.
+(`explorer/pages/labels/labels.py`), which answer with the markup made here.
 """
 
 from __future__ import annotations

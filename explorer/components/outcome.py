@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from explorer.components.markup import Html, join, tag
-from explorer.sheets import Cell, Sheet, sheet_markup
+from explorer.pages.insights.sheets import Cell, Sheet, sheet_markup
 from explorer.views import THIN, interval
-from pipeline.cards import choice, is_seen
-from pipeline.figures import Figure, curve, figures, told_together
-from pipeline.intervals import LEVEL
-from pipeline.reinforcement import METHODS, Recipe
+from pipeline.analysis.intervals import LEVEL
+from pipeline.analysis.weakness import MIN_PHOTOS
+from pipeline.reinforcement.cards import choice, is_seen
+from pipeline.reinforcement.figures import Figure, curve, figures, told_together
+from pipeline.reinforcement.reinforcement import METHODS, Recipe
 from pipeline.types import Reinforcement
-from pipeline.weakness import MIN_PHOTOS
 
 NOTHING = (
     "No result yet. Choose what to learn from and press “Reinforce”: accuracy before and after appears here, first on "

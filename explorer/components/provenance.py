@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from explorer.components.markup import Html, join, tag
-from pipeline.provenance import Provenance
+from pipeline.tasks.provenance import Provenance
 
 # The clipboard is closed to pages that came without TLS from another machine; there the text is selected instead.
 BEHAVIOUR = """

@@ -12,9 +12,9 @@ from pathlib import Path
 import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, picture_url, tag
-from pipeline.folders import LabelledImage
 from pipeline.images import fit, open_image
-from pipeline.store import Store, StudySummary
+from pipeline.importing.folders import LabelledImage
+from pipeline.store.store import Store, StudySummary
 from pipeline.types import CONFIRMED
 
 THUMB = 128  # pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from explorer.components.markup import Html, tag, without_folders
 from explorer.jobs import Progress
 from explorer.views import duration
-from pipeline.jobs import WAITING, Job
+from pipeline.store.jobs import WAITING, Job
 
 
 def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:

@@ -13,7 +13,7 @@ import gradio as gr
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import diff
-from pipeline.factors import FACTORS
+from pipeline.captions.factors import FACTORS
 from pipeline.types import Perturbation
 
 BEHAVIOUR = (

@@ -1,7 +1,7 @@
 """Makes the demo project: scenes of the miniature world through every stage, verdicts on some, a set and a run.
 
 The verdicts follow a rule, because the truth is known here: the attribute classifier, which was trained on drawings
-only, says whether the asked factor arrived and everything else stayed. `pipeline/demo.py` brings what is written here
+only, says whether the asked factor arrived and everything else stayed. `tasks/demo.py` brings what is written here
 into a data folder.
 """
 
@@ -13,14 +13,15 @@ from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
-from pipeline import demo, studio, workflow
-from pipeline.reinforcement import Item, Recipe, reinforce
-from pipeline.runs import write_run
-from pipeline.store import Store
+from pipeline import workflow
+from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce
+from pipeline.reinforcement.runs import write_run
+from pipeline.store.store import Store
+from pipeline.tasks import demo, studio
+from pipeline.tasks.training_task import evaluation
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.measure import Attributes, Laboratory
 from pipeline.tiny.world import BIAS, LABELS, Scene, draw, parse, sample
-from pipeline.training_task import evaluation
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Models, Study
 
 log = logging.getLogger(__name__)

@@ -21,14 +21,14 @@ from sentence_transformers.models import Pooling, Transformer
 from torch import Tensor
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pipeline.adapter import CHECKPOINTS, CURVE, Recipe, train
-from pipeline.factors import FACTORS
-from pipeline.perturbation import PROMPT
+from pipeline.captions.adapter import CHECKPOINTS, CURVE, Recipe, train
+from pipeline.captions.factors import FACTORS
+from pipeline.captions.perturbation import PROMPT
+from pipeline.captions.written import Variation
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.loop import Run, fit
 from pipeline.tiny.words import word_tokenizer
 from pipeline.tiny.world import LABELS, PHRASINGS, VALUES, Scene, redraw
-from pipeline.written import Variation
 
 BATCH = 48
 WINDOW = 96  # tokens of a training text of the LLaMA

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.classification import TimmClassifier
-from pipeline.factors import FACTORS
-from pipeline.intervals import share
-from pipeline.models import LoadedModels, load
+from pipeline.analysis.intervals import share
+from pipeline.captions.factors import FACTORS
+from pipeline.classifiers.classification import TimmClassifier
+from pipeline.models.models import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.scoring import choose_tau
+from pipeline.scoring.scoring import choose_tau
 from pipeline.tiny.classifiers import ATTRIBUTES
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import BIAS, LABELS, PHRASINGS, VALUES, Scene, draw, parse, redraw, sample

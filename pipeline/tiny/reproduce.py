@@ -19,20 +19,20 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from pipeline.classification import TimmClassifier
-from pipeline.curation import chosen
+from pipeline.classifiers.classification import TimmClassifier
+from pipeline.curation.selection import chosen
 from pipeline.errors import DataError
-from pipeline.features import Features
-from pipeline.folders import METADATA
-from pipeline.heads import Recipe
 from pipeline.images import encode, key_of, open_image
-from pipeline.lessons import Pictures
-from pipeline.models import LoadedModels
-from pipeline.reinforcement import refuse_leaks
-from pipeline.reproduction import Repair, Results, bank_of, items_of, repair, views_of, weaknesses
+from pipeline.importing.folders import METADATA
+from pipeline.models.models import LoadedModels
+from pipeline.reinforcement.features import Features
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.lessons import Pictures
+from pipeline.reinforcement.reinforcement import refuse_leaks
 from pipeline.settings import Settings
-from pipeline.store import Store
-from pipeline.studio import stress
+from pipeline.store.store import Store
+from pipeline.study.reproduction import Repair, Results, bank_of, items_of, repair, views_of, weaknesses
+from pipeline.tasks.studio import stress
 from pipeline.tiny.measure import text_to_image
 from pipeline.tiny.train import FULL, Workshop, train_in_full
 from pipeline.tiny.world import BIAS, VALUES, Scene, draw, parse, sample

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from pipeline.intervals import Mean
-from pipeline.intervals import mean as mean_of_photos
-from pipeline.scoring import choose_tau
+from pipeline.analysis.intervals import Mean
+from pipeline.analysis.intervals import mean as mean_of_photos
+from pipeline.scoring.scoring import choose_tau
 from pipeline.tiny.measure import Laboratory, psnr, truth
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample
 from pipeline.types import Counterfactual

@@ -29,9 +29,9 @@ import psutil
 import timm
 from timm.models import save_for_hf
 
-from pipeline.classification import TimmClassifier
-from pipeline.promotion import FOLDER
-from pipeline.store import Store
+from pipeline.classifiers.classification import TimmClassifier
+from pipeline.classifiers.promotion import FOLDER
+from pipeline.store.store import Store
 from tests.browser import CHROMIUM, FLAGS, SLOW
 from tests.crowd import LABELS, fill
 

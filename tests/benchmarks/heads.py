@@ -13,10 +13,10 @@ import torch
 from PIL.Image import Image
 from torch.nn.functional import cross_entropy, linear
 
-from pipeline.features import Features
-from pipeline.heads import Recipe, Theta, interpolate, train_head
-from pipeline.lessons import Pictures
-from pipeline.reinforcement import ALPHAS, Logits
+from pipeline.reinforcement.features import Features
+from pipeline.reinforcement.heads import Recipe, Theta, interpolate, train_head
+from pipeline.reinforcement.lessons import Pictures
+from pipeline.reinforcement.reinforcement import ALPHAS, Logits
 from pipeline.types import Classifier
 
 Outcome = tuple[Theta, list[float], torch.Tensor]
@@ -63,7 +63,7 @@ def cached(
 
 def main() -> None:
     """Prints one line per classifier: seconds of both ways, the ratio with and without computing the features."""
-    from pipeline.models import load
+    from pipeline.models.models import load
     from pipeline.profiles import load_profile
     from pipeline.tiny.world import draw, sample
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from explorer import captions
 from explorer.jobs import Desk
+from explorer.pages.explore import captions
 from explorer.place import place_of
-from pipeline.store import Store
+from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of
 

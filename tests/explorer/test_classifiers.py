@@ -15,15 +15,16 @@ from gradio.utils import get_upload_folder
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from explorer import classifiers, photo, reinforce
 from explorer.jobs import Desk
+from explorer.pages.explore import classifiers, photo
+from explorer.pages.reinforce import reinforce
 from pipeline import workflow
+from pipeline.classifiers.families import TorchvisionConfig
+from pipeline.classifiers.promotion import FOLDER, NAMED, add, unfollowed, with_promoted
 from pipeline.errors import DataError, InputError, ModelError, PipelineError
-from pipeline.families import TorchvisionConfig
-from pipeline.models import LoadedModels, load
+from pipeline.models.models import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.promotion import FOLDER, NAMED, add, unfollowed, with_promoted
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tiny.world import LABELS, Scene, draw
 from tests.own_classifiers import MAKERS, timm_folder, transformers_folder
 
@@ -166,7 +167,7 @@ def test_a_revision_is_no_path_into_the_cache(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     timm_folder(tmp_path / "models--a--b" / "snapshots" / ("d" * 40))
     (tmp_path / "commit").write_text("d" * 40)
-    from pipeline.hub import hub_model
+    from pipeline.runtime.hub import hub_model
 
     for revision in ("../../commit", str(tmp_path / "commit"), "..", "./x", "a/../../../commit", "-x"):
         assert hub_model("classifier", f"hf-hub:a/b@{revision}") is None
@@ -248,6 +249,6 @@ def test_one_whose_files_went_is_told_and_not_fetched_while_everybody_waits(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     add(f"hf-hub:a/b@{'d' * 40}", desk.store.root, "mine", desk.models.profile)
-    monkeypatch.setattr("pipeline.hub.fetch", lambda model: pytest.fail("it was fetched"))
+    monkeypatch.setattr("pipeline.runtime.hub.fetch", lambda model: pytest.fail("it was fetched"))
     with pytest.raises(ModelError, match="'mine' is no longer on this computer"):
         restarted(desk).classifier("mine")

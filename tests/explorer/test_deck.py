@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from explorer.jobs import Desk
-from explorer.triage import Item, Triage
-from pipeline.store import Store
+from explorer.pages.curate.triage import Item, Triage
+from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of
 

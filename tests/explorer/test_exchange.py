@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.images import encode
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import draw, sample
 from pipeline.types import FOLDER, Models

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.jobs import CANCELLED, DONE, FAILED, Job
-from pipeline.store import Store
+from pipeline.store.jobs import CANCELLED, DONE, FAILED, Job
+from pipeline.store.store import Store
 from tests import hostile
 from tests.hub import COMMIT, hub
 from tests.own_classifiers import timm_folder

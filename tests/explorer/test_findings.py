@@ -10,20 +10,28 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from explorer import charts
-from explorer import findings as told
 from explorer.components.asking import left_out_markup
 from explorer.components.heat_map import SHOWN, heat_markup
-from explorer.findings import behind, cells_sheet, findings, landmarks, tau_sheet, thresholds_sheet, values_sheet
-from explorer.sheets import to_csv
+from explorer.pages.insights import charts
+from explorer.pages.insights import findings as told
+from explorer.pages.insights.findings import (
+    behind,
+    cells_sheet,
+    findings,
+    landmarks,
+    tau_sheet,
+    thresholds_sheet,
+    values_sheet,
+)
+from explorer.pages.insights.sheets import to_csv
 from explorer.views import SCORES
 from pipeline.__main__ import app
-from pipeline.curation import LeftOut, chosen
+from pipeline.analysis.intervals import Change
+from pipeline.analysis.thresholds import NAMES, separations
+from pipeline.analysis.weakness import ALL, MIN_PHOTOS
+from pipeline.curation.selection import LeftOut, chosen
 from pipeline.editing.axes import TAU
-from pipeline.intervals import Change
-from pipeline.store import Store
-from pipeline.thresholds import NAMES, separations
-from pipeline.weakness import ALL, MIN_PHOTOS
+from pipeline.store.store import Store
 from tests.stores import save, study_of
 
 

@@ -12,12 +12,13 @@ import gradio as gr
 import httpx
 import pytest
 
-from explorer import build_app, edits, endpoints, identity, serving
+from explorer import build_app, endpoints, identity, serving
 from explorer.alerts import shown
 from explorer.jobs import Desk
+from explorer.pages.explore import edits
 from explorer.place import place_of
 from pipeline.errors import ConflictError, DataError, InputError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision, Study
 from tests.browser import SLOW, Faults
 from tests.seams import SeamModels, WordPerturber

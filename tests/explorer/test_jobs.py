@@ -11,7 +11,7 @@ import pytest
 
 from explorer.jobs import Desk, Progress
 from pipeline.errors import Cancelled, EditingError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Models, Step
 from tests.seams import SeamModels
 

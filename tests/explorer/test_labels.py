@@ -12,19 +12,20 @@ import gradio as gr
 import pytest
 from typer.testing import CliRunner
 
-from explorer import build_app, endpoints, photo, serving, uploads
+from explorer import build_app, endpoints, serving
 from explorer.alerts import shown
-from explorer.findings import findings
 from explorer.jobs import Desk
-from explorer.labels import Labels
+from explorer.pages.explore import photo, uploads
+from explorer.pages.insights.findings import findings
+from explorer.pages.labels.labels import Labels
 from explorer.place import need, place_of
-from pipeline import studio
 from pipeline.__main__ import app
-from pipeline.curation import selection
+from pipeline.curation.selection import selection
 from pipeline.errors import DataError, InputError
-from pipeline.folders import LabelledImage
+from pipeline.importing.folders import LabelledImage
 from pipeline.settings import Settings
-from pipeline.store import Store
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import ANALYST, FOLDER, GUESS, Check, Decision, Perturbation, Study
 from tests.browser import SLOW, Faults
 from tests.seams import SeamModels, WordPerturber, picture

@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from explorer import captions, edits, photo, proposals
 from explorer.jobs import Desk
-from pipeline.store import Store
-from pipeline.tasks import StudyTask
+from explorer.pages.explore import captions, edits, photo, proposals
+from pipeline.store.store import Store
+from pipeline.tasks.tasks import StudyTask
 from pipeline.types import Study
 from tests.seams import SETTINGS, SeamModels, picture
 

@@ -17,8 +17,8 @@ from explorer.components.outcome import (
     validation_markup,
     verdict,
 )
-from pipeline.figures import figures, told_together
-from pipeline.reinforcement import looked
+from pipeline.reinforcement.figures import figures, told_together
+from pipeline.reinforcement.reinforcement import looked
 from pipeline.types import Answers, Look
 from tests.runs import EDITS, run_of, split_of
 

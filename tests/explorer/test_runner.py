@@ -13,17 +13,19 @@ import pytest
 
 from explorer import jobs as explorer_jobs
 from explorer.jobs import Desk
-from explorer.reinforce import task_for
-from pipeline import jobs, training_task, workflow
+from explorer.pages.reinforce.reinforce import task_for
+from pipeline import workflow
 from pipeline.errors import DataError, EditingError
-from pipeline.heads import Recipe
-from pipeline.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
-from pipeline.lessons import Item
-from pipeline.reinforcement import reinforce
-from pipeline.runs import read_run
-from pipeline.store import Store
-from pipeline.tasks import FolderTask, PhotosTask, StudyTask, folder_task, folders, job_of, task_of, unstudied
-from pipeline.training_task import FOLDER, TrainingTask, course_of
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.lessons import Item
+from pipeline.reinforcement.reinforcement import reinforce
+from pipeline.reinforcement.runs import read_run
+from pipeline.store import jobs
+from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
+from pipeline.store.store import Store
+from pipeline.tasks import training_task
+from pipeline.tasks.tasks import FolderTask, PhotosTask, StudyTask, folder_task, folders, job_of, task_of, unstudied
+from pipeline.tasks.training_task import FOLDER, TrainingTask, course_of
 from pipeline.types import Classifier, Decision, Reinforcement
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, folder_of, picture, quarters, settings
 from tests.stores import contents, save

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from explorer.sheets import SHOWN, Sheet, asked_markup, sheet_markup, to_csv
+from explorer.pages.insights.sheets import SHOWN, Sheet, asked_markup, sheet_markup, to_csv
 
 
 def cells(*row: str | float | int | None) -> list[str]:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import app as program
-from explorer import starting
 from explorer.jobs import Desk
-from pipeline import demo
-from pipeline.models import LoadedModels
-from pipeline.store import Store
+from explorer.pages.explore import starting
+from pipeline.models.models import LoadedModels
+from pipeline.store.store import Store
+from pipeline.tasks import demo
 from tests.seams import SeamModels
 from tests.stores import save, study_of
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer import charts, views
+from explorer import views
 from explorer.components import tau_strip
 from explorer.components.compare import compare_markup
 from explorer.components.looks import looks_markup, overlaid
 from explorer.components.markup import Html, join, picture_url, tag
 from explorer.components.tau_strip import sentence, strip_markup
 from explorer.components.variations import variations_markup
-from explorer.shifts import shift_figure, tau_figure
+from explorer.pages.explore.shifts import shift_figure, tau_figure
+from explorer.pages.insights import charts
 from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Scores, Study
 

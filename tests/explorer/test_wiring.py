@@ -11,11 +11,12 @@ import gradio as gr
 import pytest
 from gradio.routes import App
 
-from explorer import build_app, captions, photo, proposals
+from explorer import build_app
 from explorer.jobs import Desk
+from explorer.pages.explore import captions, photo, proposals
 from explorer.place import place_of
-from pipeline.models import LoadedModels
-from pipeline.store import Store
+from pipeline.models.models import LoadedModels
+from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of
 

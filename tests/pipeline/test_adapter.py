@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from pipeline import adapter
-from pipeline.adapter import CHECKPOINTS, CURVE, IGNORED, Recipe, Texts, attach, evaluate, train, weights
+from pipeline.captions import adapter
+from pipeline.captions.adapter import CHECKPOINTS, CURVE, IGNORED, Recipe, Texts, attach, evaluate, train, weights
+from pipeline.captions.perturbation import Writer
+from pipeline.captions.written import Variation
 from pipeline.errors import DataError, ModelError, SettingsError
-from pipeline.perturbation import Writer
 from pipeline.settings import Settings
 from pipeline.tiny.language import variations
 from pipeline.types import Factor
-from pipeline.written import Variation
 
 BASE = Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny" / "perturber"
 BRIEF = Recipe(learning_rate=3e-3, steps=6, batch=4, max_tokens=96, save_every=3, attention="eager")

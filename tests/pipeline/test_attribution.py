@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.models import get_model
 from torchvision.transforms import v2
 
-from pipeline.attribution import field_of_view, grad_cam, last_feature_map
+from pipeline.classifiers.attribution import field_of_view, grad_cam, last_feature_map
 from pipeline.errors import LabelError
 from pipeline.tiny.world import Scene, draw
 from pipeline.types import Models

@@ -17,17 +17,17 @@ from timm.data.transforms_factory import create_transform
 from torchvision.models import get_model
 from typer.testing import CliRunner
 
-from pipeline import models as loading
 from pipeline.__main__ import app
-from pipeline.blocks import last_stage
-from pipeline.cards import card
-from pipeline.classification import TimmClassifier
+from pipeline.classifiers.blocks import last_stage
+from pipeline.classifiers.classification import TimmClassifier
+from pipeline.classifiers.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
 from pipeline.errors import Cancelled, ModelError, SettingsError
-from pipeline.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
-from pipeline.features import BlockInputs
-from pipeline.heads import Epoch, Part, interpolate, train_head
-from pipeline.reinforcement import Item, Recipe, at_alpha, checkpoint_file, reinforce, save
-from pipeline.runs import read_run
+from pipeline.models import models as loading
+from pipeline.reinforcement.cards import card
+from pipeline.reinforcement.features import BlockInputs
+from pipeline.reinforcement.heads import Epoch, Part, interpolate, train_head
+from pipeline.reinforcement.reinforcement import Item, Recipe, at_alpha, checkpoint_file, reinforce, save
+from pipeline.reinforcement.runs import read_run
 from pipeline.types import Reinforcement
 from tests.pipeline.test_families import transformers_folder
 from tests.seams import LABELS, ColourClassifier, SeamModels, folder_of, picture
@@ -188,7 +188,7 @@ FRESH = """
 import json, sys
 from pathlib import Path
 from PIL import Image
-from pipeline.classification import TimmClassifier
+from pipeline.classifiers.classification import TimmClassifier
 opened = TimmClassifier.from_pretrained(sys.argv[1], name="new", device="cpu")
 files = sorted(Path(sys.argv[2]).glob("*.png"))
 print(json.dumps([opened.predict([Image.open(file)])[0].top(1)[0][0] for file in files]))

@@ -25,7 +25,7 @@ from transformers import (
     T5Config,
 )
 
-from pipeline.captioning import BEAMS, PICTURES, Blip2Captioner, BlipCaptioner, quality
+from pipeline.captions.captioning import BEAMS, PICTURES, Blip2Captioner, BlipCaptioner, quality
 from pipeline.errors import ModelError
 from pipeline.settings import Settings
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sql
 
-from pipeline.catalogue import CONFLICT, WAITING, Catalogue, View
+from pipeline.curation.catalogue import CONFLICT, WAITING, Catalogue, View
 from pipeline.errors import DataError, SettingsError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision, Judged
 from tests.crowd import FACTORS, LABELS, TAUS, fill
 from tests.seams import LABELS as LABELS_OF_SEAMS

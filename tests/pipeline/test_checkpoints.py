@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.checkpoints import Progressed, fingerprint, resume, write
+from pipeline.reinforcement.checkpoints import Progressed, fingerprint, resume, write
 
 
 def training() -> tuple[list[torch.Tensor], torch.optim.Optimizer, torch.Generator]:

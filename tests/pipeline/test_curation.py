@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import studio, workflow
-from pipeline.curation import new_folder, selection, split_by_photo
+from pipeline import workflow
+from pipeline.curation.exporting import export_set
+from pipeline.curation.selection import new_folder, selection, split_by_photo
 from pipeline.errors import DataError, StoreError
-from pipeline.exporting import export_set
-from pipeline.folders import load_folder
 from pipeline.images import encode, open_image
-from pipeline.store import Store
+from pipeline.importing.folders import load_folder
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import Decision
 from tests.seams import LABELS, SETTINGS, SeamModels, folder_of, picture
 from tests.stores import save

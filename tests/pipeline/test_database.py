@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.database import SCHEMA
 from pipeline.errors import DataError, StoreError
-from pipeline.store import Store
+from pipeline.store.database import SCHEMA
+from pipeline.store.store import Store
 from tests.postgres import Server
 from tests.stores import keep, save, study_of
 
@@ -62,7 +62,7 @@ def test_commits_wait_for_the_disk(tmp_path: Path, postgres: Server) -> None:
 OPENED = """
 import sys
 from pathlib import Path
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision
 store = Store(Path(sys.argv[1]), sys.argv[2])
 for number in range(20):

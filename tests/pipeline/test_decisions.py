@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.decisions import REDO, UNDO, Agreement, again, agreements, conflicts, holding, own, stacks
+from pipeline.store.decisions import REDO, UNDO, Agreement, again, agreements, conflicts, holding, own, stacks
 from pipeline.types import Decision
 
 Step = Callable[[Sequence[Decision], str, str], tuple[Decision, ...]]

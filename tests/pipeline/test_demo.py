@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import demo
 from pipeline.errors import DataError
-from pipeline.models import LoadedModels
-from pipeline.provenance import provenance
-from pipeline.runs import read_run, runs
-from pipeline.store import Store
+from pipeline.models.models import LoadedModels
+from pipeline.reinforcement.runs import read_run, runs
+from pipeline.store.store import Store
+from pipeline.tasks import demo
+from pipeline.tasks.provenance import provenance
 from tests.stores import contents, keep, save, study_of
 
 

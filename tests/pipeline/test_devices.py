@@ -14,14 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.captioning import Blip2Captioner
-from pipeline.devices import Place, place, weight_bytes, weights_in
-from pipeline.doctor import examine
+from pipeline.captions.captioning import Blip2Captioner
+from pipeline.captions.factors import FACTORS
+from pipeline.captions.perturbation import LlamaPerturber
 from pipeline.errors import InputError, ProfileError
-from pipeline.factors import FACTORS
-from pipeline.models import load
-from pipeline.perturbation import LlamaPerturber
+from pipeline.models.doctor import examine
+from pipeline.models.models import load
 from pipeline.profiles import load_profile
+from pipeline.runtime.devices import Place, place, weight_bytes, weights_in
 
 TINY = load_profile("tiny")
 needs_bitsandbytes = pytest.mark.skipif(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import doctor
-from pipeline.devices import place, weight_bytes
-from pipeline.doctor import Finding, examine, on_hub
 from pipeline.errors import InputError
+from pipeline.models import doctor
+from pipeline.models.doctor import Finding, examine, on_hub
 from pipeline.profiles import load_profile
+from pipeline.runtime.devices import place, weight_bytes
 from tests import architectures
 
 
@@ -64,7 +64,7 @@ def test_what_will_not_work_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_memory_is_read_from_the_files_own_headers() -> None:
     folder = load_profile("tiny").classifiers["resnet"]
-    from pipeline.classification import TimmClassifier
+    from pipeline.classifiers.classification import TimmClassifier
 
     network = TimmClassifier.from_pretrained(folder, name="resnet", device="cpu")._model
     numbers = sum(one.numel() for one in network.state_dict().values())  # type: ignore[attr-defined]

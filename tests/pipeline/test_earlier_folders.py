@@ -19,15 +19,19 @@ import numpy as np
 import pytest
 import sqlalchemy as sql
 
-from explorer import insights, jobs_page, photo
 from explorer.jobs import Desk
-from explorer.triage import Triage
-from pipeline import studio, upkeep, workflow
-from pipeline.catalogue import Catalogue
-from pipeline.database import FILE
+from explorer.pages.curate.triage import Triage
+from explorer.pages.explore import photo
+from explorer.pages.insights import insights
+from explorer.pages.jobs import jobs_page
+from pipeline import workflow
+from pipeline.curation.catalogue import Catalogue
 from pipeline.images import open_image
-from pipeline.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING
-from pipeline.store import Store
+from pipeline.store import upkeep
+from pipeline.store.database import FILE
+from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import FOLDER, UNKNOWN, Decision, Prediction
 from tests.postgres import Server
 from tests.seams import SETTINGS, SeamModels

@@ -17,14 +17,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import studio, workflow
+from pipeline import workflow
+from pipeline.curation.exporting import FORMS, archive, cell, export, find_set, pairs, title_of
 from pipeline.errors import DataError, SettingsError, StoreError
-from pipeline.exporting import FORMS, archive, cell, export, find_set, pairs, title_of
-from pipeline.folders import load_folder
 from pipeline.images import encode, open_image
-from pipeline.importing import open_source
-from pipeline.lists import tidy
-from pipeline.store import Store
+from pipeline.importing.archives import open_source
+from pipeline.importing.folders import load_folder
+from pipeline.importing.lists import tidy
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import FOLDER, CounterfactualSet, Decision
 from tests.seams import PROFILE, SETTINGS, SeamModels, folder_of, picture
 from tests.stores import save

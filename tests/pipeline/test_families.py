@@ -18,9 +18,9 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from pipeline.classification import LinearHeadClassifier
+from pipeline.classifiers.classification import LinearHeadClassifier
+from pipeline.classifiers.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
 from pipeline.errors import ModelError
-from pipeline.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
 
 LABELS = ["sled", "ball", "kite"]
 

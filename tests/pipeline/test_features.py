@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 
 from pipeline.errors import LabelError, StoreError
-from pipeline.features import Features
+from pipeline.reinforcement.features import Features
 from tests.seams import LABELS, ColourClassifier, picture
 
 PICTURES = [(picture(label, seed), label) for seed in range(4) for label in LABELS]

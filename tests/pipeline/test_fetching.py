@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Cancelled, ModelError
-from pipeline.fetching import MB, fetch_apart
-from pipeline.hub import HubModel, cached
+from pipeline.runtime.fetching import MB, fetch_apart
+from pipeline.runtime.hub import HubModel, cached
 from tests.hub import COMMIT, SILENT, hub
 
 SIZE = 5_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.figures import Figure, curve, figures, told_together
-from pipeline.rows import reinforcement_rows
+from pipeline.commands.rows import reinforcement_rows
+from pipeline.reinforcement.figures import Figure, curve, figures, told_together
 from pipeline.types import Answers, Reinforcement
 from tests.runs import EDITS, run_of, split_of
 

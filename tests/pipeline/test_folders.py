@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.folders import OTHERS, SYSTEMS, Found, gather, load_folder
 from pipeline.images import encode, is_picture
-from pipeline.importing import open_source, unpacked
+from pipeline.importing.archives import open_source, unpacked
+from pipeline.importing.folders import OTHERS, SYSTEMS, Found, gather, load_folder
 from tests.seams import picture
 
 PNG = encode(picture("red"))

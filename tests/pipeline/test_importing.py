@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import importing
 from pipeline.errors import DataError
-from pipeline.folders import load_folder
 from pipeline.images import encode
-from pipeline.importing import arrivals, unpack
+from pipeline.importing import archives as importing
+from pipeline.importing.archives import arrivals, unpack
+from pipeline.importing.folders import load_folder
 from tests.hostile_archives import overlapping
 from tests.seams import folder_of, picture
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import jobs
 from pipeline.errors import Cancelled, ConflictError, DataError
-from pipeline.jobs import ATTEMPTS, CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, SHOWN, WAITING, Hold, Job
-from pipeline.store import Store
+from pipeline.store import jobs
+from pipeline.store.jobs import ATTEMPTS, CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, SHOWN, WAITING, Hold, Job
+from pipeline.store.store import Store
 
 PROFILE = "seams"
 

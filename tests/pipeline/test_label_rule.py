@@ -14,13 +14,14 @@ from timm.data.imagenet_info import ImageNetInfo
 from explorer import endpoints
 from explorer.jobs import Desk
 from explorer.place import place_of
-from pipeline import studio, workflow
-from pipeline.classification import _labels
+from pipeline import workflow
+from pipeline.classifiers.classification import _labels
+from pipeline.classifiers.labels import distinct, find_label, match_labels, refuse_merged
 from pipeline.errors import DataError, InputError, LabelError
-from pipeline.folders import LabelledImage
-from pipeline.labels import distinct, find_label, match_labels, refuse_merged
-from pipeline.store import Store
-from pipeline.testsets import load_test_set
+from pipeline.importing.folders import LabelledImage
+from pipeline.importing.testsets import load_test_set
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from tests.seams import SETTINGS, SeamModels, picture
 
 INFO = ImageNetInfo("imagenet-1k")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads import METHODS, Recipe
-from pipeline.lessons import ANEW, Item, augment, lesson
+from pipeline.reinforcement.heads import METHODS, Recipe
+from pipeline.reinforcement.lessons import ANEW, Item, augment, lesson
 from tests.seams import picture
 
 ITEMS = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.lexicon import definitions, is_actor, is_attribute, is_medium, is_thing, is_weather, synonyms
+from pipeline.captions.lexicon import definitions, is_actor, is_attribute, is_medium, is_thing, is_weather, synonyms
 
 
 def test_classes_of_words() -> None:

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError, PipelineError
-from pipeline.folders import Found, load_folder
 from pipeline.images import encode
-from pipeline.importing import PARQUET, arrivals, open_source, unpacked
-from pipeline.lists import as_cell, from_cell, place_of, read_labels, read_table
+from pipeline.importing.archives import PARQUET, arrivals, open_source, unpacked
+from pipeline.importing.folders import Found, load_folder
+from pipeline.importing.lists import as_cell, from_cell, place_of, read_labels, read_table
 from tests.seams import picture
 
 PNG = encode(picture("red"))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline import models as loading
 from pipeline.__main__ import app
+from pipeline.commands.rows import _cell
 from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.images import encode, open_image
-from pipeline.rows import _cell
-from pipeline.store import Store
+from pipeline.models import models as loading
+from pipeline.store.store import Store
 from pipeline.tiny.language import variations
 from tests.seams import SeamModels, folder_of, picture
 
@@ -276,7 +276,8 @@ def test_a_missing_profile_is_told(red: Path) -> None:
 
 def test_help_answers_without_the_model_libraries() -> None:
     code = (
-        "import sys, pipeline.__main__, pipeline.workflow, pipeline.weakness, pipeline.store, pipeline.curation; "
+        "import sys, pipeline.__main__, pipeline.workflow, pipeline.analysis.weakness; "
+        "import pipeline.store.store, pipeline.curation.selection; "
         "heavy = {'torch', 'diffusers', 'transformers', 'open_clip', 'timm', 'sentence_transformers', 'gradio'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -13,18 +13,18 @@ import torch
 from huggingface_hub import constants
 from torchvision.transforms.functional import to_pil_image
 
-from explorer import photo
-from explorer import reinforce as reinforce_page
 from explorer.jobs import Desk
+from explorer.pages.explore import photo
+from explorer.pages.reinforce import reinforce as reinforce_page
+from pipeline.analysis.weakness import weakness
+from pipeline.classifiers.networks import family_of
 from pipeline.errors import ModelError, PipelineError
-from pipeline.models import LoadedModels, load
-from pipeline.networks import family_of
+from pipeline.models.models import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.reinforcement import Item, Recipe, reinforce, save
-from pipeline.store import Store
-from pipeline.studio import stress
+from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce, save
+from pipeline.store.store import Store
+from pipeline.tasks.studio import stress
 from pipeline.tiny.world import LABELS, Scene, draw
-from pipeline.weakness import weakness
 from tests.own_classifiers import MAKERS, cached, transformers_folder
 from tests.seams import SeamModels
 

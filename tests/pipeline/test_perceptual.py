@@ -14,7 +14,7 @@ from torchmetrics.functional.image.lpips import _LPIPS
 from torchvision.transforms.functional import normalize, to_tensor
 
 from pipeline.errors import ModelError
-from pipeline.perceptual import lpips, open_distances, structure
+from pipeline.scoring.perceptual import lpips, open_distances, structure
 
 RED, BLACK = (PIL.Image.new("RGB", (64, 64), colour) for colour in ((255, 0, 0), (0, 0, 0)))
 NOISE = PIL.Image.effect_noise((32, 32), 90).convert("RGB")

@@ -14,11 +14,10 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pipeline import perturbation
-from pipeline.errors import CaptionError, ModelError, PerturbationError
-from pipeline.factors import FACTORS
-from pipeline.gates import Gates
-from pipeline.perturbation import (
+from pipeline.captions import perturbation
+from pipeline.captions.factors import FACTORS
+from pipeline.captions.gates import Gates
+from pipeline.captions.perturbation import (
     MAX_CAPTION_WORDS,
     LlamaPerturber,
     Writer,
@@ -27,8 +26,9 @@ from pipeline.perturbation import (
     encode_prompt,
     parse_answer,
 )
+from pipeline.captions.written import examples
+from pipeline.errors import CaptionError, ModelError, PerturbationError
 from pipeline.settings import Settings
-from pipeline.written import examples
 
 CAPTION = "a photo of a brown dog with a sled"
 ANSWERS = ("a photo of a brown cat with a sled", "a photo of a brown horse with a sled", CAPTION)

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.classifiers.promotion import promote, with_promoted
 from pipeline.errors import DataError, InputError
-from pipeline.lessons import Item
-from pipeline.models import LoadedModels
-from pipeline.promotion import promote, with_promoted
-from pipeline.reinforcement import Recipe, reinforce, save
+from pipeline.models.models import LoadedModels
+from pipeline.reinforcement.lessons import Item
+from pipeline.reinforcement.reinforcement import Recipe, reinforce, save
 from pipeline.tiny.world import BIAS, LABELS, draw, sample, twins
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from pipeline.models import load
+from pipeline.models.models import load
 from pipeline.profiles import load_profile
-from pipeline.promotion import with_promoted
+from pipeline.classifiers.promotion import with_promoted
 from pipeline.tiny.world import draw, sample
 classifier = load(with_promoted(load_profile("tiny"), Path(sys.argv[1])), "cpu").classifier("mended")
 scenes = sample(24, 970_002)
@@ -71,7 +71,7 @@ def test_nothing_is_overwritten(models: LoadedModels, saved: tuple[Path, int], t
 
 
 def test_running_models_take_promoted_ones_in(models: LoadedModels, saved: tuple[Path, int], tmp_path: Path) -> None:
-    from pipeline.models import load
+    from pipeline.models.models import load
 
     running = load(models.profile, "cpu")
     promote(saved[0], tmp_path, "mended", running.profile)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from pipeline import workflow
-from pipeline.models import load
+from pipeline.models.models import load
 from pipeline.profiles import load_profile
-from pipeline.provenance import Provenance, provenance
 from pipeline.settings import INVERSIONS, Settings
-from pipeline.store import Store
+from pipeline.store.store import Store
+from pipeline.tasks.provenance import Provenance, provenance
 from pipeline.tiny.world import Scene, draw, redraw
 from pipeline.types import Axis, Models, Perturbation, Study
 from tests import twins

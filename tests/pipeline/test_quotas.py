@@ -1,9 +1,9 @@
 """Sets by rule: quotas by class and factor, and photos that leak from one set into another."""
 
-from pipeline.catalogue import Catalogue
-from pipeline.quotas import Kept, Rule, leaks, select
-from pipeline.store import Store
-from pipeline.triage import Entry
+from pipeline.curation.catalogue import Catalogue
+from pipeline.curation.quotas import Kept, Rule, leaks, select
+from pipeline.store.store import Store
+from pipeline.store.triage import Entry
 from tests.crowd import fill
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.heads import METHODS, Part, Recipe, train_head
-from pipeline.refits import ALPHAS, Bank, Draw, among, draws, refit, refitted, right
+from pipeline.reinforcement.heads import METHODS, Part, Recipe, train_head
+from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, among, draws, refit, refitted, right
 
 CLASSES, WIDTH, PHOTOS, EACH = 3, 5, 24, 2
 RECIPE = Recipe(max_epochs=12, learning_rate=0.05, min_delta=0.0, patience=4)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from pipeline.cards import card
 from pipeline.errors import Cancelled, DataError, LabelError, ModelError, SettingsError
-from pipeline.figures import Figure, curve, figures, told_together
-from pipeline.heads import Epoch, Part
-from pipeline.reinforcement import (
+from pipeline.reinforcement.cards import card
+from pipeline.reinforcement.figures import Figure, curve, figures, told_together
+from pipeline.reinforcement.heads import Epoch, Part
+from pipeline.reinforcement.reinforcement import (
     ALPHAS,
     HELD_OUT,
     Item,
@@ -26,7 +26,7 @@ from pipeline.reinforcement import (
     save,
     train_head,
 )
-from pipeline.runs import read_run, runs
+from pipeline.reinforcement.runs import read_run, runs
 from pipeline.types import Reinforcement
 from tests.seams import LABELS, ColourClassifier, picture
 
@@ -342,7 +342,7 @@ def test_a_save_that_is_cut_off_leaves_no_folder_in_the_way(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"pipeline.reinforcement.{part}", killed)
+        patched.setattr(f"pipeline.reinforcement.reinforcement.{part}", killed)
         with pytest.raises(KeyboardInterrupt):
             save(made, ColourClassifier.plain(), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -12,11 +12,12 @@ import PIL.Image
 import pytest
 from PIL.Image import Image
 
-from pipeline.features import Features
-from pipeline.heads import METHODS, Recipe
-from pipeline.lessons import Item
-from pipeline.report import as_json, html, markdown
-from pipeline.reproduction import (
+from pipeline.analysis.weakness import ALL
+from pipeline.reinforcement.features import Features
+from pipeline.reinforcement.heads import METHODS, Recipe
+from pipeline.reinforcement.lessons import Item
+from pipeline.study.report import as_json, html, markdown
+from pipeline.study.reproduction import (
     CHOSEN,
     HYBRID,
     Repair,
@@ -29,7 +30,6 @@ from pipeline.reproduction import (
     weaknesses,
 )
 from pipeline.types import Counterfactual, Perturbation, Photo, Scores, Study
-from pipeline.weakness import ALL
 from tests.seams import LABELS, ColourClassifier, picture
 
 SEEDS, REPLICATES = 2, 3
@@ -99,7 +99,7 @@ def repaired(items: Sequence[Item], folder: Path, recipe: Recipe = RECIPE) -> tu
     views_of({"colour": features}, items, recipe.max_epochs, folder / "views")
     bank = bank_of(features, items, folder / "views", "colour")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.reproduction.RATES", RATES)
+        patch.setattr("pipeline.study.reproduction.RATES", RATES)
         *counted, table = repair(
             features, bank, TESTS, recipe, seeds=SEEDS, replicates=REPLICATES, folder=folder / "refits"
         )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cards import card, choice, metrics
 from pipeline.errors import DataError, SettingsError, StoreError
-from pipeline.figures import figures
-from pipeline.reinforcement import look_at, looked
-from pipeline.runs import add_look, read_run, write_run
+from pipeline.reinforcement.cards import card, choice, metrics
+from pipeline.reinforcement.figures import figures
+from pipeline.reinforcement.reinforcement import look_at, looked
+from pipeline.reinforcement.runs import add_look, read_run, write_run
 from pipeline.types import Look, Reinforcement
 from tests.runs import EDITS, run_of, split_of
 

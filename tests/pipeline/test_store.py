@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
-from pipeline import tables, workflow
-from pipeline.catalogue import Catalogue
+from pipeline import workflow
+from pipeline.curation.catalogue import Catalogue
 from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode, key_of
-from pipeline.jobs import Job
-from pipeline.store import Store
+from pipeline.store import tables
+from pipeline.store.jobs import Job
+from pipeline.store.store import Store
 from pipeline.types import Check, Decision, Photo, Prediction, Standing, Study
 from tests.seams import SETTINGS, SeamModels, picture, settings
 from tests.stores import contents, keep, save, study_of, told

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import media
-from pipeline.database import FILE, SCHEMA
 from pipeline.errors import DataError, StoreError
-from pipeline.store import Store
+from pipeline.store import media
+from pipeline.store.database import FILE, SCHEMA
+from pipeline.store.store import Store
 from pipeline.types import Study
 from tests.stores import contents, keep, save, study_of
 
@@ -73,7 +73,7 @@ def test_threads_write_at_once(store: Store) -> None:
 PROCESS = """
 import sys
 from pathlib import Path
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision
 store = Store(Path(sys.argv[1]))
 for number in range(20):
@@ -91,7 +91,10 @@ def test_processes_write_at_once(store: Store) -> None:
 
 
 def test_processes_open_a_new_folder_at_once(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from pipeline.store import Store; Store(Path(sys.argv[1])).studies()"
+    code = (
+        "import sys; from pathlib import Path; from pipeline.store.store import Store; "
+        "Store(Path(sys.argv[1])).studies()"
+    )
     openers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new")]) for _ in range(4)]
     assert [opener.wait() for opener in openers] == [0] * 4
 
@@ -99,7 +102,7 @@ def test_processes_open_a_new_folder_at_once(tmp_path: Path) -> None:
 KILLED = """
 import itertools, os, signal, sys
 from pathlib import Path
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision
 store = Store(Path(sys.argv[1]))
 for number in itertools.count():
@@ -154,7 +157,7 @@ import resource, sys
 from dataclasses import replace
 from pathlib import Path
 from pipeline.errors import StoreError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Photo, Prediction
 from PIL import Image
 import numpy as np
@@ -188,7 +191,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from pipeline.errors import StoreError
-from pipeline.store import Store
+from pipeline.store.store import Store
 if os.geteuid() == 0:
     os.setgroups([])
     os.setuid(65534)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import studio, workflow
+from pipeline import workflow
 from pipeline.images import key_of
-from pipeline.keys import run_key
-from pipeline.store import Store
+from pipeline.store.keys import run_key
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import ANALYST, FOLDER, GUESS, Perturbation, Study
 from tests.seams import PROFILE, SETTINGS, ColourClassifier, ColourScorer, SeamModels, picture, settings
 from tests.stores import contents, save, study_of

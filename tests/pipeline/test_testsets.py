@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, SettingsError
-from pipeline.testsets import (
+from pipeline.importing.testsets import (
     HARD_IMAGENET,
     LIST,
     TestSet,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.thresholds import Verdict, separations, threshold
+from pipeline.analysis.thresholds import Verdict, separations, threshold
 from tests.stores import study_of
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.curation import chosen
+from pipeline.curation.selection import chosen
 from pipeline.errors import SettingsError
-from pipeline.store import Store
-from pipeline.triage import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
+from pipeline.store.store import Store
+from pipeline.store.triage import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
 from pipeline.types import Scores
 from tests.stores import keep, save, study_of
 

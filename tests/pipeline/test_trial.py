@@ -16,9 +16,10 @@ from torch import nn
 from torchvision.models import get_model
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
-from pipeline import models, promotion
+from pipeline.classifiers import promotion
+from pipeline.classifiers.model_folder import FOLDER
 from pipeline.errors import ModelError
-from pipeline.model_folder import FOLDER
+from pipeline.models import models
 from pipeline.profiles import load_profile
 from pipeline.types import Classifier
 from tests.own_classifiers import SMALL
@@ -132,7 +133,7 @@ def test_duplicates_are_numbered_in_all_families(tmp_path: Path) -> None:
 
 
 def test_a_network_whose_answers_are_not_its_heads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.classification import TimmClassifier
+    from pipeline.classifiers.classification import TimmClassifier
 
     timm_folder(tmp_path / "own")
     monkeypatch.setattr(TimmClassifier, "_logits", lambda self, pixels: 3 * self._model(pixels))

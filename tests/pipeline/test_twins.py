@@ -14,10 +14,10 @@ from PIL import Image
 
 from pipeline import workflow
 from pipeline.errors import ModelError
-from pipeline.hub import located
-from pipeline.models import LoadedModels, load
+from pipeline.models.models import LoadedModels, load
 from pipeline.profiles import load_profile, models_of
-from pipeline.reinforcement import Item, Recipe, reinforce, save
+from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce, save
+from pipeline.runtime.hub import located
 from pipeline.settings import Profile
 from pipeline.types import Study
 from tests import twins

@@ -16,17 +16,18 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sql
 
-import pipeline.store
+import pipeline.store.store
 from explorer import jobs as explorer_jobs
 from explorer.jobs import Desk
-from pipeline import decisions, jobs, tables, workflow
+from pipeline import workflow
+from pipeline.editing.inversions import Inversions
 from pipeline.errors import ConflictError
-from pipeline.heads import Recipe
-from pipeline.inversions import Inversions
-from pipeline.jobs import DONE, RUNNING, Hold, Job
-from pipeline.store import Store
-from pipeline.tasks import PhotosTask, StudyTask, Task, job_of
-from pipeline.training_task import FOLDER, TrainingTask
+from pipeline.reinforcement.heads import Recipe
+from pipeline.store import decisions, jobs, tables
+from pipeline.store.jobs import DONE, RUNNING, Hold, Job
+from pipeline.store.store import Store
+from pipeline.tasks.tasks import PhotosTask, StudyTask, Task, job_of
+from pipeline.tasks.training_task import FOLDER, TrainingTask
 from pipeline.types import Decision
 from tests.crowd import fill
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, picture
@@ -73,7 +74,7 @@ def test_two_undos_that_race_take_back_two_acts_or_one(
         time.sleep(0.05)
         return found
 
-    monkeypatch.setattr(pipeline.store, "stacks", slow)
+    monkeypatch.setattr(pipeline.store.store, "stacks", slow)
     acts = 3
     for number in range(acts):
         keep(store, key, number, ("keep", "reject")[number % 2])
@@ -267,8 +268,8 @@ import os, signal, sys, time
 from pathlib import Path
 from explorer import jobs as explorer_jobs
 from explorer.jobs import Desk
-from pipeline import jobs
-from pipeline.store import Store
+from pipeline.store import jobs
+from pipeline.store.store import Store
 from tests.seams import SeamModels
 root, address, reached = sys.argv[1:]
 explorer_jobs.BEAT = 0.02

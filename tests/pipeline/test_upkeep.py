@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import upkeep
 from pipeline.__main__ import app as commands
+from pipeline.commands.upkeep_commands import app
 from pipeline.errors import DataError
 from pipeline.images import encode
-from pipeline.store import Store
+from pipeline.store import upkeep
+from pipeline.store.store import Store
+from pipeline.store.upkeep import Finding, backup, check, gc
 from pipeline.types import Study
-from pipeline.upkeep import Finding, backup, check, gc
-from pipeline.upkeep_commands import app
 from tests.postgres import Server
 from tests.seams import picture
 from tests.stores import contents, keep, save, study_of

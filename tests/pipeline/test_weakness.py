@@ -5,9 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.analysis.weakness import (
+    ALL,
+    MIN_PHOTOS,
+    confirmation,
+    effects,
+    failure_points,
+    margin,
+    weakness,
+    weakness_by_tau,
+)
 from pipeline.errors import LabelError
 from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
-from pipeline.weakness import ALL, MIN_PHOTOS, confirmation, effects, failure_points, margin, weakness, weakness_by_tau
 from tests.seams import picture
 
 LABELS = ("a", "b", "c", "d", "e", "f", "g")

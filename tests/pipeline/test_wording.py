@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.wording import ends, key, label_names, places, word_diff, words
+from pipeline.captions.wording import ends, key, label_names, places, word_diff, words
 
 CAPTION = "a photo of a brown dog with a sled"
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import studio, workflow
+from pipeline import workflow
 from pipeline.errors import Cancelled, CaptionError, LabelError, PerturbationError, SettingsError, StoreError
 from pipeline.images import key_of
-from pipeline.store import Store
+from pipeline.store.store import Store
+from pipeline.tasks import studio
 from pipeline.types import Models, Study
 from tests.seams import SETTINGS, SIZE, SeamModels, WordPerturber, folder_of, picture, settings
 

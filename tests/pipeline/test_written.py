@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.captions.wording import key
+from pipeline.captions.written import WRITTEN, Variation, by_caption, examples, faults, read
 from pipeline.errors import DataError
 from pipeline.settings import Settings
-from pipeline.wording import key
-from pipeline.written import WRITTEN, Variation, by_caption, examples, faults, read
 
 HARD_IMAGENET = {
     "dog sled", "howler monkey", "seat belt", "ski", "sunglasses", "swimming cap", "balance beam", "horizontal bar",

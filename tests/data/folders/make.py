@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipeline import workflow
 from pipeline.errors import PipelineError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.types import Decision, Study
 from tests.seams import SeamModels, picture, settings
 
@@ -153,9 +153,9 @@ def a_run(models: SeamModels, store: Store) -> str:
 
 def jobs(models: SeamModels, store: Store) -> list[str]:
     """One job is done, one failed, one was cancelled, one runs in a process that is gone, one waits."""
-    from pipeline import tasks
-    from pipeline.inversions import Inversions
-    from pipeline.jobs import Hold
+    from pipeline.editing.inversions import Inversions
+    from pipeline.store.jobs import Hold
+    from pipeline.tasks import tasks
 
     def added(task: tasks.Task) -> str:
         return store.jobs.add(*tasks.job_of(task, models.profile, "Ada")).id

@@ -1,0 +1,149 @@
+"""Handlers of the Explore page for what is uploaded: one picture is opened, many fill the shelf of photos.
+
+Nothing that arrives hides anything else: what could not be used is listed by name with its reason.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from explorer import identity
+from explorer.components.asking import guesses_markup
+from explorer.components.markup import Html, join, tag
+from explorer.components.status import said
+from explorer.jobs import Desk
+from explorer.pages.explore import edits, photo
+from explorer.place import need
+from pipeline.classifiers.labels import find_label, refuse_merged
+from pipeline.errors import ConflictError, DataError, ImageError, InputError
+from pipeline.images import open_image
+from pipeline.importing.archives import arrivals
+from pipeline.importing.folders import LabelledImage
+from pipeline.importing.lists import Refusal
+from pipeline.settings import Settings
+from pipeline.tasks import studio
+from pipeline.types import Study
+
+TOLD = 20  # refusals listed by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differing:
+    """A photo that was known by another label than it came with."""
+
+    key: str
+    name: str
+    label: str  # of its list or folder
+    known: str  # what somebody said before, which counts
+
+
+def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]:
+    """Takes in everything that was uploaded and tells how far it is; at the end the first photo is shown.
+
+    A label that somebody gave before is not overwritten: what differs is told, and a button takes the labels that came.
+    """
+    files = [Path(path) for path in paths or ()]
+    width = len(photo.Page._fields) + len(edits.Inspection._fields)
+    if not files:
+        raise DataError(
+            "No picture arrived; choose PNG, JPEG or WebP files of at most 20 MB, or a zip of them of at most 500 MB."
+        )
+    unasked = ((), gr.update(visible=False))
+    yield (None, Html(), *unasked, *[gr.skip()] * width)  # an upload that fails must not stay in its box
+    taken: dict[str, Study] = {}
+    differing: dict[str, Differing] = {}
+    with tempfile.TemporaryDirectory(prefix="explorer-") as folder:
+        found = arrivals(files, Path(folder))
+        refusals = list(found.faults)
+        several = len(found.pictures) + len(refusals) > 1
+        refuse_merged((one.label for one in found.pictures), desk.ask(lambda models: models.classifier().labels))
+        for number, one in enumerate(found.pictures, start=1):
+            study = take(desk, one)
+            if isinstance(study, Refusal):
+                refusals.append(study)
+            else:
+                taken.setdefault(study.photo.key, study)
+                differing |= {other.key: other for other in _differing(study, one)}
+            if several:
+                told = said(f"{number} of {len(found.pictures)} files taken in")
+                yield (gr.skip(), told, *unasked, *[gr.skip()] * width)
+    if refusals and not several:
+        raise ImageError(refusals[0].reason)
+    first = next(iter(taken.values()), None)
+    shown = photo.page(desk, first) if first else [gr.skip()] * width
+    guesses = sum(not study.photo.confirmed for study in taken.values())
+    others = tuple(differing.values())
+    told = report(len(taken), refusals, guesses, found.told, others) if several or found.told or others else Html()
+    many = "label" if len(others) == 1 else f"{len(others)} labels"
+    yield (None, told, others, gr.update(visible=bool(others), value=f"Take the {many} that came"), *shown)
+    if not taken:
+        raise DataError("None of the files could be used; the list under the upload says why.")
+
+
+def take_labels(
+    desk: Desk, others: Sequence[Differing], place: str, frame_key: str, name: str, request: gr.Request
+) -> tuple[object, ...]:
+    """Gives the photos the labels that they came with; one that was labelled otherwise meanwhile is told and left."""
+    who, settings = identity.analyst(request, name), desk.models.profile.settings
+    told: list[str] = []
+    for one in others:
+        try:
+            _say(desk, one, settings, who)
+        except (InputError, ConflictError) as error:
+            told.append(f"{one.name}: {error}")
+    count = len(others) - len(told)
+    text = f"{count} label{'s' * (count != 1)} taken. {' '.join(told)}"
+    shown = photo.page(desk, need(desk, place), frame_key)
+    return (said(text), (), gr.update(visible=False), *shown)
+
+
+def _say(desk: Desk, one: Differing, settings: Settings, analyst: str) -> None:
+    known = {"analyst": analyst, "expected": one.known}
+    desk.ask(lambda models: studio.say_label(models, desk.store, one.key, one.label, settings, **known))
+
+
+def take(desk: Desk, one: LabelledImage) -> Study | Refusal:
+    """The picture classified and saved, or why not."""
+    try:
+        image = open_image(one.path)
+        return desk.ask(lambda models: studio.take_in(models, desk.store, image, one.label, name=one.path.name))
+    except InputError as error:
+        return Refusal(name=one.path.name, reason=str(error))
+
+
+def _differing(study: Study, one: LabelledImage) -> Iterator[Differing]:
+    """Yield the photo when it is known by another label than this file has."""
+    label = find_label(one.label, study.photo.prediction.labels) if one.label else study.photo.label
+    if label != study.photo.label:
+        yield Differing(key=study.photo.key, name=one.path.name, label=label, known=study.photo.label)
+
+
+def report(
+    count: int,
+    refusals: Sequence[Refusal],
+    guesses: int = 0,
+    notes: Sequence[str] = (),
+    others: Sequence[Differing] = (),
+) -> Html:
+    """How many photos there are now, of how many nobody has said what they show, and what was left out or differs."""
+    text = f"{count} photo{'s' * (count != 1)} taken in" + (f", {len(refusals)} left out:" if refusals else ".")
+    listed = _listed([(one.name, one.reason) for one in refusals])
+    passed = [tag("p", note, class_="hint") for note in notes]
+    differ = "Known by another label, which still counts:"
+    known = [(one.name, f"came as '{one.label}', is '{one.known}' by what was said before") for one in others]
+    asked = join(tag("p", differ, class_="hint"), _listed(known)) if known else Html()
+    return join(said(text), guesses_markup(guesses), listed, *passed, asked)
+
+
+def _listed(lines: Sequence[tuple[str, str]]) -> Html:
+    if not lines:
+        return Html()
+    items = [tag("li", tag("b", name), " ", text) for name, text in lines[:TOLD]]
+    if len(lines) > TOLD:
+        items.append(tag("li", f"and {len(lines) - TOLD} more"))
+    return tag("ul", *items, class_="refusals")

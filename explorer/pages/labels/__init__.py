@@ -1,0 +1,1 @@
+"""The Labels page: what photos show whose label is a guess, by keyboard for many."""

@@ -1,0 +1,100 @@
+"""Classes of words: attributes, actors, kinds of pictures, weather; and what ImageNet's classes are called.
+
+The common words stand in assets/lexicon.toml; names of things and classes come from WordNet's lemmas and definitions as
+timm ships them, offline. A word that is known to neither belongs to no class, so that it never speaks against a change.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from pipeline.captions.wording import label_names, singular
+
+LEXICON = Path(__file__).resolve().parents[2] / "assets" / "lexicon.toml"
+
+# WordNet 3.0 numbers its nouns by topic: these offsets hold artifacts, food and plants.
+THINGS = (range(2_667_000, 4_620_000), range(7_550_000, 7_950_000), range(11_500_000, 13_150_000))
+
+
+def is_attribute(word: str) -> bool:
+    """True for what something is like: "red", "old", "checked"."""
+    return word in _class("attributes") or (word.endswith("ed") and len(word) > 5)
+
+
+def is_material(word: str) -> bool:
+    """True for a noun that stands as an attribute before another: "wooden", "paper"."""
+    return word in _class("materials")
+
+
+@cache
+def is_actor(word: str) -> bool:
+    """True for people and animals."""
+    return singular(word) in _class("actors") or singular(word).endswith(("woman", "keeper"))
+
+
+def is_medium(word: str) -> bool:
+    """True for kinds of pictures: "photo", "sketch"."""
+    return singular(word) in _class("media")
+
+
+def is_weather(word: str) -> bool:
+    """True for the state of the sky: "rain", "foggy"."""
+    return word in _class("weather")
+
+
+@cache
+def is_thing(word: str) -> bool:
+    """True when every meaning that WordNet gives the word among ImageNet's classes is an artifact, food or a plant."""
+    offsets = _offsets().get(singular(word), ())
+    return bool(offsets) and not is_actor(word) and all(any(n in part for part in THINGS) for n in offsets)
+
+
+@cache
+def synonyms(label: str) -> tuple[str, ...]:
+    """All names of a label: its own, and the lemmas of the ImageNet classes that bear one of them.
+
+    The 1,000 classes of ImageNet-1k are asked first, all others only when none of those matches.
+    """
+    own = label_names(label)
+    for known in (_defined("imagenet-1k"), _defined("imagenet-22k")):
+        if found := [names for names, _ in known if set(own) & set(names)]:
+            return tuple(dict.fromkeys((*own, *(name for names in found for name in names))))
+    return own
+
+
+@cache
+def definitions(label: str) -> tuple[str, ...]:
+    """What WordNet says of the ImageNet classes that bear one of the label's names; () for a label of another kind."""
+    own = set(label_names(label))
+    for known in (_defined("imagenet-1k"), _defined("imagenet-22k")):
+        if found := [text for names, text in known if own & set(names)]:
+            return tuple(found)
+    return ()
+
+
+@cache
+def _class(name: str) -> frozenset[str]:
+    return frozenset(tomllib.loads(LEXICON.read_text(encoding="utf-8"))[name].split())
+
+
+@cache
+def _defined(subset: str) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Names and definition of every class of an ImageNet subset."""
+    from timm.data import ImageNetInfo
+
+    told = (text.partition(": ") for text in ImageNetInfo(subset).label_descriptions(detailed=True))
+    return tuple((label_names(lemmas), definition) for lemmas, _, definition in told)
+
+
+@cache
+def _offsets() -> dict[str, tuple[int, ...]]:
+    """Word -> WordNet offsets of the ImageNet classes that bear it."""
+    from timm.data import ImageNetInfo
+
+    found: dict[str, tuple[int, ...]] = {}
+    for synset, lemmas in ImageNetInfo("imagenet-22k").label_descriptions(as_dict=True).items():
+        for name in label_names(lemmas):
+            found[singular(name)] = (*found.get(singular(name), ()), int(synset[1:]))
+    return found

@@ -1,0 +1,105 @@
+"""The written caption variations (assets/perturbations.jsonl), as training data and as examples in a prompt.
+
+A line is one JSON object: caption, label ("" for none), factor, edited_caption, split ("train" or "test"). All lines of
+one caption are in one split. `faults` is the validator: it tells every line that is not a single change of its factor.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from pipeline.captions.agreement import objection
+from pipeline.captions.factors import FACTORS
+from pipeline.captions.gates import naming
+from pipeline.captions.lexicon import synonyms
+from pipeline.captions.wording import key
+from pipeline.errors import DataError
+
+WRITTEN = Path(__file__).resolve().parents[2] / "assets" / "perturbations.jsonl"
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """One written change of a caption."""
+
+    caption: str
+    label: str
+    factor: str
+    edited_caption: str
+    split: str
+
+
+def read(path: Path) -> tuple[Variation, ...]:
+    """All lines of a file. Raises `DataError` that names the first line that cannot be used."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The variations in {path} could not be read: {error}.") from error
+    found = tuple(_variation(line, f"{path.name}, line {n}") for n, line in enumerate(lines, 1) if line.strip())
+    if not found:
+        raise DataError(f"{path} holds no variations; assets/perturbations.jsonl shows the form.")
+    splits: dict[str, str] = {}
+    for one in found:
+        if splits.setdefault(key(one.caption), one.split) != one.split:
+            raise DataError(f"{path.name} has '{one.caption}' in two splits; keep each caption in one.")
+    return found
+
+
+def examples(factor: str, n: int) -> tuple[tuple[str, str], ...]:
+    """n (caption, edited caption) of the factor from the training split, always the same; () where none is written."""
+    known = {one.caption: one.edited_caption for one in _written() if (one.factor, one.split) == (factor, "train")}
+    return tuple(random.Random(0).sample(sorted(known.items()), min(n, len(known))))
+
+
+def faults(variations: Sequence[Variation]) -> Iterator[str]:
+    """A sentence for every fault: not one change of its factor, a label that got lost, a line that is there twice."""
+    seen: set[tuple[str, str]] = set()
+    for one in variations:
+        where = f"{one.factor}: '{one.caption}' -> '{one.edited_caption}'"
+        pair = key(one.caption), key(one.edited_caption)
+        if pair in seen or pair[0] == pair[1]:
+            yield f"{where} is there twice or changes nothing"
+        seen.add(pair)
+        if reason := objection(one.caption, one.edited_caption, one.factor):
+            yield f"{where}: {reason}"
+        before, after = naming(one.caption, one.edited_caption, synonyms(one.label))
+        if after < before:
+            yield f"{where}: the label '{one.label}' is named {after} times instead of {before}"
+
+
+def by_caption(variations: Iterable[Variation]) -> dict[str, list[Variation]]:
+    """The variations of each caption, in order."""
+    found: dict[str, list[Variation]] = {}
+    for one in variations:
+        found.setdefault(one.caption, []).append(one)
+    return found
+
+
+@cache
+def _written() -> tuple[Variation, ...]:
+    return read(WRITTEN)
+
+
+def _variation(line: str, where: str) -> Variation:
+    names = {field.name for field in fields(Variation)}
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where} is not a JSON object: {error}.") from error
+    if not isinstance(row, dict) or set(row) != names or not all(isinstance(value, str) for value in row.values()):
+        raise DataError(f"{where} must have exactly the texts {', '.join(sorted(names))}.")
+    one = Variation(**row)
+    if (
+        one.factor not in FACTORS
+        or one.split not in SPLITS
+        or not one.caption.strip()
+        or not one.edited_caption.strip()
+    ):
+        raise DataError(f"{where} has an unknown factor or split, or an empty caption; use {', '.join(FACTORS)}.")
+    return one

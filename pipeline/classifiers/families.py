@@ -1,0 +1,186 @@
+"""Classifiers of torchvision and of transformers, with the head found and put back as in timm's.
+
+Which of them opens a classifier is told by `networks.family_of`. Weights are safetensors only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
+
+from pipeline.classifiers.classification import LinearHeadClassifier
+from pipeline.classifiers.labels import distinct
+from pipeline.classifiers.networks import bare, fill, misfit, names_in
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+
+# torchvision builds these otherwise for its published weights than by default, and whatever learns from those follows.
+WITH_AUXILIARY = ("googlenet", "inception_v3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchvisionConfig:
+    """config.json of a torchvision folder."""
+
+    architecture: str  # as torchvision.models.get_model takes it
+    label_names: list[str]
+    arguments: dict[str, object]  # of the architecture, beside num_classes
+    resize_size: int = 256  # pixels of the shorter side
+    crop_size: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"  # or "bicubic"
+
+    @classmethod
+    def published(cls, architecture: str, labels: Sequence[str]) -> Self:
+        """With the preprocessing of the weights that torchvision publishes for this architecture."""
+        from torchvision.models import get_model_weights
+
+        theirs = get_model_weights(architecture)["DEFAULT"].transforms()
+        return cls(
+            architecture=architecture,
+            label_names=list(labels),
+            arguments={},
+            resize_size=theirs.resize_size[0],
+            crop_size=theirs.crop_size[0],
+            mean=tuple(theirs.mean),
+            std=tuple(theirs.std),
+            interpolation=theirs.interpolation.value,
+        )
+
+    def preprocess(self) -> Callable[[Image], torch.Tensor]:
+        """Resize, crop at the centre, normalise."""
+        import torch
+        from torchvision.transforms import InterpolationMode, v2
+
+        return cast(
+            "Callable[[Image], torch.Tensor]",
+            v2.Compose(
+                [
+                    v2.Resize(self.resize_size, InterpolationMode(self.interpolation), antialias=True),
+                    v2.CenterCrop(self.crop_size),
+                    v2.PILToTensor(),
+                    v2.ToDtype(torch.float32, scale=True),
+                    v2.Normalize(self.mean, self.std),
+                ]
+            ),
+        )
+
+
+class TorchvisionClassifier(LinearHeadClassifier):
+    """A torchvision model: a folder of config.json (`TorchvisionConfig`) and model.safetensors, or bare weights."""
+
+    config: TorchvisionConfig
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens either. torchvision's own downloads are pickles and not opened: timm has the same weights.
+
+        Raises `ModelError` for anything else, for weights that do not fit and for a network without a linear head.
+        """
+        import torch
+        from torchvision.models import get_model
+
+        weights = Path(path) / "model.safetensors"
+        if given := bare(path):
+            weights, config = given.weights, TorchvisionConfig.published(given.architecture, given.labels)
+            if given.architecture in WITH_AUXILIARY:
+                auxiliary = any(name.startswith(("aux", "AuxLogits")) for name in names_in([weights]))
+                config = replace(config, arguments={"transform_input": True, "aux_logits": auxiliary})
+        elif weights.is_file():
+            config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+            if any(name.startswith("weights") for name in config.arguments):  # torchvision would fetch pickles
+                raise ModelError(f"The classifier '{path}' asks for other weights than its own, which is refused.")
+        else:
+            raise ModelError(
+                f"The classifier '{path}' is no folder with config.json and model.safetensors; write its state dict "
+                "with safetensors, or use timm's copy of it, such as resnet50.tv_in1k."
+            )
+        more = {"init_weights": False} if config.architecture in WITH_AUXILIARY else {}
+        labels = distinct(config.label_names)
+        network = get_model(config.architecture, num_classes=len(labels), **config.arguments, **more)
+        fill(network, config.architecture, weights, labels)
+        made = cls(network.to(torch.device(device)).eval(), name, labels, config.preprocess())
+        made.config = config
+        return made
+
+    def _last_stage(self) -> str:
+        """torchvision has no list of stages: "layer4" of its ResNets, else the last of what it calls `features`."""
+        from pipeline.classifiers.blocks import last_stage
+
+        network = cast("torch.nn.Module", self._model)
+        if hasattr(network, "layer4"):
+            return "layer4"
+        stages = getattr(network, "features", None)
+        return last_stage(network, f"features.{list(stages._modules)[-1]}") if stages else ""
+
+    def _copy(self) -> Self:
+        other = super()._copy()
+        other.config = self.config
+        return other
+
+    def _write(self, folder: Path) -> None:
+        from safetensors.torch import save_model
+
+        save_model(cast("torch.nn.Module", self._model), str(folder / "model.safetensors"))
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n", encoding="utf-8")
+
+
+class Processor:
+    """A transformers image processor as the preprocessing of one picture."""
+
+    def __init__(self, processor: object) -> None:
+        """Takes what AutoImageProcessor opened."""
+        self.processor = processor
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """(3, h, w), normalised."""
+        process = cast("Callable[..., Mapping[str, torch.Tensor]]", self.processor)
+        return process(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+
+
+class TransformersClassifier(LinearHeadClassifier):
+    """An image classification model of transformers."""
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens a folder, safetensors only and no code of its own. Raises `ModelError` when the head is not linear."""
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        safe = {"trust_remote_code": False}
+        processor = AutoImageProcessor.from_pretrained(path, **safe)
+        network, told = AutoModelForImageClassification.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True, **safe
+        )
+        if told["missing_keys"] or told["mismatched_keys"]:
+            raise ModelError(misfit(name, Path(path)))
+        if network.config.problem_type == "multi_label_classification":
+            raise ModelError(
+                f"The classifier '{name}' gives each label a share of its own (multi-label), so that no label is the "
+                "answer; give one that was trained to choose one label."
+            )
+        names = network.config.id2label
+        labels = distinct([str(names[row]) for row in sorted(names)])
+        return cls(network.to(device).eval(), name, labels, Processor(processor))
+
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels).logits)  # type: ignore[attr-defined]
+
+    def _last_stage(self) -> str:
+        """The last of the encoder's stages, when there is one list of them."""
+        from torch.nn import ModuleList
+
+        lists = [(n, m) for n, m in cast("torch.nn.Module", self._model).named_modules() if isinstance(m, ModuleList)]
+        outer = [(name, one) for name, one in lists if not any(name.startswith(f"{other}.") for other, _ in lists)]
+        return f"{outer[0][0]}.{len(outer[0][1]) - 1}" if len(outer) == 1 else ""
+
+    def _write(self, folder: Path) -> None:
+        self._model.save_pretrained(folder)  # type: ignore[attr-defined]
+        cast("Processor", self._preprocess).processor.save_pretrained(folder)  # type: ignore[attr-defined]

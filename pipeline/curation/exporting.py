@@ -1,0 +1,316 @@
+"""Frozen sets on their way out: as an ImageFolder with everything that is known, as Parquet, WebDataset or CSV.
+
+The ImageFolder is the set; the other forms hold the same rows for other programs. Hugging Face's `datasets` reads the
+folder as it is: `file_name` is the edit, `original_file_name` its source, so that each row is a pair. Knows no model.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.curation.selection import labelled, new_folder
+from pipeline.errors import DataError, SettingsError, StoreError
+from pipeline.images import encode
+from pipeline.importing.folders import METADATA
+from pipeline.importing.lists import as_cell
+from pipeline.store.decisions import Views, settled, views
+from pipeline.store.store import Store
+from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction
+
+MANIFEST = "MANIFEST.json"
+ORIGINALS = "originals"
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One line of a set with its two pictures, as PNG."""
+
+    row: Row
+    edit: bytes
+    original: bytes
+
+
+def find_set(store: Store, name: str, version: int = 0) -> CounterfactualSet:
+    """The set of this name, its latest version for 0. Raises `DataError` when there is none."""
+    named = [one for one in store.sets() if one.name == name]
+    found = next((one for one in named if version in (0, one.version)), None)
+    if found is None:
+        known = ", ".join(f"{one.name} v{one.version}" for one in store.sets()) or "none"
+        wanted = f"'{name}'" + (f" version {version}" if version else "")
+        raise DataError(f"There is no set {wanted}; there are: {known}.")
+    return found
+
+
+def title_of(chosen_set: CounterfactualSet) -> str:
+    """The set's name and version as a file's name, such as "beach-v003".
+
+    A name that is no file's as it stands gets a digest, lest two sets have one file.
+    """
+    name = _plain(chosen_set.name).replace(" ", "-")
+    if name != chosen_set.name:
+        name += f"-{hashlib.sha256(chosen_set.name.encode()).hexdigest()[:8]}"
+    return f"{name}-v{chosen_set.version:03d}"
+
+
+def export(store: Store, chosen_set: CounterfactualSet, parent: Path, form: str = "imagefolder") -> Path:
+    """Writes the set below `parent` under its title in one of `FORMS`, and returns the folder or file.
+
+    Raises `SettingsError` for an unknown form, `DataError` when it is there already, `StoreError` when it cannot be
+    written.
+    """
+    if form not in FORMS:
+        raise SettingsError(f"The format '{form}' is unknown; use {', '.join(FORMS)}.")
+    return FORMS[form](store, chosen_set, parent / title_of(chosen_set))
+
+
+def archive(store: Store, chosen_set: CounterfactualSet) -> Path:
+    """Return the set as one zip below sets/ of the data folder, with its ImageFolder beside it.
+
+    Both are made once, and anew when what its pairs show was said otherwise since.
+    """
+    folder = store.root / "sets" / title_of(chosen_set)
+    file = _beside(folder, ".zip")
+    if folder.is_dir() and _labels_in(folder) != labelled(store, chosen_set.items).labels:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    if not folder.is_dir():
+        export_set(store, chosen_set, folder)
+    if file.exists():
+        return file
+
+    def write(partial: Path) -> None:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as zipped:  # PNG does not get smaller
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                zipped.write(path, f"{folder.name}/{path.relative_to(folder).as_posix()}")
+
+    return _whole(file, write)
+
+
+def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Path:
+    """Writes <folder>/<label>/<key>.png and metadata.jsonl, which `load_folder` reads back; returns the folder.
+
+    originals/ holds the photos, README.md says what it is, MANIFEST.json holds the sha256 of every file. The folder is
+    complete or absent. Raises `DataError` when it holds something already, `StoreError` when it cannot be written.
+    """
+    with new_folder(folder) as partial:
+        lines, labels, left_out = [], [], labelled(store, chosen_set.items).left_out
+        for pair in pairs(store, chosen_set):
+            for place, data in ((pair.row["file_name"], pair.edit), (pair.row["original_file_name"], pair.original)):
+                (partial / str(place)).parent.mkdir(exist_ok=True)
+                (partial / str(place)).write_bytes(data)
+            lines.append(json.dumps(pair.row, ensure_ascii=False))
+            labels.append(str(pair.row["label"]))
+        (partial / METADATA).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(_card(chosen_set, labels, left_out), encoding="utf-8")
+        (partial / MANIFEST).write_text(json.dumps(_sums(partial), indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def pairs(store: Store, chosen_set: CounterfactualSet) -> Iterator[Pair]:
+    """Yield the lines of a set in its order, without those that `labelled` leaves out; verdicts are those of now.
+
+    Raises `DataError` when nothing is left.
+    """
+    said = views(store.log())
+    material = labelled(store, chosen_set.items, said)
+    if not material.labels:
+        raise DataError(" ".join(("Nothing of this set can be exported.", *material.left_out)))
+    for photo, one in store.pairs(list(material.labels)):
+        label = material.labels[one.key]
+        row = {**_places(photo, one, label), **_measured(photo, one, label), **_judged(photo, one, label, said)}
+        yield Pair(row=row, edit=encode(one.image), original=encode(photo.image))
+
+
+def cell(value: object) -> str:
+    """A value as a cell of a CSV that no spreadsheet runs as a formula; what is nested is JSON."""
+    return as_cell(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _parquet(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
+    """Columns as in metadata.jsonl; `image` and `original` hold bytes and path, as `datasets` writes pictures."""
+    import pandas
+
+    rows = []
+    for pair in pairs(store, chosen_set):
+        row = dict(pair.row)
+        image = {"bytes": pair.edit, "path": row.pop("file_name")}
+        rows.append({"image": image, "original": {"bytes": pair.original, "path": row.pop("original_file_name")}} | row)
+    return _whole(_beside(stem, ".parquet"), lambda partial: pandas.DataFrame(rows).to_parquet(partial, index=False))
+
+
+def _webdataset(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
+    """Samples <key>.png, <key>.original.png and <key>.json, one after the other."""
+
+    def write(partial: Path) -> None:
+        with tarfile.open(partial, "w") as tar:
+            for pair in pairs(store, chosen_set):
+                words = json.dumps(pair.row, ensure_ascii=False).encode()
+                for suffix, data in (("png", pair.edit), ("original.png", pair.original), ("json", words)):
+                    member = tarfile.TarInfo(f"{Path(str(pair.row['file_name'])).stem}.{suffix}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+
+    return _whole(_beside(stem, ".tar"), write)
+
+
+def _csv(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
+    """The columns of metadata.jsonl, what is nested as JSON; pictures are named and not held."""
+
+    def write(partial: Path) -> None:
+        rows = [pair.row for pair in pairs(store, chosen_set)]
+        with partial.open("w", encoding="utf-8-sig", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(rows[0])
+            table.writerows([cell(value) for value in row.values()] for row in rows)
+
+    return _whole(_beside(stem, ".csv"), write)
+
+
+FORMS: Mapping[str, Callable[[Store, CounterfactualSet, Path], Path]] = {
+    "imagefolder": export_set,
+    "parquet": _parquet,
+    "webdataset": _webdataset,
+    "csv": _csv,
+}
+
+
+def _beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def _whole(file: Path, write: Callable[[Path], None]) -> Path:
+    """The file written under another name and then given its own. Errors as in `export`."""
+    if file.exists():
+        raise DataError(f"{file} exists already; choose another folder.")
+    partial = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        partial.replace(file)
+    except OSError as error:
+        why = error.strerror or error
+        raise StoreError(f"{file} cannot be written: {why}; free some space or choose another.") from error
+    finally:
+        if file.parent.is_dir():
+            partial.unlink(missing_ok=True)
+    return file
+
+
+def _plain(label: str) -> str:
+    """Words as a folder's name; metadata.jsonl holds them to the letter."""
+    return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
+
+
+def _places(photo: Photo, one: Counterfactual, label: str) -> Row:
+    """Where the two pictures lie; no label's folder can be taken for that of the originals."""
+    folder = _plain(label)
+    folder = f"{folder}_" if folder.lower() == ORIGINALS else folder
+    return {
+        "file_name": f"{folder}/{one.key[:32]}.png",
+        "original_file_name": f"{ORIGINALS}/{photo.key[:32]}.png",
+    }
+
+
+def _measured(photo: Photo, one: Counterfactual, label: str) -> Row:
+    """What was asked for and what came of it. `key` and `photo` are hashes of all that determined the pictures."""
+    words = one.perturbation
+    return {
+        "key": one.key,
+        "photo": photo.key,
+        "photo_name": photo.name,
+        "label": label,
+        "photo_label": photo.label,
+        "caption": words.caption,
+        "edited_caption": words.edited_caption,
+        "factor": words.factor,
+        "words_before": words.original,
+        "words_after": words.edit,
+        "tau": one.tau,
+        "scores": asdict(one.scores),
+        "missed": list(one.missed),
+        "seed": one.seed,
+        "settings": one.settings,
+        "models": [{"role": role, "model": name} for role, name in one.models.items()],
+        "classifier": photo.classifier,
+        "prediction_before": _top(photo.prediction),
+        "prediction_after": _top(one.prediction),
+    }
+
+
+def _judged(photo: Photo, one: Counterfactual, label: str, said: Views) -> Row:
+    """The verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
+    opinions = said.get(one.key, {})
+    holds = settled(opinions) or Decision(id="", counterfactual=one.key, verdict="")
+    return {
+        **{name: getattr(holds, name) for name in ("verdict", "reason", "analyst", "time")},
+        "corrected_label": label if label != photo.label else "",
+        "tags": list(dict.fromkeys(name for its in opinions.values() for name in its.tags)),
+        "analysts": [
+            {"analyst": who, "verdict": its.verdict, "label": its.label, "tags": list(its.tags)}
+            for who, its in opinions.items()
+        ],
+    }
+
+
+def _top(prediction: Prediction) -> list[Row]:
+    return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
+
+
+def _card(chosen_set: CounterfactualSet, labels: Sequence[str], left_out: Sequence[str]) -> str:
+    """A dataset card: front matter that a hub reads, what a row is, how many of each class."""
+    less = "".join(f"{sentence}\n" for sentence in left_out) + "\n" * bool(left_out)
+    counts = "\n".join(f"| {_cell_of_table(label)} | {labels.count(label)} |" for label in sorted(set(labels)))
+    return f"""---
+pretty_name: {json.dumps(f"{chosen_set.name}, version {chosen_set.version}", ensure_ascii=False)}
+task_categories:
+- image-classification
+tags:
+- counterfactual
+---
+# {chosen_set.name}, version {chosen_set.version}
+
+{len(labels)} counterfactual pictures of {len(set(labels))} classes, each an edit of a photo that keeps what the
+photo shows, or shows what analysts corrected its label to.
+
+{less}{METADATA} holds a line per pair: `file_name` the edit, `original_file_name` the photo, `label` what the edit
+shows, `photo_label` what the photo shows, `corrected_label` where they differ, captions, factor, tau, scores,
+predictions before and after, seed, models, the analysts' verdicts and `tags`; {MANIFEST} the sha256 of every file. To
+open it:
+
+    datasets.load_dataset("imagefolder", data_dir="THIS FOLDER")
+
+| class | pairs |
+|---|---|
+{counts}
+
+The pictures come from a diffusion model and can show what no camera saw. The licence is that of the source photos and
+of the diffusion model.
+"""
+
+
+def _labels_in(folder: Path) -> dict[str, str]:
+    """Key -> label of an exported set."""
+    rows = map(json.loads, (folder / METADATA).read_text(encoding="utf-8").strip("\n").split("\n"))
+    return {str(row["key"]): str(row["label"]) for row in rows}
+
+
+def _cell_of_table(text: str) -> str:
+    return " ".join(text.split()).replace("|", "/")
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """File below the folder -> its sha256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,5 @@
+"""A classifier learns from counterfactuals: features once, a head trained, theta(alpha), figures before and after.
+
+`reinforcement` is the whole of it, `heads` the recipes, `lessons` the training data, `runs` what is kept. Knows no
+page, and no store but through the pictures that it is given.
+"""

@@ -1,0 +1,100 @@
+"""What a head learns from: counterfactuals beside their photos, or as many pictures of a rival kind in their place.
+
+The plain augmentations are Li et al.'s "Standard": flips both ways, rotation, cropping, brightness, contrast,
+saturation and random masking. They are drawn anew for every epoch, as are, by turns, the pictures made from a caption
+alone where there are several. Knows no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL.Image import Image
+
+from pipeline.errors import DataError
+from pipeline.reinforcement.heads import Recipe
+
+Pictures = Sequence[tuple[Image, str]]
+"""(picture, label)"""
+
+ORIGINAL = "original"
+ANEW = ("standard", "text-to-image")  # methods whose pictures differ from epoch to epoch
+
+
+class Item(NamedTuple):
+    """A counterfactual to learn from, beside the photo it was made of and what rival recipes take in its place."""
+
+    label: str
+    photo: Image
+    counterfactual: Image
+    photo_key: str
+    factor: str = ""
+    reconstruction: Image | None = None
+    samples: tuple[Image, ...] = ()  # made from the edited caption alone, for this photo and no other
+    key: str = ""  # the counterfactual's
+    corrected: str = ""  # what an analyst says the counterfactual shows; "" where it shows what the photo shows
+
+    @property
+    def shown(self) -> str:
+        """Return the label of the counterfactual; `label` is that of the photo and of every picture of its own."""
+        return self.corrected or self.label
+
+
+class Lesson(NamedTuple):
+    """Pictures with their labels, and the group of each: its label and where it comes from."""
+
+    pictures: Pictures
+    groups: tuple[str, ...]
+
+
+def lesson(items: Sequence[Item], recipe: Recipe, epoch: int = 0) -> Lesson:
+    """Return what the recipe learns from in one epoch, and each of the photos once.
+
+    Raises `DataError` when an item lacks what it needs.
+    """
+    made = [_instead(item, number, recipe, epoch) for number, item in enumerate(items)]
+    photos = {item.photo_key: (item.photo, item.label) for item in items} if recipe.originals else {}
+    groups = [f"{label}/{recipe.method}" for _, label in made] + [f"{label}/{ORIGINAL}" for _, label in photos.values()]
+    return Lesson(pictures=[*made, *photos.values()], groups=tuple(groups))
+
+
+def augment(photo: Image, seed: str) -> Image:
+    """The photo flipped, turned, cropped, recoloured and partly masked at random; the same seed gives the same."""
+    import torch
+    from torchvision.transforms import v2
+
+    change = v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomVerticalFlip(0.5),
+            v2.RandomRotation(15),
+            v2.RandomResizedCrop(photo.size[::-1], scale=(0.7, 1.0), antialias=True),
+            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+            v2.RandomErasing(0.5, scale=(0.02, 0.15)),
+            v2.ToPILImage(),
+        ]
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) >> 1)
+        changed: Image = change(photo.convert("RGB"))
+    return changed
+
+
+def _instead(item: Item, number: int, recipe: Recipe, epoch: int) -> tuple[Image, str]:
+    """Return what the recipe shows in the counterfactual's place, with the label of that picture."""
+    if recipe.method == "standard":
+        return augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}:{epoch}"), item.label
+    sample = item.samples[epoch % len(item.samples)] if item.samples else None
+    rivals = {"reconstruction": item.reconstruction, "text-to-image": sample}
+    if recipe.method not in rivals:
+        return item.counterfactual, item.shown
+    wanted = rivals[recipe.method]
+    if wanted is None:
+        raise DataError(
+            f"The method '{recipe.method}' needs a picture for every counterfactual that was not made; "
+            "use another method."
+        )
+    return wanted, item.label

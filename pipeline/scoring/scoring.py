@@ -1,0 +1,197 @@
+"""How well an edit did: CLIP cosines, the gates on them, and the tau that is chosen.
+
+Knows neither labels nor classifiers. The cosines and their thresholds follow LANCE (Prabhu et al., 2023), the
+directional similarity StyleGAN-NADA (Gal et al., 2022). `missed_gates` and `choose_tau` are pure; importing this
+module loads no model library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
+
+from pipeline.errors import ModelError
+from pipeline.runtime.fingerprints import of_preprocessing, of_weights
+from pipeline.settings import Settings
+from pipeline.types import CounterfactualRecord, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+Made = TypeVar("Made", bound=CounterfactualRecord)
+EPSILON = 1e-8  # keeps the direction of two equal captions at similarity 0 instead of NaN
+BATCH = 32  # pictures or sentences a pass
+
+
+class ClipModel(Protocol):
+    """What is used of an open_clip model."""
+
+    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w) -> (n, width)."""
+        ...
+
+    def encode_text(self, text: torch.Tensor) -> torch.Tensor:
+        """(n, tokens) -> (n, width)."""
+        ...
+
+
+class OpenClipScorer:
+    """An open_clip model with its preprocessing and tokenizer; implements `types.Scorer`."""
+
+    def __init__(
+        self,
+        model: ClipModel,
+        preprocess: Callable[[Image], torch.Tensor],
+        tokenize: Callable[[list[str]], torch.Tensor],
+        device: str,
+    ) -> None:
+        """Takes what `from_pretrained` opened; the model is in evaluation mode on the device."""
+        self._device = device
+        self._model = model
+        self._preprocess = preprocess
+        self._tokenize = tokenize
+        self._fingerprint = ""
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, device: str) -> Self:
+        """Opens a local folder, "hf-hub:owner/name", or "architecture:weights" as open_clip lists them."""
+        import open_clip
+
+        name, weights = _source(path)
+        model, preprocess = open_clip.create_model_from_pretrained(
+            name, pretrained=weights, precision="fp32", device=device
+        )
+        return cls(cast("ClipModel", model.eval()), preprocess, open_clip.get_tokenizer(name), device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of weights and preprocessing."""
+        if not self._fingerprint:
+            network = cast("torch.nn.Module", self._model)
+            self._fingerprint = of_weights(network, of_preprocessing(self._preprocess))
+        return self._fingerprint
+
+    def score(self, image: Image, caption: str, edited: Sequence[tuple[Image, str]]) -> tuple[Scores, ...]:
+        """Scores of each (edited picture, edited caption) against one source, all in one batch.
+
+        Raises `ModelError` when a cosine is not a number.
+        """
+        if not edited:
+            return ()
+        images = self._embed_images([image, *(picture for picture, _ in edited)])
+        captions = self._embed_captions([caption, *(words for _, words in edited)])
+        source, edits = images[:1], images[1:]  # I, I'
+        words, new_words = captions[:1], captions[1:]  # c, c'
+        rows = zip(
+            _cosine(edits, source),
+            _cosine(source, words) * len(edited),
+            _cosine(edits, new_words),
+            _cosine(edits - source, new_words - words),
+            _cosine(edits, words),
+            strict=True,
+        )
+        return tuple(
+            Scores(
+                image_similarity=image_similarity,
+                source_alignment=source_alignment,
+                edited_alignment=edited_alignment,
+                directional_similarity=directional,
+                prefers_edit=edited_alignment - old_alignment,
+            )
+            for image_similarity, source_alignment, edited_alignment, directional, old_alignment in rows
+        )
+
+    def embed(self, images: Sequence[Image]) -> NDArray[np.floating]:
+        """(n, width) unit vectors of the pictures. Raises `ModelError` when one is not a number."""
+        return self._embed_images(images).numpy()
+
+    def _embed_images(self, images: Sequence[Image]) -> torch.Tensor:
+        """(n, width) unit vectors."""
+        import torch
+
+        pixels = torch.stack([self._preprocess(image) for image in images])
+        return self._embed(self._model.encode_image, pixels)
+
+    def _embed_captions(self, captions: Sequence[str]) -> torch.Tensor:
+        """(n, width) unit vectors; each distinct caption is read once."""
+        distinct = list(dict.fromkeys(captions))
+        vectors = self._embed(self._model.encode_text, self._tokenize(distinct))
+        return vectors[[distinct.index(caption) for caption in captions]]
+
+    def _embed(self, encode: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            parts = [encode(part.to(self._device)).float() for part in torch.split(inputs, BATCH)]
+        vectors = torch.cat(parts).cpu()
+        if not torch.isfinite(vectors).all():
+            raise ModelError(
+                "CLIP gave values that are not numbers for these pictures or captions, so the edits cannot be scored; "
+                "check the scorer's weights, or run it in float32."
+            )
+        return _unit(vectors)
+
+
+def missed_gates(scores: Scores, settings: Settings) -> tuple[str, ...]:
+    """One sentence, with its figures, per gate that the scores miss; () when the edit may be kept."""
+    gates = (
+        ("image similarity", scores.image_similarity, settings.min_image_similarity),
+        ("source alignment", scores.source_alignment, settings.min_source_alignment),
+        ("edited alignment", scores.edited_alignment, settings.min_edited_alignment),
+        ("directional similarity", scores.directional_similarity, settings.min_directional_similarity),
+    )
+    missed = [_below(name, value, least) for name, value, least in gates if value < least]
+    if scores.prefers_edit <= 0:
+        missed.append(f"preference for the edited caption {scores.prefers_edit:+.3f} is not above 0")
+    return tuple(missed)
+
+
+def choose_tau(counterfactuals: Iterable[Made]) -> Made | None:
+    """The best directional similarity among all candidates that miss no gate; the larger tau when two are equal.
+
+    None when every candidate misses a gate.
+    """
+    passing = [candidate for candidate in counterfactuals if not candidate.missed]
+    return max(passing, key=lambda candidate: (candidate.scores.directional_similarity, candidate.tau), default=None)
+
+
+def _source(path: str) -> tuple[str, str | None]:
+    """open_clip's (model name, pretrained tag) for what a profile says."""
+    if Path(path).is_dir():
+        if not any(Path(path).glob("*.safetensors")):
+            raise ModelError(f"The CLIP folder '{path}' holds no .safetensors weights; other formats are not opened.")
+        return f"local-dir:{path}", None
+    if path.startswith("hf-hub:"):
+        return path, None
+    name, _, tag = path.partition(":")
+    if not tag:
+        raise ModelError(
+            f"The CLIP model '{path}' is neither a folder nor of the form 'ViT-L-14-quickgelu:openai' or "
+            "'hf-hub:owner/name'; correct the profile."
+        )
+    return name, tag
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(vectors, dim=-1, eps=EPSILON)
+
+
+def _cosine(left: torch.Tensor, right: torch.Tensor) -> list[float]:
+    """Row by row, one of both may be a single row; clamped because rounding may step over 1."""
+    cosines: list[float] = (_unit(left) * _unit(right)).sum(dim=-1).clamp(-1.0, 1.0).tolist()
+    return cosines
+
+
+def _below(name: str, value: float, least: float) -> str:
+    return f"{name} {_figure(value, least)} is below {least:.2f}"
+
+
+def _figure(value: float, least: float) -> str:
+    """Two digits, more only where two would show the value as equal to what it misses."""
+    return f"{value:.2f}" if f"{value:.2f}" != f"{least:.2f}" else f"{value:.4f}"

@@ -1,0 +1,250 @@
+"""Everything that is kept between sessions: records in a database, pictures as files named by their content.
+
+A store is one folder: `explorer.db` (unless the records lie in PostgreSQL) and `media/ab/<sha256>.png`. A picture is
+written before the row that names it, so a row never points at nothing; a picture without a row is harmless. Rows are
+keyed by a hash of what they describe, so saving twice changes nothing. Decisions are only ever appended; what holds now
+is derived. What is kept of photos is told in `pipeline/store/studies.py`. Knows no model and no page.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import sqlalchemy as sql
+
+from pipeline.errors import ConflictError, DataError
+from pipeline.store import tables
+from pipeline.store.database import FILE
+from pipeline.store.decisions import REDO, RESOLVE, UNDO, again, holding, stacks
+from pipeline.store.jobs import Hold, Jobs, refuse_lost
+from pipeline.store.studies import Studies, StudySummary
+from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo
+
+__all__ = ["VERDICTS", "Failure", "Store", "StudySummary"]
+VERDICTS = ("keep", "reject", "unsure", "")
+_KEYS = sql.select(tables.counterfactuals.c.key, tables.counterfactuals.c.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A picture of a run that could not be studied, and why."""
+
+    name: str
+    message: str
+
+
+class Store(Studies):
+    """One data folder. Safe to use from many threads and processes at once."""
+
+    def __init__(self, root: Path, database: str = "") -> None:
+        """Opens the folder, or makes it; the records lie in it, or in PostgreSQL when `database` is its address.
+
+        Raises `StoreError` when it cannot be written or is of another version, `DataError` for an unusable address.
+        """
+        super().__init__(root, database)
+        self.jobs = Jobs(self.database)
+        self._hold: Hold | None = None
+
+    @classmethod
+    def existing(cls, root: Path, database: str = "") -> Store:
+        """Open a folder that already holds a store, its records at the address `database` if one is given.
+
+        Raises `DataError` when there is none.
+        """
+        if not ((root / "media").is_dir() if database else (root / FILE).is_file()):
+            raise DataError(f"There is no run in {root}; make one with 'python -m pipeline stress'.")
+        return cls(root, database)
+
+    def close(self) -> None:
+        """Closes all connections; the store must not be used afterwards."""
+        self.database.close()
+
+    def fenced(self, hold: Hold) -> Store:
+        """Return this store for the work of a job: whatever it writes, it writes only while the job is still held.
+
+        Each write checks that in its own transaction and raises `ConflictError` when the job is somebody else's by now.
+        """
+        fenced = copy.copy(self)
+        fenced._hold = hold
+        return fenced
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the write lock, for files that take their place beside the records; fenced like every other write."""
+        with self._write(f"The data folder {self.root} could not be written"):
+            yield
+
+    @contextmanager
+    def _write(self, what: str, *topics: str) -> Iterator[sql.Connection]:
+        """Refuse what a job would write that is somebody else's by now."""
+        with super()._write(what, *topics) as connection:
+            if self._hold is not None:
+                refuse_lost(connection, self._hold.job)
+            yield connection
+
+    def decide(self, decision: Decision, expected: int | None = None) -> Decision:
+        """`decide_all` for one decision."""
+        return self.decide_all([decision], None if expected is None else {decision.counterfactual: expected})[0]
+
+    def decide_all(
+        self, decisions: Sequence[Decision], expected: Mapping[str, int] | None = None
+    ) -> tuple[Decision, ...]:
+        """Appends to the log, all or none, and returns what is stored: of two decisions with one id, the first.
+
+        `expected` says for counterfactuals which decision on them was the newest that was seen when this one was made,
+        by its number, 0 for none. A time of 0 is replaced by now. Raises `ConflictError` when the same analyst decided
+        later, or a dispute was settled, or for one that settles a dispute when anybody did; `DataError` for an unknown
+        verdict or counterfactual, else `StoreError`.
+        """
+        for one in decisions:
+            if one.verdict not in VERDICTS:
+                raise DataError(f"The verdict '{one.verdict}' is unknown; use keep, reject or unsure.")
+        now, keys = time.time(), {one.counterfactual for one in decisions}
+        with self._write("The decision could not be saved", tables.DECISIONS) as connection:
+            known = {row.key for row in tables.in_chunks(connection, _KEYS, tables.counterfactuals.c.key, list(keys))}
+            for key in sorted(keys - known):
+                raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
+            seen = list(expected or ())
+            latest = {whose: tables.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
+            for one in decisions:
+                _refuse_late(latest[_rivals(one)].get(one.counterfactual), one, expected or {})
+            timed = [replace(one, time=one.time or now, act=one.act or one.id) for one in decisions]
+            return tables.append(connection, timed)
+
+    def undo(self, analyst: str, act: str) -> tuple[Decision, ...]:
+        """Take this analyst's last act back, by new decisions under the id `act`; () when there is none.
+
+        The same `act` again is the same request, and answered with what is stored. Raises `StoreError`.
+        """
+        return self._again(UNDO, analyst, act)
+
+    def redo(self, analyst: str, act: str) -> tuple[Decision, ...]:
+        """Do again what this analyst undid last; () when there is nothing or something was decided since."""
+        return self._again(REDO, analyst, act)
+
+    def _again(self, kind: str, analyst: str, act: str) -> tuple[Decision, ...]:
+        """Read the log and append to it in one transaction, so that two requests never undo the same act."""
+        with self._write("The decision could not be saved", tables.DECISIONS) as connection:
+            if known := tables.log(connection, tables.of_act(act)):
+                return known
+            done, undone = stacks(tables.acts(connection, analyst), analyst)
+            for last in (done if kind == UNDO else undone)[-1:]:
+                beside = tables.log(connection, tables.beside_act(analyst, last))
+                made = again(beside, analyst, act, kind, last)
+                return tables.append(connection, [replace(one, time=time.time()) for one in made])
+            return ()
+
+    def decisions(self) -> dict[str, Decision]:
+        """Counterfactual -> the decision that holds now; absent where it was taken back or analysts disagree."""
+        return holding(self.log())
+
+    def log(self, after: int = 0) -> tuple[Decision, ...]:
+        """Every decision ever sent, oldest first; only those that came after the one of this number."""
+        with self.database.read() as connection:
+            return tables.log(connection, tables.decisions.c.number > after)
+
+    def kept(self) -> tuple[tuple[Photo, Counterfactual], ...]:
+        """All counterfactuals whose verdict is "keep", in the order they were made."""
+        return self.pairs(self._kept_keys())
+
+    def freeze(self, name: str, chosen: Container[str] | None = None) -> CounterfactualSet:
+        """Kept counterfactuals as the set's next version; the latest version again when nothing changed since.
+
+        All that are kept, or those among them whose keys are `chosen`. Raises `DataError` for an unusable name or when
+        nothing is left.
+        """
+        name = name.strip()
+        if not name or len(name) > 80 or not name.isprintable():
+            raise DataError("A set needs a name of 1 to 80 printable characters; give one.")
+        items = tuple(key for key in self._kept_keys() if chosen is None or key in chosen)
+        if not items:
+            raise DataError("No counterfactual is kept yet; keep at least one, then freeze the set.")
+        with self._write(f"The set '{name}' could not be saved") as connection:
+            return tables.next_version(connection, name, items)
+
+    def sets(self) -> tuple[CounterfactualSet, ...]:
+        """All frozen sets, newest first, without those of which every photo was put away."""
+        with self.database.read() as connection:
+            rows = connection.execute(sql.select(tables.sets).order_by(tables.sets.c.number.desc())).all()
+            hidden = set(connection.execute(tables.hidden_counterfactuals()).scalars())
+        return tuple(tables.set_of(row) for row in rows if not hidden.issuperset(row.items))
+
+    def put_away(self, photo_keys: Collection[str]) -> None:
+        """Leaves these photos out of every list, with all that was made and decided of them; nothing is deleted.
+
+        A photo that is worked on again is back by itself.
+        """
+        with self._write("The photos could not be put away", tables.RECORDS, tables.DECISIONS) as connection:
+            tables.put_away(connection, photo_keys)
+
+    def put_away_photos(self) -> frozenset[str]:
+        """Keys of the photos that were put away."""
+        with self.database.read() as connection:
+            return frozenset(connection.execute(tables.hidden()).scalars())
+
+    def bring_back(self, photo_keys: Collection[str]) -> None:
+        """Takes back `put_away`."""
+        with self._write("The photos could not be brought back", tables.RECORDS, tables.DECISIONS) as connection:
+            tables.bring_back(connection, photo_keys)
+
+    def items(self, chosen: CounterfactualSet) -> tuple[tuple[Photo, Counterfactual], ...]:
+        """What a set holds, in its order."""
+        return self.pairs(chosen.items)
+
+    def finish(self, job: str, photo_key: str, name: str) -> None:
+        """Notes that a run has finished this photo, and forgets an earlier failure of the same file."""
+        with self._write(f"The end of '{name}' could not be saved") as connection:
+            connection.execute(
+                tables.insert(connection, tables.finished).values(job=job, photo=photo_key).on_conflict_do_nothing()
+            )
+            failed = sql.delete(tables.failures)
+            connection.execute(failed.where(tables.failures.c.job == job, tables.failures.c.name == name))
+
+    def finished(self, job: str) -> frozenset[str]:
+        """Keys of the photos that a run has finished."""
+        query = sql.select(tables.finished.c.photo).where(tables.finished.c.job == job)
+        with self.database.read() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def fail(self, job: str, name: str, message: str) -> None:
+        """Notes that a run could not study this file."""
+        with self._write(f"The failure of '{name}' could not be saved") as connection:
+            row = tables.insert(connection, tables.failures).values(job=job, name=name, message=message)
+            connection.execute(row.on_conflict_do_update(index_elements=["job", "name"], set_={"message": message}))
+
+    def failures(self, job: str = "") -> tuple[Failure, ...]:
+        """Files that could not be studied, of one run or over all runs in this folder, by name."""
+        query = sql.select(tables.failures).order_by(tables.failures.c.name)
+        if job:
+            query = query.where(tables.failures.c.job == job)
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        return tuple(Failure(name=name, message=message) for name, message in {r.name: r.message for r in rows}.items())
+
+    def _kept_keys(self) -> tuple[str, ...]:
+        kept = [key for key, decision in self.decisions().items() if decision.verdict == "keep"]
+        with self.database.read() as connection:
+            rows = list(tables.in_chunks(connection, _KEYS, tables.counterfactuals.c.key, kept))
+        rows.sort(key=lambda row: row.number)
+        return tuple(row.key for row in rows)
+
+
+def _rivals(one: Decision) -> str | None:
+    """Return whose later decisions stand in the way of this one: its analyst's, or None for anybody's."""
+    return None if one.kind == RESOLVE else one.analyst
+
+
+def _refuse_late(latest: Decision | None, one: Decision, expected: Mapping[str, int]) -> None:
+    """Raises `ConflictError` when `latest` came after what was seen when this decision was made."""
+    seen = expected.get(one.counterfactual)
+    if seen is None or latest is None or latest.number <= seen or latest.id == one.id:
+        return
+    raise ConflictError(
+        f"Meanwhile {latest.analyst or 'somebody'} decided '{latest.verdict or 'to decide'}' in another window; "
+        "nothing was changed, decide again if you disagree."
+    )

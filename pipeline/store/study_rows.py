@@ -1,0 +1,334 @@
+"""Rows of photos, captions, pictures and judgements: how they are found and written, and how they become types.
+
+A picture exists once, whoever judges it; a judgement is a row of its own. What bears a classifier's name now is its
+current vocabulary, the one used last; those before it are other classifiers. Every function leaves beginning and ending
+the transaction to its caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sql
+
+from pipeline.errors import DataError
+from pipeline.store.tables import (
+    Row,
+    away,
+    counterfactuals,
+    digest,
+    insert,
+    judgements,
+    perturbations,
+    photos,
+    proposals,
+    studies,
+    vocabularies,
+)
+from pipeline.types import (
+    ANALYST,
+    FOLDER,
+    GUESS,
+    UNKNOWN,
+    Check,
+    CounterfactualRecord,
+    Judge,
+    Perturbation,
+    Photo,
+    PhotoRecord,
+    Prediction,
+    Scores,
+    Standing,
+)
+
+RANKS = {GUESS: 0, UNKNOWN: 1, FOLDER: 2, ANALYST: 3}  # of sources of labels: who may overrule whom
+_WORDS = tuple(column for column in perturbations.c if column.name != "key")
+
+
+class Vocabulary(NamedTuple):
+    """A classifier as it once was; a `types.Judge`."""
+
+    key: str
+    name: str
+    labels: tuple[str, ...]
+    fingerprint: str
+    used: int
+
+
+class Vocabularies:
+    """All classifiers of a store at one moment."""
+
+    def __init__(self, connection: sql.Connection) -> None:
+        rows = connection.execute(sql.select(vocabularies).order_by(vocabularies.c.used))
+        self.all = {row.key: Vocabulary(row.key, row.classifier, tuple(row.labels), *row[3:]) for row in rows}
+        self.current = {one.name: one for one in self.all.values()}  # the one used last
+
+    def now(self, key: str) -> Vocabulary:
+        """What bears the name of this classifier now."""
+        return self.current[self.all[key].name]
+
+    def versions(self, name: str) -> frozenset[str]:
+        """Keys of all that ever bore this name."""
+        return frozenset(one.key for one in self.all.values() if one.name == name)
+
+    def find(self, judge: Judge) -> Vocabulary | None:
+        """The very one: the same name, labels and fingerprint."""
+        wanted = (judge.name, tuple(judge.labels), judge.fingerprint)
+        return next((one for one in self.all.values() if one[1:4] == wanted), None)
+
+
+def save_vocabulary(connection: sql.Connection, judge: Judge) -> str:
+    """The key of a classifier, which bears its name from now on; one whose fingerprint nobody noted replaces none."""
+    known = Vocabularies(connection)
+    found, current = known.find(judge), known.current.get(judge.name)
+    if found is not None and (found == current or not judge.fingerprint):
+        return found.key
+    gives_way = current is not None and current.fingerprint and not judge.fingerprint
+    used = 0 if gives_way else 1 + (current.used if current else 0)
+    if found is not None:
+        connection.execute(sql.update(vocabularies).where(vocabularies.c.key == found.key).values(used=used))
+        return found.key
+    key = digest(judge.name, tuple(judge.labels), judge.fingerprint)
+    line = {"classifier": judge.name, "labels": list(judge.labels), "fingerprint": judge.fingerprint, "used": used}
+    connection.execute(sql.insert(vocabularies).values(key=key, **line))
+    return key
+
+
+def save_judgements(connection: sql.Connection, vocabulary: str, made: Mapping[str, Prediction]) -> None:
+    """Picture -> prediction; one that is there already stays."""
+    rows = [{"picture": key, "vocabulary": vocabulary, "prediction": pack(one)} for key, one in made.items()]
+    if rows:
+        connection.execute(insert(connection, judgements).on_conflict_do_nothing(), rows)
+
+
+def outdated(connection: sql.Connection, judge: Judge) -> dict[str, Prediction]:
+    """Pictures that other versions of this classifier judged and it has not, each with one of their judgements."""
+    known = Vocabularies(connection)
+    own = known.find(judge)
+    others = known.versions(judge.name) - {own.key if own else ""}
+    if not others:
+        return {}
+    done = sql.select(judgements.c.picture).where(judgements.c.vocabulary == (own.key if own else ""))
+    query = sql.select(judgements).where(judgements.c.vocabulary.in_(others), judgements.c.picture.not_in(done))
+    return {row.picture: unpack(row.prediction, known.all[row.vocabulary].labels) for row in connection.execute(query)}
+
+
+def pictures_of(connection: sql.Connection, photo: str) -> frozenset[str]:
+    """The photo's own picture, its reconstructions and its edits, under whichever caption."""
+    own = sql.select(photos.c.picture).where(photos.c.key == photo)
+    controls = sql.select(studies.c.reconstruction).where(studies.c.photo == photo)
+    edits = sql.select(counterfactuals.c.picture).join(studies).where(studies.c.photo == photo)
+    return frozenset(key for key in connection.execute(sql.union(own, controls, edits)).scalars() if key)
+
+
+def pack(prediction: Prediction) -> bytes:
+    """Little-endian float32, one per label."""
+    return prediction.probabilities.astype("<f4").tobytes()
+
+
+def unpack(data: bytes, labels: tuple[str, ...]) -> Prediction:
+    """The prediction behind `pack`."""
+    return Prediction(labels=labels, probabilities=np.frombuffer(data, "<f4"))
+
+
+def perturbation_of(row: Row, decided: Sequence[str] | None = None) -> Perturbation:
+    """From a row that holds the columns of `perturbations`; `decided` is the analyst's word, where there is one."""
+    return Perturbation(
+        caption=row.caption,
+        edited_caption=row.edited_caption,
+        factor=row.factor,
+        original=row.original,
+        edit=row.edit,
+        rejected_by=tuple(row.rejected_by if decided is None else decided),
+        checks=tuple(Check(**check) for check in row.checks),
+    )
+
+
+def photo_of(row: Row, judge: Vocabulary) -> PhotoRecord:
+    """From a row of `heads`."""
+    return PhotoRecord(
+        key=row.key,
+        label=row.label,
+        prediction=unpack(row.prediction, judge.labels),
+        name=row.name,
+        classifier=judge.name,
+        fingerprint=judge.fingerprint,
+        label_source=row.label_source,
+        label_analyst=row.label_analyst,
+    )
+
+
+def counterfactual_of(row: Row, prediction: Prediction | Standing) -> CounterfactualRecord:
+    """From a row of `made` and what is kept of its prediction."""
+    return CounterfactualRecord(
+        key=row.key,
+        perturbation=perturbation_of(row),
+        tau=row.tau,
+        scores=Scores.of(row.scores),
+        prediction=prediction,
+        missed=tuple(row.missed),
+        seed=row.seed,
+        models=row.models,
+        settings=row.settings,
+        scorer=row.scorer,
+    )
+
+
+def heads(vocabulary: str) -> sql.Select[Any]:
+    """Every photo that this classifier judged, with what rests on its present caption and the control's judgement."""
+    judged, control = judgements.alias(), judgements.alias()
+    present = sql.and_(studies.c.photo == photos.c.key, studies.c.caption == photos.c.caption)
+    of_control = sql.and_(control.c.picture == studies.c.reconstruction, control.c.vocabulary == vocabulary)
+    columns = (studies.c.key.label("study"), studies.c.reconstruction)
+    return (
+        sql.select(photos, *columns, judged.c.prediction, control.c.prediction.label("control"))
+        .join(judged, sql.and_(judged.c.picture == photos.c.picture, judged.c.vocabulary == vocabulary))
+        .outerjoin(studies, present)
+        .outerjoin(control, of_control)
+    )
+
+
+def made(vocabulary: str) -> sql.Select[Any]:
+    """Every counterfactual that this classifier judged, with its words and the judgement; a study's in their order."""
+    judged = sql.and_(judgements.c.picture == counterfactuals.c.picture, judgements.c.vocabulary == vocabulary)
+    query = sql.select(counterfactuals, *_WORDS, judgements.c.prediction).join(
+        perturbations, perturbations.c.key == counterfactuals.c.perturbation
+    )
+    return query.join(judgements, judged).order_by(counterfactuals.c.study, counterfactuals.c.number)
+
+
+def distinct(rows: Iterable[Row], versions: frozenset[str]) -> list[Row]:
+    """Without what earlier versions of this program drew twice, once for every classifier.
+
+    Of those, that stays which was drawn for the classifier with these vocabularies.
+    """
+    found: dict[object, Row] = {}
+    for row in rows:
+        same = (row.study, row.edited_caption, row.tau, row.picture) if row.settings is None else row.key
+        if same not in found or (row.vocabulary in versions and found[same].vocabulary not in versions):
+            found[same] = row
+    return sorted(found.values(), key=lambda row: row.number)
+
+
+def proposed(connection: sql.Connection, study: str) -> Sequence[Row]:
+    """The proposals under a caption, in the analyst's order."""
+    query = (
+        sql.select(perturbations, proposals.c.decided, proposals.c.position)
+        .join(proposals)
+        .where(proposals.c.study == study)
+    )
+    return connection.execute(query.order_by(proposals.c.position)).all()
+
+
+def decide_proposal(connection: sql.Connection, study: str, position: int, reasons: list[str] | None) -> None:
+    """Notes the analyst's word on a proposal, or takes it back with None."""
+    here = (proposals.c.study == study, proposals.c.position == position)
+    connection.execute(sql.update(proposals).where(*here).values(decided=reasons))
+
+
+def proposal_of(row: Row) -> Perturbation:
+    """From a row of `proposed`."""
+    return perturbation_of(row, row.decided)
+
+
+def need_photo(connection: sql.Connection, photo: str) -> Row:
+    """The photo's own row. Raises `DataError` when there is none."""
+    row = connection.execute(sql.select(photos).where(photos.c.key == photo)).one_or_none()
+    if row is None:
+        raise DataError(f"There is no photo {photo[:12]} in this data folder; add it first.")
+    return row
+
+
+def change(connection: sql.Connection, photo: str, **values: object) -> None:
+    """Other values of a photo, which comes first in every list by that."""
+    connection.execute(sql.update(photos).where(photos.c.key == photo).values(updated=time.time(), **values))
+
+
+def save_photo(connection: sql.Connection, photo: Photo, picture: str) -> None:
+    """Inserts a photo with its judgement; one that is known keeps its label unless the new one's source outranks it."""
+    vocabulary = save_vocabulary(connection, photo.judge)
+    save_judgements(connection, vocabulary, {picture: photo.prediction})
+    label = {"label": photo.label, "label_source": photo.label_source, "label_analyst": photo.label_analyst}
+    known = connection.execute(sql.select(photos).where(photos.c.key == photo.key)).one_or_none()
+    if known is None:
+        now = time.time()
+        fixed = {"key": photo.key, "picture": picture, "name": photo.name, "caption": "", "vocabulary": vocabulary}
+        connection.execute(sql.insert(photos).values(created=now, updated=now, **fixed, **label))
+    else:
+        outranks = RANKS[photo.label_source] > RANKS[known.label_source]
+        change(connection, photo.key, name=known.name or photo.name, **(label if outranks else {}))
+    connection.execute(sql.delete(away).where(away.c.photo == photo.key))
+
+
+def study_key(photo: str, caption: str) -> str:
+    """Of what rests on a caption of a photo."""
+    return digest(photo, caption)
+
+
+def save_caption(connection: sql.Connection, photo: str, caption: str, **values: object) -> str:
+    """The key of what rests on a caption, whose row is made where it is not there, and given these values."""
+    need_photo(connection, photo)
+    key, now = study_key(photo, caption), time.time()
+    line = insert(connection, studies).values(key=key, photo=photo, caption=caption, created=now, updated=now, **values)
+    connection.execute(line.on_conflict_do_update(index_elements=["key"], set_={"updated": now, **values}))
+    change(connection, photo)
+    return key
+
+
+def save_perturbations(connection: sql.Connection, all_of: Sequence[Perturbation]) -> tuple[str, ...]:
+    """Inserts what is not there yet and returns all keys."""
+    keys = tuple(digest(*asdict(one).values()) for one in all_of)
+    rows = [{"key": key, **asdict(one)} for key, one in zip(keys, all_of, strict=True)]
+    if rows:
+        connection.execute(insert(connection, perturbations).on_conflict_do_nothing(), rows)
+    return keys
+
+
+def save_proposals(connection: sql.Connection, study: str, all_of: Sequence[Perturbation]) -> None:
+    """Adds them at the end; one with the same edited caption takes its place and keeps what an analyst decided."""
+    known = sql.select(perturbations.c.edited_caption, proposals.c.position).join(proposals)
+    places = {row[0]: row[1] for row in connection.execute(known.where(proposals.c.study == study))}
+    for key, one in zip(save_perturbations(connection, all_of), all_of, strict=True):
+        if (place := places.get(one.edited_caption)) is not None:
+            here = (proposals.c.study == study, proposals.c.position == place)
+            connection.execute(sql.update(proposals).where(*here).values(perturbation=key))
+        else:
+            places[one.edited_caption] = place = max(places.values(), default=-1) + 1
+            connection.execute(sql.insert(proposals).values(study=study, position=place, perturbation=key))
+
+
+def save_counterfactuals(
+    connection: sql.Connection,
+    study: str,
+    vocabulary: str,
+    all_of: Sequence[CounterfactualRecord],
+    pictures: Mapping[str, str],
+) -> None:
+    """Inserts those whose key is not there yet; `pictures` by their keys."""
+    words = save_perturbations(connection, [one.perturbation for one in all_of])
+    for one, perturbation in zip(all_of, words, strict=True):
+        line = insert(connection, counterfactuals).values(
+            key=one.key,
+            study=study,
+            perturbation=perturbation,
+            tau=one.tau,
+            picture=pictures[one.key],
+            scores=asdict(one.scores),
+            scorer=one.scorer,
+            missed=list(one.missed),
+            seed=one.seed,
+            models=one.models,
+            settings=one.settings,
+            vocabulary=vocabulary,
+        )
+        connection.execute(line.on_conflict_do_nothing(index_elements=["key"]))
+
+
+def count_for_study(column: sql.Column[str], name: str) -> sql.Label[int]:
+    """How many rows of another table name the study, as a column of a query on `studies`."""
+    query = sql.select(sql.func.count()).where(column == studies.c.key)
+    return query.correlate(studies).scalar_subquery().label(name)

@@ -1,0 +1,346 @@
+"""The tables of a store, and the rows of decisions and sets as the pipeline's types.
+
+Those of photos and their pictures are in `study_rows.py`. Knows no file, no folder and no transaction: every
+function that takes a connection leaves beginning and ending the transaction to its caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.types import CounterfactualSet, Decision, Rewording
+
+CHUNK = 500  # values in one statement, which SQLite accepts
+Row = sql.Row[Any]
+RECORDS, DECISIONS = "records", "decisions"
+"""Topics of `revision`: photos and what was made of them; what analysts said of that."""
+
+schema = sql.MetaData()
+# One line per classifier as it once was, so that a judgement is nothing but its numbers.
+vocabularies = sql.Table(
+    "vocabularies",
+    schema,
+    sql.Column("key", sql.String, primary_key=True),
+    sql.Column("classifier", sql.String, nullable=False),
+    sql.Column("labels", sql.JSON, nullable=False),
+    sql.Column("fingerprint", sql.String, nullable=False, server_default=""),  # "" where nobody noted it
+    sql.Column("used", sql.Integer, nullable=False, server_default="0"),  # greatest for what bears this name now
+)
+photos = sql.Table(
+    "photos",
+    schema,
+    sql.Column("key", sql.String, primary_key=True),
+    sql.Column("picture", sql.String, nullable=False),
+    sql.Column("name", sql.String, nullable=False),
+    sql.Column("label", sql.String, nullable=False),
+    sql.Column("label_source", sql.String, nullable=False),  # one of `types.LABEL_SOURCES`
+    sql.Column("label_analyst", sql.String, nullable=False),
+    sql.Column("caption", sql.String, nullable=False),  # the present one, "" for none
+    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), nullable=False),  # the classifier it is shown under
+    sql.Column("created", sql.Float, nullable=False),
+    sql.Column("updated", sql.Float, nullable=False, index=True),
+)
+# What a classifier makes of a picture: of a photo, a reconstruction or an edit alike.
+judgements = sql.Table(
+    "judgements",
+    schema,
+    sql.Column("picture", sql.String, primary_key=True),  # as `Media` names it, by its content
+    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), primary_key=True),
+    sql.Column("prediction", sql.LargeBinary, nullable=False),
+)
+# What rests on one caption of a photo.
+studies = sql.Table(
+    "studies",
+    schema,
+    sql.Column("key", sql.String, primary_key=True),
+    sql.Column("photo", sql.ForeignKey("photos.key"), nullable=False, index=True),
+    sql.Column("caption", sql.String, nullable=False),
+    sql.Column("reconstruction", sql.String),
+    sql.Column("created", sql.Float, nullable=False),
+    sql.Column("updated", sql.Float, nullable=False),
+)
+perturbations = sql.Table(
+    "perturbations",
+    schema,
+    sql.Column("key", sql.String, primary_key=True),
+    sql.Column("caption", sql.String, nullable=False),
+    sql.Column("edited_caption", sql.String, nullable=False),
+    sql.Column("factor", sql.String, nullable=False),
+    sql.Column("original", sql.String, nullable=False),
+    sql.Column("edit", sql.String, nullable=False),
+    sql.Column("rejected_by", sql.JSON, nullable=False),
+    sql.Column("checks", sql.JSON, nullable=False, server_default="[]"),
+)
+proposals = sql.Table(
+    "proposals",
+    schema,
+    sql.Column("study", sql.ForeignKey("studies.key"), primary_key=True),
+    sql.Column("position", sql.Integer, primary_key=True),
+    sql.Column("perturbation", sql.ForeignKey("perturbations.key"), nullable=False),
+    # The analyst's word in place of the gates' `rejected_by`; NULL where the gates have theirs.
+    sql.Column("decided", sql.JSON(none_as_null=True)),
+)
+counterfactuals = sql.Table(
+    "counterfactuals",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),  # the order in which they were made
+    sql.Column("key", sql.String, nullable=False, unique=True),
+    sql.Column("study", sql.ForeignKey("studies.key"), nullable=False, index=True),
+    sql.Column("perturbation", sql.ForeignKey("perturbations.key"), nullable=False),
+    sql.Column("tau", sql.Float, nullable=False),
+    sql.Column("picture", sql.String, nullable=False),
+    sql.Column("scores", sql.JSON, nullable=False),
+    sql.Column("scorer", sql.String, nullable=False, server_default=""),  # fingerprint of the CLIP, "" if not noted
+    sql.Column("missed", sql.JSON, nullable=False),
+    sql.Column("seed", sql.Integer),
+    sql.Column("models", sql.JSON, nullable=False, server_default="{}"),
+    sql.Column("settings", sql.JSON(none_as_null=True)),  # what drew it; NULL where nobody noted it
+    sql.Column("vocabulary", sql.ForeignKey("vocabularies.key"), nullable=False),  # the classifier it was drawn for
+)
+decisions = sql.Table(
+    "decisions",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("id", sql.String, nullable=False, unique=True),
+    sql.Column("counterfactual", sql.ForeignKey("counterfactuals.key"), nullable=False, index=True),
+    sql.Column("verdict", sql.String, nullable=False),
+    sql.Column("reason", sql.String, nullable=False),
+    sql.Column("analyst", sql.String, nullable=False),
+    sql.Column("time", sql.Float, nullable=False),
+    sql.Column("act", sql.String, nullable=False, server_default=""),
+    sql.Column("kind", sql.String, nullable=False, server_default=""),
+    sql.Column("of", sql.String, nullable=False, server_default=""),
+    sql.Column("label", sql.String, nullable=False, server_default=""),
+    sql.Column("tags", sql.JSON, nullable=False, server_default="[]"),
+)
+_act = sql.case((decisions.c.act == "", decisions.c.id), else_=decisions.c.act)  # early rows are acts of their own
+sets = sql.Table(
+    "sets",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("name", sql.String, nullable=False),
+    sql.Column("version", sql.Integer, nullable=False),
+    sql.Column("items", sql.JSON, nullable=False),
+    sql.UniqueConstraint("name", "version"),
+)
+rewordings = sql.Table(
+    "rewordings",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("photo", sql.String, nullable=False, index=True),
+    sql.Column("before", sql.String, nullable=False),
+    sql.Column("caption", sql.String, nullable=False),
+    sql.Column("analyst", sql.String, nullable=False),
+    sql.Column("time", sql.Float, nullable=False),
+)
+# How often something was written, by what it is about: whoever keeps a copy in memory compares these.
+revision = sql.Table(
+    "revision",
+    schema,
+    sql.Column("topic", sql.String, primary_key=True),
+    sql.Column("number", sql.Integer, nullable=False),
+)
+# Photos that are left out of every list.
+away = sql.Table("away", schema, sql.Column("photo", sql.String, primary_key=True))
+# Photos that a run has finished under one job (a hash of everything that determines the result).
+finished = sql.Table(
+    "finished",
+    schema,
+    sql.Column("job", sql.String, primary_key=True),
+    sql.Column("photo", sql.String, primary_key=True),
+)
+failures = sql.Table(
+    "failures",
+    schema,
+    sql.Column("job", sql.String, primary_key=True),
+    sql.Column("name", sql.String, primary_key=True),
+    sql.Column("message", sql.String, nullable=False),
+)
+# What is to be done, is being done and was done, in the order in which it was asked for.
+jobs = sql.Table(
+    "jobs",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("id", sql.String, nullable=False, unique=True),  # hash of everything that determines the result
+    sql.Column("kind", sql.String, nullable=False),
+    sql.Column("title", sql.String, nullable=False),
+    sql.Column("profile", sql.String, nullable=False),
+    sql.Column("parameters", sql.String, nullable=False),
+    sql.Column("analyst", sql.String, nullable=False),
+    sql.Column("result", sql.String, nullable=False),
+    sql.Column("state", sql.String, nullable=False),
+    sql.Column("stop", sql.Boolean, nullable=False),
+    sql.Column("done", sql.Integer, nullable=False),
+    sql.Column("total", sql.Integer, nullable=False),
+    sql.Column("remaining", sql.Float, nullable=False),
+    sql.Column("note", sql.String, nullable=False),
+    sql.Column("live", sql.String, nullable=False),
+    sql.Column("error", sql.String, nullable=False),
+    sql.Column("attempts", sql.Integer, nullable=False),
+    sql.Column("revision", sql.Integer, nullable=False),
+    sql.Column("created", sql.Float, nullable=False),
+    sql.Column("started", sql.Float, nullable=False),
+    sql.Column("heartbeat", sql.Float, nullable=False),
+    sql.Column("beats", sql.Integer, nullable=False, server_default="0"),
+    sql.Column("ended", sql.Float, nullable=False),
+)
+
+
+def insert(connection: sql.Connection, table: sql.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insertion that may name what happens on a conflict, in this database's dialect."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def digest(*parts: object) -> str:
+    """sha256 over the parts, each with its length so that no two lists of parts run together."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = repr(part).encode("utf-8", "surrogatepass")
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()
+
+
+def decision_of(row: Row) -> Decision:
+    """From a row of `decisions`."""
+    return Decision(
+        id=row.id,
+        counterfactual=row.counterfactual,
+        verdict=row.verdict,
+        reason=row.reason,
+        analyst=row.analyst,
+        time=row.time,
+        act=row.act or row.id,
+        kind=row.kind,
+        of=row.of,
+        number=row.number,
+        label=row.label,
+        tags=tuple(row.tags),
+    )
+
+
+def rewording_of(row: Row) -> Rewording:
+    """From a row of `rewordings`."""
+    return Rewording(photo=row.photo, before=row.before, caption=row.caption, analyst=row.analyst, time=row.time)
+
+
+def set_of(row: Row) -> CounterfactualSet:
+    """From a row of `sets`."""
+    return CounterfactualSet(name=row.name, version=row.version, items=tuple(row.items))
+
+
+def in_chunks(
+    connection: sql.Connection, query: sql.Select[Any], column: sql.Column[str], keys: Sequence[str]
+) -> Iterator[Row]:
+    """Rows of the query whose column is one of the keys, asked for in portions that SQLite accepts."""
+    for start in range(0, len(keys), CHUNK):
+        yield from connection.execute(query.where(column.in_(keys[start : start + CHUNK])))
+
+
+def hidden() -> sql.Select[Any]:
+    """Keys of the photos that were put away."""
+    return sql.select(away.c.photo)
+
+
+def hidden_counterfactuals() -> sql.Select[Any]:
+    """Keys of what was made of them."""
+    made = sql.select(counterfactuals.c.key).join(studies, studies.c.key == counterfactuals.c.study)
+    return made.join(away, away.c.photo == studies.c.photo)
+
+
+def put_away(connection: sql.Connection, photo_keys: Collection[str]) -> None:
+    """Notes photos as put away, those that are already, too."""
+    rows = [{"photo": key} for key in sorted(photo_keys)]
+    if rows:
+        connection.execute(insert(connection, away).on_conflict_do_nothing(), rows)
+
+
+def bring_back(connection: sql.Connection, photo_keys: Collection[str]) -> None:
+    """Takes that back."""
+    for key in photo_keys:
+        connection.execute(sql.delete(away).where(away.c.photo == key))
+
+
+def raised(connection: sql.Connection, topics: Collection[str]) -> None:
+    """Counts one more write on each topic."""
+    for topic in sorted(topics):
+        line = insert(connection, revision).values(topic=topic, number=1)
+        connection.execute(line.on_conflict_do_update(index_elements=["topic"], set_={"number": revision.c.number + 1}))
+
+
+def number_of(connection: sql.Connection, topic: str) -> int:
+    """How many writes on this topic there were."""
+    return connection.execute(sql.select(revision.c.number).where(revision.c.topic == topic)).scalar() or 0
+
+
+def latest(connection: sql.Connection, keys: Sequence[str], analyst: str | None) -> dict[str, Decision]:
+    """Return counterfactual -> what was decided last about it; absent where that is nothing.
+
+    By anybody, or by an analyst and by who settled a dispute, be it by doing so again.
+    """
+    settling = sql.select(_act).where(decisions.c.kind == "resolve")
+    again = sql.and_(decisions.c.kind == "redo", decisions.c.of.in_(settling))
+    settled = sql.or_(decisions.c.kind == "resolve", again)
+    whose = () if analyst is None else (sql.or_(decisions.c.analyst == analyst, settled),)
+    newest = sql.select(sql.func.max(decisions.c.number)).where(*whose).group_by(decisions.c.counterfactual)
+    found: dict[str, Decision] = {}
+    for start in range(0, len(keys), CHUNK):
+        numbers = newest.where(decisions.c.counterfactual.in_(keys[start : start + CHUNK]))
+        for row in connection.execute(sql.select(decisions).where(decisions.c.number.in_(numbers))):
+            found[row.counterfactual] = decision_of(row)
+    return found
+
+
+def append(connection: sql.Connection, all_of: Sequence[Decision]) -> tuple[Decision, ...]:
+    """Put the decisions at the end of the log, but those whose id is there already; return what the log holds."""
+    lines = [asdict(one) for one in all_of]
+    for line in lines:
+        del line["number"]
+    if lines:
+        connection.execute(insert(connection, decisions).on_conflict_do_nothing(index_elements=["id"]), lines)
+    rows = in_chunks(connection, sql.select(decisions), decisions.c.id, [one.id for one in all_of])
+    held = {row.id: decision_of(row) for row in rows}
+    return tuple(held[one.id] for one in all_of)
+
+
+def log(connection: sql.Connection, *where: sql.ColumnElement[bool]) -> tuple[Decision, ...]:
+    """Return the decisions on what is not put away, the oldest first."""
+    shown = decisions.c.counterfactual.not_in(hidden_counterfactuals())
+    query = sql.select(decisions).where(shown, *where).order_by(decisions.c.number)
+    return tuple(map(decision_of, connection.execute(query)))
+
+
+def acts(connection: sql.Connection, analyst: str) -> list[Row]:
+    """Return an analyst's acts (analyst, act, kind, of), the oldest first, as `decisions.stacks` reads them."""
+    first = sql.func.min(decisions.c.number)
+    named = (decisions.c.analyst, _act.label("act"), decisions.c.kind, decisions.c.of)
+    shown = decisions.c.counterfactual.not_in(hidden_counterfactuals())
+    query = sql.select(*named).where(decisions.c.analyst == analyst, shown)
+    return list(connection.execute(query.group_by(*named).order_by(first)))
+
+
+def of_act(act: str) -> sql.ColumnElement[bool]:
+    """Return the condition that a decision belongs to an act."""
+    return _act == act
+
+
+def beside_act(analyst: str, act: str) -> sql.ColumnElement[bool]:
+    """Return the condition that a decision is this analyst's on something that the act is about."""
+    touched = sql.select(decisions.c.counterfactual).where(of_act(act))
+    return sql.and_(decisions.c.analyst == analyst, decisions.c.counterfactual.in_(touched))
+
+
+def next_version(connection: sql.Connection, name: str, items: Sequence[str]) -> CounterfactualSet:
+    """The set's next version, or its latest one when that holds the same items."""
+    query = sql.select(sets).where(sets.c.name == name).order_by(sets.c.version.desc()).limit(1)
+    latest = connection.execute(query).one_or_none()
+    if latest is not None and tuple(latest.items) == tuple(items):
+        return set_of(latest)
+    version = 1 if latest is None else latest.version + 1
+    connection.execute(sql.insert(sets).values(name=name, version=version, items=list(items)))
+    return CounterfactualSet(name=name, version=version, items=tuple(items))

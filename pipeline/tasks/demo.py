@@ -1,0 +1,215 @@
+"""The demo project: studies with their edits, decisions, a set and a run, that a new data folder starts with.
+
+It lies in a folder of its own as JSON lines and PNG files, and enters a store the way everything else does, so a store
+of a later version takes it, too. Starting empty puts its photos away, with all that was made of them; nothing is lost
+by it, and they can be brought back. Which folder it is, a profile says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from pipeline.errors import DataError
+from pipeline.images import encode, key_of, open_image
+from pipeline.reinforcement.reinforcement import save
+from pipeline.reinforcement.runs import read_run
+from pipeline.store.store import Store
+from pipeline.tasks import studio
+from pipeline.types import (
+    FOLDER,
+    Check,
+    Counterfactual,
+    Decision,
+    Models,
+    Perturbation,
+    Photo,
+    Prediction,
+    Scores,
+    Study,
+)
+
+STUDIES, DECISIONS, SETS = "studies.jsonl", "decisions.jsonl", "sets.jsonl"
+RUN = "run"  # folder of a reinforcement's figures and heads
+PICTURES = "pictures"
+NAME = "demo"  # of the run, once it is in a data folder
+
+Row = Mapping[str, Any]  # a line of JSON
+
+
+def is_new(root: Path) -> bool:
+    """True for a data folder that is not there yet, or holds nothing at all."""
+    return not root.exists() or (root.is_dir() and not any(root.iterdir()))
+
+
+@lru_cache(maxsize=4)
+def photos(folder: Path) -> frozenset[str]:
+    """Keys of the demo's photos. Raises `DataError` when there is no demo in the folder, or a damaged one."""
+    return frozenset(str(row["photo"]) for row in _lines(folder / STUDIES))
+
+
+def is_shown(store: Store, folder: Path) -> bool:
+    """True while one of the demo's photos is among the store's studies."""
+    keys = photos(folder)
+    return any(one.key in keys for one in store.studies())
+
+
+def bring(store: Store, folder: Path) -> None:
+    """Makes the demo part of the store, as often as one likes: what is missing is added, what was put away is back.
+
+    Raises `DataError` when there is no demo in the folder, or a damaged one.
+    """
+    store.bring_back(photos(folder))
+    studies, sets = {one.key for one in store.studies()}, {one.name for one in store.sets()}
+    for row in _lines(folder / STUDIES):
+        if row["photo"] not in studies:
+            studio.keep(store, _study(folder, row))
+    store.decide_all([Decision(**{**row, "tags": tuple(row["tags"])}) for row in _lines(folder / DECISIONS)])
+    for row in _lines(folder / SETS):
+        if row["name"] not in sets:
+            store.freeze(str(row["name"]), frozenset(row["items"]))
+
+
+def bring_run(models: Models, parent: Path, folder: Path) -> None:
+    """Makes the demo's reinforced classifier a run below `parent`, where it is opened like any other."""
+    target, away = parent / NAME, parent / f".{NAME}"
+    if away.is_dir() and not target.exists():
+        away.rename(target)
+    if not target.exists():
+        made = read_run(folder / RUN)
+        save(made, models.classifier(made.classifier), target)
+
+
+def put_away(store: Store, parent: Path, folder: Path) -> None:
+    """Leaves the demo out everywhere, its run below `parent` too, until `bring` and `bring_run`."""
+    store.put_away(photos(folder))
+    if (parent / NAME).is_dir():
+        (parent / NAME).rename(parent / f".{NAME}")
+
+
+def write(store: Store, folder: Path) -> int:
+    """Writes what a store holds into `folder` as a demo, without a run; the number of photos.
+
+    Raises `DataError` when the folder holds something already.
+    """
+    if not is_new(folder):
+        raise DataError(f"{folder} is not empty; give a new folder for the demo.")
+    (folder / PICTURES).mkdir(parents=True)
+    found = [study for one in reversed(store.studies()) if (study := store.load_study(one.key)) is not None]
+    _write(folder / STUDIES, (_row(folder, study) for study in found))
+    _write(folder / DECISIONS, ({k: v for k, v in asdict(one).items() if k != "number"} for one in store.log()))
+    _write(folder / SETS, ({"name": one.name, "items": one.items} for one in reversed(store.sets())))
+    return len(found)
+
+
+def _row(folder: Path, study: Study) -> dict[str, object]:
+    photo = study.photo
+    words = list(dict.fromkeys((*study.perturbations, *(one.perturbation for one in study.counterfactuals))))
+    return {
+        "photo": photo.key,
+        "picture": _put(folder, photo.image),
+        "name": photo.name,
+        "label": photo.label,
+        "label_source": photo.label_source,
+        "classifier": photo.classifier,
+        "fingerprint": photo.fingerprint,
+        "labels": photo.prediction.labels,
+        "prediction": photo.prediction.probabilities.tolist(),
+        "caption": study.caption,
+        "reconstruction": _put(folder, study.reconstruction) if study.reconstruction is not None else None,
+        "control": study.control.probabilities.tolist() if study.control is not None else None,
+        "words": [asdict(one) for one in words],
+        "proposed": [words.index(one) for one in study.perturbations],
+        "counterfactuals": [
+            {
+                "key": one.key,
+                "words": words.index(one.perturbation),
+                "tau": one.tau,
+                "picture": _put(folder, one.image),
+                "scores": asdict(one.scores),
+                "prediction": one.prediction.probabilities.tolist(),
+                "missed": one.missed,
+                "seed": one.seed,
+                "models": one.models,
+                "settings": one.settings,
+                "scorer": one.scorer,
+            }
+            for one in study.counterfactuals
+        ],
+    }
+
+
+def _study(folder: Path, row: Row) -> Study:
+    labels, words = tuple(row["labels"]), tuple(map(_perturbation, row["words"]))
+    picture = _get(folder, row["picture"])
+    if key_of(picture) != row["photo"]:
+        raise DataError(f"The demo in {folder} is damaged at {row['picture']}; fetch it again, or start with --empty.")
+    return Study(
+        photo=Photo(
+            key=row["photo"],
+            image=picture,
+            label=row["label"],
+            prediction=_prediction(labels, row["prediction"]),
+            name=row["name"],
+            label_source=row.get("label_source", FOLDER),
+            classifier=row["classifier"],
+            fingerprint=row.get("fingerprint", ""),
+        ),
+        caption=row["caption"],
+        reconstruction=_get(folder, row["reconstruction"]) if row["reconstruction"] else None,
+        control=_prediction(labels, row["control"]) if row["control"] else None,
+        perturbations=tuple(words[place] for place in row["proposed"]),
+        counterfactuals=tuple(
+            Counterfactual(
+                key=one["key"],
+                perturbation=words[one["words"]],
+                tau=one["tau"],
+                image=_get(folder, one["picture"]),
+                scores=Scores.of(one["scores"]),
+                prediction=_prediction(labels, one["prediction"]),
+                missed=tuple(one["missed"]),
+                seed=one["seed"],
+                models=one["models"],
+                settings=one.get("settings"),
+                scorer=one.get("scorer", ""),
+            )
+            for one in row["counterfactuals"]
+        ),
+    )
+
+
+def _perturbation(row: Row) -> Perturbation:
+    checks = tuple(Check(**check) for check in row["checks"])
+    return Perturbation(**{**row, "rejected_by": tuple(row["rejected_by"]), "checks": checks})
+
+
+def _prediction(labels: tuple[str, ...], values: Iterable[float]) -> Prediction:
+    return Prediction(labels=labels, probabilities=list(values))
+
+
+def _put(folder: Path, image: Image) -> str:
+    name = f"{key_of(image)[:24]}.png"
+    (folder / PICTURES / name).write_bytes(encode(image))
+    return name
+
+
+def _get(folder: Path, name: str) -> Image:
+    return open_image(folder / PICTURES / name)
+
+
+def _lines(file: Path) -> Iterator[Row]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        yield from map(json.loads, text.strip("\n").split("\n"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"There is no demo in {file.parent}; fetch it again, or start with --empty.") from error
+
+
+def _write(file: Path, rows: Iterable[Row]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,295 @@
+"""The stages at work on a store: each result is saved by the command that means it, as soon as it is there.
+
+What was read when the work began is never written back, so what people did meanwhile stays. A picture that is there is
+judged and scored anew where classifier or CLIP are others by now, and never drawn twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL.Image import Image
+
+from pipeline import workflow
+from pipeline.classifiers.labels import find_label, refuse_merged
+from pipeline.editing.inversions import Inversions
+from pipeline.errors import Cancelled, ConflictError, DataError, PipelineError, StoreError
+from pipeline.images import fit, key_of, open_image
+from pipeline.importing.folders import load_folder
+from pipeline.settings import Settings
+from pipeline.store.keys import run_key
+from pipeline.store.store import Failure, Store
+from pipeline.types import (
+    ANALYST,
+    FOLDER,
+    GUESS,
+    Classifier,
+    CounterfactualRecord,
+    Models,
+    Perturbation,
+    Prediction,
+    Step,
+    Study,
+)
+
+SAMPLE = 16  # judgements by which a classifier whose fingerprint nobody noted is recognised
+CLOSE = 1e-3  # greatest difference of a probability between two machines
+CHUNK = 64  # pictures opened at once
+logger = logging.getLogger(__name__)
+
+
+def take_in(
+    models: Models,
+    store: Store,
+    image: Image,
+    label: str = "",
+    classifier: str = "",
+    name: str = "",
+    source: str = FOLDER,
+) -> Study:
+    """The picture as a photo of the store, with all that is known of it there; arguments as `workflow.open_photo`.
+
+    A photo that is known comes back under the classifier that is named, or the one it is shown under.
+    """
+    judge = present(models, store, classifier)
+    opened = workflow.open_photo(models, image, label, judge.name, name, source)
+    store.add_photo(opened.photo)
+    return need(store, opened.photo.key, classifier)
+
+
+def need(store: Store, photo_key: str, classifier: str = "") -> Study:
+    """`Store.load_study`. Raises `DataError` when the photo is not there."""
+    study = store.load_study(photo_key, classifier)
+    if study is None:
+        raise DataError("The photo is no longer in the data folder; upload it again.")
+    return study
+
+
+def present(models: Models, store: Store, classifier: str = "") -> Classifier:
+    """The classifier, once it has judged all that others of its name judged in this store.
+
+    So a folder that was trained anew under its old name is noticed. One whose fingerprint was not noted, by an earlier
+    version, is recognised by its judgements.
+    """
+    judge = models.classifier(classifier)
+    known = store.outdated(judge)
+    if not known:
+        return judge
+    before = store.known_judge(judge.name)
+    if before is not None and not before.fingerprint and before.labels == judge.labels:
+        sample = dict(islice(sorted(known.items()), SAMPLE))
+        made = _judged(store, judge, list(sample))
+        if all(np.allclose(made[key].probabilities, sample[key].probabilities, atol=CLOSE) for key in sample):
+            store.recognise(judge)
+            return judge
+    logger.info("the classifier %s is another than before and judges %d pictures anew", judge.name, len(known))
+    store.add_judgements(judge, _judged(store, judge, sorted(known)))
+    return judge
+
+
+def all_present(models: Models, store: Store) -> None:
+    """Makes every classifier `present` that this store and the profile both know; a fault of one is logged."""
+    for name in store.judges():
+        if name in models.profile.classifiers:
+            try:
+                present(models, store, name)
+            except PipelineError as error:
+                logger.warning("the classifier %s could not look at what is stored: %s", name, error)
+
+
+def judge_photo(models: Models, store: Store, photo_key: str, classifier: str = "") -> Study:
+    """The photo as this classifier sees it: every picture of it that it has not judged yet is judged, none drawn.
+
+    Raises `LabelError` when the classifier does not know the photo's label; a guess gives way to its own.
+    """
+    judge = present(models, store, classifier)
+    study = need(store, photo_key)
+    if study.photo.label not in judge.labels:
+        prediction = judge.predict([study.photo.image])[0]
+        prediction.probability(study.photo.protected or prediction.top(1)[0][0])
+        store.set_label(photo_key, prediction.top(1)[0][0], source=GUESS, expected="")
+    left = store.unjudged(photo_key, judge)
+    if left:
+        store.add_judgements(judge, _judged(store, judge, left))
+    return need(store, photo_key, judge.name)
+
+
+def say_label(
+    models: Models,
+    store: Store,
+    photo_key: str,
+    label: str,
+    settings: Settings,
+    *,
+    analyst: str = "",
+    expected: str | None = None,
+) -> tuple[str, ...]:
+    """Say what a photo shows; its variations are judged anew, and unticked where the gate on the label now objects.
+
+    Returns the edited captions that were ticked before and are no longer. No model is asked while there are no
+    variations. Raises `LabelError` for a label that its classifier does not know, `ConflictError` when the label is
+    neither this one nor the `expected` one.
+    """
+    before = need(store, photo_key)
+    label = find_label(label, before.photo.prediction.labels)
+    store.set_label(photo_key, label, analyst=analyst, expected=expected)
+    study = need(store, photo_key)
+    if not study.perturbations or before.photo.protected == label:
+        return ()
+    fresh = workflow.rejudged(models, study, settings)
+    store.add_proposals(photo_key, study.caption, fresh)
+    lost = [one for one in fresh if any(check.gate == workflow.LABEL_GATE and not check.passed for check in one.checks)]
+    if lost:
+        store.tick(photo_key, study.caption, {one.edited_caption: None for one in lost})
+    ticked = {one.edited_caption for one in need(store, photo_key).perturbations if one.accepted}
+    return tuple(
+        one.edited_caption for one in before.perturbations if one.accepted and one.edited_caption not in ticked
+    )
+
+
+def edit(
+    models: Models,
+    store: Store,
+    photo_key: str,
+    perturbations: Sequence[Perturbation],
+    settings: Settings,
+    classifier: str = "",
+    *,
+    caption: str = "",
+    step: Step | None = None,
+    inversions: Inversions | None = None,
+) -> Iterator[Study]:
+    """`workflow.edit` on a photo of the store; everything is saved before it is handed over.
+
+    Raises `DataError` when the photo has another caption than this one ("": whichever it has). One that is written
+    while the edits are made puts them aside with the old caption's.
+    """
+    study = judge_photo(models, store, photo_key, classifier)
+    if caption and study.caption != caption:
+        raise DataError("The photo has another caption by now; start again for that one.")
+    for grown in workflow.edit(
+        models, study, perturbations, settings, study.photo.classifier, step=step, inversions=inversions
+    ):
+        _save_growth(store, study, grown)
+        study = grown
+        yield grown
+
+
+def keep(store: Store, study: Study) -> None:
+    """Adds all of a study that was made outside the store; a caption that a person wrote there stays the present one.
+
+    What is there already stays as it is.
+    """
+    key, caption = study.photo.key, study.caption
+    store.add_photo(study.photo)
+    present, written = store.caption_of(key)
+    if caption and not written:
+        with suppress(ConflictError):  # a person was quicker
+            store.set_caption(key, caption, expected=present)
+    if study.perturbations:
+        store.add_proposals(key, caption, study.perturbations)
+    _save_growth(store, replace(study, reconstruction=None, control=None, counterfactuals=()), study)
+
+
+def stress(
+    models: Models,
+    folder: Path,
+    store: Store,
+    settings: Settings,
+    classifier: str = "",
+    *,
+    step: Step | None = None,
+    begun: Callable[[int, int, str], object] | None = None,
+    failed: Callable[[Failure], object] | None = None,
+) -> Iterator[Study]:
+    """One finished and saved study per picture of an ImageFolder.
+
+    Pictures that an earlier call with the same models and settings has finished are passed over; a caption that a
+    person wrote is kept. A picture that fails is noted in the store (`Store.failures`), and the others go on; a model
+    that cannot be opened, a store that cannot be written and a `Cancelled` end the run.
+
+    `begun` hears of every picture before it is studied: how many of the folder come before it, how many there are, and
+    its name; `failed` of every one that is left out by this call.
+    """
+    _ = models.captioner, models.perturber, models.editor, models.scorer  # opened now, not blamed on a picture later
+    judge = present(models, store, classifier)
+    job = run_key(models, settings, judge)
+    finished = set(store.finished(job))
+    entries = load_folder(folder).pictures
+    refuse_merged((entry.label for entry in entries), judge.labels)
+    for place, entry in enumerate(entries):
+        name = entry.path.relative_to(folder).as_posix()
+        try:
+            image = fit(open_image(entry.path), models.profile.image_size)
+            if key_of(image) in finished:
+                continue
+            if begun is not None:
+                begun(place, len(entries), name)
+            opened = workflow.open_photo(models, image, entry.label, judge.name, name)
+            study = _finish(models, store, opened, settings, step)
+        except (StoreError, Cancelled):
+            raise
+        except PipelineError as error:
+            logger.warning("%s is left out: %s", name, error)
+            store.fail(job, name, str(error))
+            if failed is not None:
+                failed(Failure(name=name, message=str(error)))
+            continue
+        store.finish(job, study.photo.key, name)
+        finished.add(study.photo.key)
+        yield study
+
+
+def _finish(models: Models, store: Store, opened: Study, settings: Settings, step: Step | None) -> Study:
+    """All stages of one picture, saved at its end."""
+    known = store.load_study(opened.photo.key, opened.photo.classifier)
+    caption, written = store.caption_of(opened.photo.key) if known is not None else ("", False)
+    if known is not None and (known.photo.label_source == ANALYST or known.photo.confirmed > opened.photo.confirmed):
+        if opened.photo.confirmed and opened.photo.label != known.photo.label:
+            told = "%s is '%s' in its folder; '%s' counts, which was said before"
+            logger.warning(told, opened.photo.name, opened.photo.label, known.photo.label)
+        opened = replace(opened, photo=known.photo)
+    study = workflow.describe(models, opened, settings, caption if written else "")
+    if known is not None and known.caption == study.caption:
+        study = replace(known, photo=opened.photo, perturbations=())
+    study = workflow.propose(models, study, settings)
+    for grown in workflow.edit(models, study, study.perturbations, settings, study.photo.classifier, step=step):
+        study = grown
+    keep(store, study)
+    return study
+
+
+def _save_growth(store: Store, before: Study, after: Study) -> None:
+    """Saves what a study has that it had not before."""
+    key, caption, judge = after.photo.key, after.caption, after.photo.judge
+    if after.reconstruction is not None and after.control is not None and after.control is not before.control:
+        picture = key_of(after.reconstruction)
+        if before.reconstruction is None or key_of(before.reconstruction) != picture:
+            picture = store.set_reconstruction(key, caption, after.reconstruction)
+        store.add_judgements(judge, {picture: after.control})
+    held = {one.key: one for one in before.counterfactuals}
+    changed = [one for one in after.counterfactuals if one.key in held and _scored(one) != _scored(held[one.key])]
+    if changed:
+        store.set_scores(changed)
+    fresh = [one for one in after.counterfactuals if one.key not in held]
+    if fresh:
+        store.add_counterfactuals(key, caption, fresh, judge)
+
+
+def _scored(one: CounterfactualRecord) -> object:
+    return one.scores, one.scorer, one.missed
+
+
+def _judged(store: Store, judge: Classifier, pictures: Sequence[str]) -> dict[str, Prediction]:
+    """Picture -> what the classifier makes of it, opened a few at a time."""
+    found: dict[str, Prediction] = {}
+    for start in range(0, len(pictures), CHUNK):
+        keys = pictures[start : start + CHUNK]
+        found |= zip(keys, judge.predict([store.media.get(key) for key in keys]), strict=True)
+    return found

@@ -73,11 +73,11 @@ def _refuse_port(host: str, port: int) -> None:
 def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> None:
     """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
     from explorer import build_app, serving
-    from explorer.door import is_shared
-    from explorer.jobs import Desk
+    from explorer.desk import Desk
+    from explorer.middleware import is_shared
     from explorer.pages.explore import starting
     from pipeline.classifiers.promotion import unfollowed
-    from pipeline.models.models import load
+    from pipeline.models.loader import load
     from pipeline.profiles import load_profile
     from pipeline.store.store import Store
     from pipeline.tasks import studio

@@ -15,14 +15,14 @@ from typing import TypedDict
 import gradio as gr
 from starlette.middleware import Middleware
 
-from explorer import endpoints
+from explorer import api
 from explorer.components.masthead import PAGES
-from explorer.door import Door
-from explorer.jobs import Desk
+from explorer.desk import Desk
+from explorer.middleware import Door
 from explorer.pages.curate import curate
 from explorer.pages.explore import explore
 from explorer.pages.insights import insights
-from explorer.pages.jobs import jobs_page
+from explorer.pages.jobs import jobs
 from explorer.pages.labels import labels
 from explorer.pages.reinforce import reinforce
 
@@ -53,9 +53,9 @@ def build_app(desk: Desk) -> gr.Blocks:
         title="Counterfactual Explorer", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_STAY
     )
     with demo:
-        endpoints.build(desk)  # first, because whoever comes first has the name
+        api.build(desk)  # first, because whoever comes first has the name
         explore.build(demo, desk)
-    pages = {"Curate": curate, "Insights": insights, "Reinforce": reinforce, "Jobs": jobs_page}
+    pages = {"Curate": curate, "Insights": insights, "Reinforce": reinforce, "Jobs": jobs}
     for name, path in PAGES[1:]:
         with demo.route(name, path.removeprefix(".")):
             pages[name].build(demo, desk)

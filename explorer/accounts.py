@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.door import is_shared
+from explorer.middleware import is_shared
 from pipeline.errors import SettingsError
 
 ON_COMMAND_LINE = (

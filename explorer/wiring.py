@@ -16,7 +16,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from explorer.alerts import shown
-from explorer.jobs import Desk
+from explorer.desk import Desk
 
 # Gradio's <base> is the first page, so the path has to be said.
 ADDRESS = """(name, nothing, now) => {

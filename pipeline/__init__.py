@@ -5,7 +5,7 @@ Importing this loads no model library: models are opened by `load(load_profile("
 
 from pipeline.captions.factors import FACTORS
 from pipeline.errors import InputError, ModelError, PipelineError, StoreError
-from pipeline.models.models import load
+from pipeline.models.loader import load
 from pipeline.profiles import known_profiles, load_profile
 from pipeline.settings import Profile, Settings
 from pipeline.types import (

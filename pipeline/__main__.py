@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands import model_commands, upkeep_commands
+from pipeline.commands import models, store
 from pipeline.commands.rows import (
     appraisal_cells,
     appraisal_row,
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from pipeline.store.store import Failure, Store
 
 app = typer.Typer(cls=Sentences, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(model_commands.app)
-app.add_typer(upkeep_commands.app, name="store")
+app.add_typer(models.app)
+app.add_typer(store.app, name="store")
 
 
 @app.callback()
@@ -247,7 +247,7 @@ def weakness(
 ) -> None:
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
     from pipeline.analysis import weakness as tables
-    from pipeline.analysis.insights import insights
+    from pipeline.analysis.clusters import insights
     from pipeline.curation.selection import countable
     from pipeline.workflow import judged_by
 
@@ -315,7 +315,7 @@ def quality(
 
     LPIPS and DINO structure distances where the profile names their weights under [measures]; else the reason is told.
     """
-    from pipeline.analysis.appraisal import appraise
+    from pipeline.analysis.edit_quality import appraise
     from pipeline.curation.selection import countable
     from pipeline.scoring.perceptual import open_distances
 
@@ -359,8 +359,9 @@ def reinforce(
     """Fine-tune the classifier's head on the counterfactuals of a run, and save it blended with the old one."""
     import time
 
-    from pipeline.curation.selection import refuse_used, selection
+    from pipeline.curation.selection import selection
     from pipeline.reinforcement import reinforcement
+    from pipeline.runtime.staging import refuse_used
     from pipeline.types import Look
 
     store = run_of(run, database)

@@ -12,7 +12,6 @@ from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import cast
 
-from pipeline.classifiers.networks import pieces
 from pipeline.errors import ProfileError, SettingsError
 from pipeline.settings import Profile, Settings
 
@@ -143,6 +142,11 @@ def _fits(value: object, kind: str) -> bool:
 
 def _is_required(entry: Field[object]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def pieces(text: str) -> tuple[str, ...]:
+    """The parts of 'architecture + weights.safetensors + labels.txt'; a folder or a name is one part."""
+    return tuple(piece.strip() for piece in text.split(" + "))
 
 
 def resolved(value: str, folder: Path) -> str:

@@ -17,10 +17,10 @@ from PIL.Image import Image
 from pipeline.captions.factors import FACTORS
 from pipeline.classifiers.labels import find_label
 from pipeline.curation.selection import chosen
-from pipeline.editing.inversions import Inversions
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import CaptionError, PerturbationError, SettingsError
 from pipeline.images import fit, key_of
-from pipeline.scoring.scoring import missed_gates
+from pipeline.scoring.clip import missed_gates
 from pipeline.settings import Settings
 from pipeline.store.keys import drawing_of, earlier_keys, edit_key, models_used
 from pipeline.types import (

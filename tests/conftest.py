@@ -15,8 +15,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "TOKE
 import pytest
 
 from explorer import build_app, serving
-from explorer.jobs import Desk
-from pipeline.models.models import LoadedModels, load
+from explorer.desk import Desk
+from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED

@@ -29,17 +29,17 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 
 import torch
 
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from pipeline import workflow
-from pipeline.models.models import load
+from pipeline.models.loader import load
 from pipeline.profiles import load_profile
 from pipeline.reinforcement.heads import Recipe
 from pipeline.reinforcement.runs import read_run
-from pipeline.store import jobs, upkeep
+from pipeline.store import jobs, maintenance
 from pipeline.store.jobs import DONE
 from pipeline.store.store import Store
 from pipeline.tasks.tasks import PhotosTask, StudyTask, Task, task_of
-from pipeline.tasks.training_task import FOLDER, TrainingTask
+from pipeline.tasks.training import FOLDER, TrainingTask
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import draw, sample
 from pipeline.types import Decision, Models
@@ -181,7 +181,7 @@ def look(models: Models, root: Path, kind: str, parameters: str, said: list[obje
     there = {one.id: (one.counterfactual, one.verdict) for one in log}
     lost = [one for act in acts for one in act if there.get(one[0]) != (one[1], one[2])]
     sizes = Counter(one.act for one in log if one.act != one.id)  # what was kept beforehand are acts of one
-    faults = [f"{one.kind} {one.where} {one.detail}" for one in upkeep.check(store) if one.is_fault]
+    faults = [f"{one.kind} {one.where} {one.detail}" for one in maintenance.check(store) if one.is_fault]
     known = [store.jobs.get(id_) for id_ in ids]
     report = {
         "acknowledged": sum(map(len, acts)),
@@ -195,7 +195,7 @@ def look(models: Models, root: Path, kind: str, parameters: str, said: list[obje
     store.close()
     report |= finish(models, root, kind, parameters)
     after = Store(root)
-    report["faults_after"] = [one.where for one in upkeep.check(after) if one.is_fault]
+    report["faults_after"] = [one.where for one in maintenance.check(after) if one.is_fault]
     after.close()
     return report
 

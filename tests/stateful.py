@@ -40,8 +40,8 @@ from pipeline.store import jobs
 from pipeline.store.decisions import RESOLVE, stacks
 from pipeline.store.jobs import ATTEMPTS, CANCELLED, DONE, ENDED, FAILED, INTERRUPTED, RUNNING, Hold, Job
 from pipeline.store.jobs import WAITING as WAITS
+from pipeline.store.queue import listed
 from pipeline.store.store import Store
-from pipeline.store.triage import listed
 from pipeline.types import (
     ANALYST,
     CONFIRMED,

@@ -14,12 +14,12 @@ from gradio.routes import App
 
 import app as program
 from explorer import build_app
-from explorer.door import ROUTES
-from explorer.jobs import Desk
+from explorer.desk import Desk
+from explorer.middleware import ROUTES
 from pipeline.__main__ import app as commands
 from pipeline.importing.archives import OPENED
 from pipeline.importing.lists import FORMATS
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.store.store import Store
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "security.md").read_text()

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.tiny.measure import psnr
 from pipeline.tiny.world import LABELS, VALUES, Scene, draw, parse, redraw
 

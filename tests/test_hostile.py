@@ -17,7 +17,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from explorer.door import UPLOAD_BYTES
+from explorer.middleware import UPLOAD_BYTES
 from pipeline.__main__ import app
 from pipeline.store.store import Store
 from tests import hostile

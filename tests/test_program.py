@@ -12,9 +12,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from explorer import endpoints
+from explorer import api
 from explorer.alerts import shown
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.runs import runs
 from pipeline.store.store import Store
@@ -48,6 +48,6 @@ def test_the_readmes_script_goes_round_the_whole_loop(address: str, store: Store
 @pytest.mark.parametrize(("name", "version"), [("../../etc", 0), ("/etc", 0), ("", 0), ("none", 3)])
 def test_only_a_frozen_set_is_exported(models: Models, store: Store, name: str, version: int) -> None:
     with pytest.raises(gr.Error, match="There is no set") as caught:
-        shown(endpoints.export)(Desk(models=models, store=store), name, version)
+        shown(api.export)(Desk(models=models, store=store), name, version)
     assert str(store.root) not in str(caught.value)
     assert not (store.root / "sets").exists()

@@ -18,7 +18,7 @@ import pytest
 import pipeline.store.store
 from pipeline.curation.catalogue import Catalogue
 from pipeline.errors import ConflictError
-from pipeline.store import jobs, tables
+from pipeline.store import jobs, schema
 from pipeline.store.decisions import UNDO
 from pipeline.store.jobs import Job
 from pipeline.store.store import Store
@@ -43,7 +43,7 @@ def test_the_store_shows_what_a_plain_model_says(fresh: Callable[[], tuple[Path,
 
 
 FAULTS = {
-    "caches that miss a change": (tables, "raised", lambda connection, topics: None),
+    "caches that miss a change": (schema, "raised", lambda connection, topics: None),
     "a job that writes after its lease": (pipeline.store.store, "refuse_lost", lambda connection, job: None),
 }
 

@@ -17,7 +17,7 @@ from explorer.components.keymap import KEY_NAME, REASONS, key_label, keymap_json
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import SCORES, diff, gate_name, percent, points
-from pipeline.store.triage import Entry
+from pipeline.store.queue import Entry
 from pipeline.types import Axis, Decision
 
 STATES = (

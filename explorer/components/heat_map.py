@@ -14,8 +14,8 @@ import gradio as gr
 from explorer.components.markup import REPORT_CLICKS, Html, tag
 from explorer.components.shelf import FOLLOW
 from explorer.views import counted, points
-from pipeline.analysis.intervals import Change
 from pipeline.analysis.weakness import ALL, MIN_PHOTOS, Weakness
+from pipeline.statistics.intervals import Change
 
 K = {"Acc@1": 1, "Acc@5": 5}
 SHOWN = 60  # classes at most: what a person reads, and what a browser lays out at once

@@ -9,11 +9,11 @@ from itertools import groupby
 from explorer.components.markup import Html, join, tag
 from explorer.pages.insights.sheets import Cell, Sheet, sheet_markup
 from explorer.views import THIN, interval
-from pipeline.analysis.intervals import LEVEL
 from pipeline.analysis.weakness import MIN_PHOTOS
 from pipeline.reinforcement.cards import choice, is_seen
 from pipeline.reinforcement.figures import Figure, curve, figures, told_together
 from pipeline.reinforcement.reinforcement import METHODS, Recipe
+from pipeline.statistics.intervals import LEVEL
 from pipeline.types import Reinforcement
 
 NOTHING = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from explorer.components.markup import Html, tag, without_folders
-from explorer.jobs import Progress
+from explorer.desk import Progress
 from explorer.views import duration
 from pipeline.store.jobs import WAITING, Job
 

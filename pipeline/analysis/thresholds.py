@@ -14,7 +14,7 @@ from math import isfinite
 
 import numpy as np
 
-from pipeline.analysis.intervals import share
+from pipeline.statistics.intervals import share
 from pipeline.types import CounterfactualRecord, Proportion, Scores
 
 MIN_N = 5  # photos with an edit of either verdict; below it a threshold says nothing

@@ -17,9 +17,9 @@ from math import log
 
 import numpy as np
 
-from pipeline.analysis.intervals import Change, Clusters, Mean, adjusted, share
-from pipeline.classifiers.classification import is_prediction_flip
+from pipeline.classifiers.base import is_prediction_flip
 from pipeline.curation.selection import chosen
+from pipeline.statistics.intervals import Change, Clusters, Mean, adjusted, share
 from pipeline.types import CounterfactualRecord, Prediction, Proportion, Standing, StudyRecord
 
 ALL = "all"

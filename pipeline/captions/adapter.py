@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.analysis.intervals import share
-from pipeline.captions.agreement import objection
+from pipeline.captions.examples import Variation
 from pipeline.captions.factors import FACTORS
 from pipeline.captions.gates import naming
+from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import synonyms
 from pipeline.captions.perturbation import LanguageModel, Writer, encode_prompt, parse_answer
 from pipeline.captions.wording import key
-from pipeline.captions.written import Variation
 from pipeline.errors import CaptionError, DataError, ModelError, PerturbationError, SettingsError
 from pipeline.settings import Settings
+from pipeline.statistics.intervals import share
 from pipeline.types import Proportion, Step
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.captions.agreement import objection
+from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import definitions, is_actor, is_material, is_medium, is_thing, synonyms
 from pipeline.captions.wording import ends, key, word_diff, words
 from pipeline.errors import ModelError

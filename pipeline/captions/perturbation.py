@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
+from pipeline.captions.examples import examples
 from pipeline.captions.gates import Gates
 from pipeline.captions.wording import key, word_diff
-from pipeline.captions.written import examples
 from pipeline.errors import CaptionError, ModelError, PerturbationError
 from pipeline.runtime.devices import weights_in
 from pipeline.settings import Settings

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-from pipeline.classifiers.classification import LinearHeadClassifier
+from pipeline.classifiers.base import LinearHeadClassifier
 from pipeline.classifiers.labels import distinct
-from pipeline.classifiers.networks import bare, fill, misfit, names_in
+from pipeline.classifiers.sources import bare, fill, misfit, names_in
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class TorchvisionClassifier(LinearHeadClassifier):
 
     def _last_stage(self) -> str:
         """torchvision has no list of stages: "layer4" of its ResNets, else the last of what it calls `features`."""
-        from pipeline.classifiers.blocks import last_stage
+        from pipeline.classifiers.last_block import last_stage
 
         network = cast("torch.nn.Module", self._model)
         if hasattr(network, "layer4"):

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.classifiers import model_folder
-from pipeline.classifiers.networks import HUB, PUBLISHED
-from pipeline.curation.selection import new_folder
+from pipeline.classifiers.sources import HUB, PUBLISHED
 from pipeline.errors import DataError, InputError
 from pipeline.runtime.hub import hub_model
+from pipeline.runtime.staging import new_folder
 from pipeline.settings import Profile
 from pipeline.types import Models
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from pipeline.classifiers.classification import LinearHeadClassifier
+    from pipeline.classifiers.base import LinearHeadClassifier
 
 SIDE = 96  # pixels of the pictures; each classifier resizes them to its own
 CLOSE = 1e-3  # greatest difference of a probability between the network and its head

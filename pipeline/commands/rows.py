@@ -15,12 +15,12 @@ import typer
 from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforcement, Study
 
 if TYPE_CHECKING:
-    from pipeline.analysis.appraisal import Appraisal
-    from pipeline.analysis.insights import Insight
-    from pipeline.analysis.intervals import Change
+    from pipeline.analysis.clusters import Insight
+    from pipeline.analysis.edit_quality import Appraisal
     from pipeline.analysis.weakness import FailurePoint, Weakness
     from pipeline.captions.adapter import Trained
     from pipeline.reinforcement.figures import Figure
+    from pipeline.statistics.intervals import Change
 
 Row = dict[str, object]
 WIDTH = 160  # characters of a table that goes to a file or another program
@@ -60,7 +60,7 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
 
     `files` names the picture of each by its key, the reconstruction's by "".
     """
-    from pipeline.classifiers.classification import is_prediction_flip
+    from pipeline.classifiers.base import is_prediction_flip
     from pipeline.workflow import chosen
 
     if study.control is None:
@@ -83,7 +83,7 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
 
 def study_row(study: Study) -> Row:
     """One picture of a run."""
-    from pipeline.classifiers.classification import is_prediction_flip
+    from pipeline.classifiers.base import is_prediction_flip
     from pipeline.workflow import chosen
 
     best = chosen(study)

@@ -19,8 +19,8 @@ from pipeline.types import Counterfactual, Models, Photo, Step, Study
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipeline.models.models import LoadedModels
-    from pipeline.reinforcement.lessons import Item, Pictures
+    from pipeline.models.loader import LoadedModels
+    from pipeline.reinforcement.training_data import Item, Pictures
     from pipeline.store.store import Store
 
 ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME|FILE.toml", help="Which models to use.")]
@@ -72,7 +72,7 @@ class Sentences(TyperGroup):
 
 def models_of(profile: str, device: str, classifier: str = "") -> LoadedModels:
     """The models of a profile, by name or file, and the classifier that was named beside them; none is opened yet."""
-    from pipeline.models.models import load
+    from pipeline.models.loader import load
     from pipeline.profiles import load_profile
 
     models = load(load_profile(profile), device)
@@ -125,7 +125,7 @@ def run_of(run: Path, database: str = "") -> Store:
 
 def item_of(store: Store, photo: Photo, one: Counterfactual, shows: str) -> Item:
     """With the reconstruction, which some recipes take in the counterfactual's place, and what the edit shows."""
-    from pipeline.reinforcement.lessons import Item
+    from pipeline.reinforcement.training_data import Item
 
     study = store.load_study(photo.key, photo.classifier)
     control = study.reconstruction if study is not None else None

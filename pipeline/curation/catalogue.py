@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.errors import DataError
 from pipeline.store import decisions
+from pipeline.store.queue import Entry, found, listed, ordered
 from pipeline.store.store import Store
-from pipeline.store.triage import Entry, found, listed, ordered
 from pipeline.types import Decision
 
 WAITING, CONFLICT, ALL = "waiting", "conflict", "all"

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.curation.selection import labelled, new_folder
+from pipeline.curation.selection import labelled
 from pipeline.errors import DataError, SettingsError, StoreError
 from pipeline.images import encode
 from pipeline.importing.folders import METADATA
 from pipeline.importing.lists import as_cell
+from pipeline.runtime.staging import new_folder
 from pipeline.store.decisions import Views, settled, views
 from pipeline.store.store import Store
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction

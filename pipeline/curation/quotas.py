@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.store.triage import Entry
+from pipeline.store.queue import Entry
 
 Cell = tuple[str, str]  # label and factor
 

@@ -1,18 +1,14 @@
-"""Splits that never leak, what there is to learn from, and new folders that appear whole. Knows no model."""
+"""Splits that never leak, and what there is to learn from. Knows no model."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar, overload
 
-from pipeline.errors import DataError, StoreError
-from pipeline.scoring.scoring import choose_tau
+from pipeline.errors import DataError
+from pipeline.scoring.clip import choose_tau
 from pipeline.store.decisions import Views, is_disputed, settled, shown_label, views
 from pipeline.store.store import Store
 from pipeline.types import Counterfactual, CounterfactualRecord, Study, StudyRecord
@@ -180,33 +176,3 @@ def _photos(number: int) -> str:
 
 def _count(number: int) -> str:
     return "1 pair is" if number == 1 else f"{number} pairs are"
-
-
-def refuse_used(folder: Path) -> None:
-    """Raises `DataError` when the folder is a file or holds something already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists already and is not empty; name a new folder.")
-
-
-@contextmanager
-def new_folder(folder: Path, moment: AbstractContextManager[None] | None = None) -> Iterator[Path]:
-    """A hidden folder beside `folder` that takes its place at the end, or vanishes when something fails.
-
-    It takes its place within `moment`, such as `Store.alone()`.
-    """
-    refuse_used(folder)
-    partial: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        yield partial
-        partial.chmod(0o755)  # mkdtemp's folder is for its owner alone
-        with moment or nullcontext():
-            partial.replace(folder)
-    except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be written: {error.strerror or error}; free some space or choose another."
-        ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)

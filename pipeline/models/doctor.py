@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.classifiers.networks import pieces
 from pipeline.errors import InputError
-from pipeline.profiles import models_of
+from pipeline.profiles import models_of, pieces
 from pipeline.runtime.devices import BYTES, ROOM, Place, free_memory, place, weight_bytes
 from pipeline.runtime.hub import SPARE, cache_folder, cached, free_bytes, hub_model
 from pipeline.settings import Profile

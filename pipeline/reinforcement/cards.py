@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from pipeline.analysis.intervals import LEVEL
 from pipeline.reinforcement.figures import Figure, curve, figures, told_together
+from pipeline.statistics.intervals import LEVEL
 from pipeline.types import Look, Proportion, Reinforcement
 
 _FRAME = """---

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from PIL.Image import Image
 
-from pipeline.classifiers.blocks import last_block_of
+from pipeline.classifiers.last_block import last_block_of
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.reinforcement.blending import Blend, Logits, Weights
 from pipeline.reinforcement.heads import Part, Theta, head_logits
-from pipeline.reinforcement.lessons import Pictures
+from pipeline.reinforcement.training_data import Pictures
 from pipeline.store.media import write_whole
 from pipeline.types import Classifier
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.analysis.intervals import Change, Clusters, adjusted
 from pipeline.analysis.weakness import MIN_PHOTOS
+from pipeline.statistics.intervals import Change, Clusters, adjusted
 from pipeline.types import Answers, Proportion, Reinforcement
 
 KS = (1, 5)

@@ -1,7 +1,7 @@
 """Training a classifier's last layer on cached features: the recipe, the paper's way, and its rivals. Tensors only.
 
 What is trained are tensors and a function that makes logits of them and of cached inputs: the head on features unless
-said otherwise, a block and the head on the block's inputs (`pipeline/classifiers/blocks.py`) by the same training.
+said otherwise, a block and the head on the block's inputs (`pipeline/classifiers/last_block.py`) by the same training.
 
 theta_1 starts from theta_0 and is trained by Adam with early stopping (Li et al., 2024); theta(alpha) = (1 - alpha)
 theta_0 + alpha theta_1 follows WiSE-FT (Wortsman et al., 2022). AFR (Qiu et al., 2023) weighs what theta_0 gets wrong

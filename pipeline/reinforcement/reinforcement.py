@@ -19,8 +19,8 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 
-from pipeline.classifiers.blocks import Unfreezable
-from pipeline.curation.selection import new_folder, split_by_photo
+from pipeline.classifiers.last_block import Unfreezable
+from pipeline.curation.selection import split_by_photo
 from pipeline.errors import DataError, ModelError, SettingsError, StoreError
 from pipeline.reinforcement.blending import Logits
 from pipeline.reinforcement.cards import card, metrics
@@ -37,8 +37,9 @@ from pipeline.reinforcement.heads import (
     interpolate,
     train_head,
 )
-from pipeline.reinforcement.lessons import ANEW, Item, Pictures, lesson
 from pipeline.reinforcement.runs import add_look, read_run, write_run
+from pipeline.reinforcement.training_data import ANEW, Item, Pictures, lesson
+from pipeline.runtime.staging import new_folder
 from pipeline.store.media import write_whole
 from pipeline.types import Answers, Classifier, Look, Reinforcement
 

@@ -1,6 +1,6 @@
 """What is kept between sessions: records in a database, pictures as files, and the promises about both.
 
-`store` is what others open; `studies` its part for photos, `jobs` for work under way; `tables`, `study_rows`,
-`entry_rows` and `migrations` are the schema, `decisions` and `triage` what the log and the lists mean, `upkeep` the
+`store` is what others open; `studies` its part for photos, `jobs` for work under way; `schema`, `study_rows`,
+`entry_rows` and `migrations` are its tables, `decisions` and `queue` what the log and the lists mean, `maintenance` the
 care of it all. Knows no model and no page.
 """

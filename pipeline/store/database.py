@@ -18,7 +18,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline.errors import DataError, StoreError
-from pipeline.store import tables
+from pipeline.store import schema
 from pipeline.store.migrations import MIGRATIONS
 
 FILE = "explorer.db"
@@ -79,7 +79,7 @@ class Database:
         """Makes the tables of a new database; refuses one that holds others."""
         if sql.inspect(connection).get_table_names():
             raise _unknown(self.name, 0)
-        tables.schema.create_all(connection)
+        schema.schema.create_all(connection)
         _set_version(connection)
 
     def _migrate(self, root: Path, version: int) -> None:
@@ -89,7 +89,7 @@ class Database:
         with saving(f"The database {self.name} cannot be brought up to date"), self._unchecked(root) as connection:
             for number in range(_version(connection), SCHEMA):  # another process may have been first
                 MIGRATIONS[number](connection)
-            tables.schema.create_all(connection)
+            schema.schema.create_all(connection)
             _set_version(connection)
 
     @contextmanager

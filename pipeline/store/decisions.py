@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pipeline.analysis.intervals import share
+from pipeline.statistics.intervals import share
 from pipeline.types import Decision
 
 RESOLVE, UNDO, REDO = "resolve", "undo", "redo"

@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from pipeline.errors import Cancelled, ConflictError, DataError
-from pipeline.store import tables
+from pipeline.store import schema
 from pipeline.store.database import Database, saving
 
 LEASE = 20.0  # seconds for which another process must have seen no heartbeat before it takes a job over
@@ -75,7 +75,7 @@ class Job:
 
 
 _NAMES = tuple(field.name for field in fields(Job))
-_COLUMNS = tuple(tables.jobs.c[name] for name in _NAMES)
+_COLUMNS = tuple(schema.jobs.c[name] for name in _NAMES)
 
 
 class Jobs:
@@ -93,7 +93,7 @@ class Jobs:
         """
         line = {name: getattr(job, name) for name in _NAMES} | {"parameters": parameters, "created": time.time()}
         with saving(f"The job '{job.title}' could not be saved"), self._database.write() as connection:
-            query = tables.insert(connection, tables.jobs).values(line)
+            query = schema.insert(connection, schema.jobs).values(line)
             connection.execute(query.on_conflict_do_nothing(index_elements=["id"]))
             known = _find(connection, job.id)
             return known if known.active or known.state == DONE else _again(connection, known)
@@ -106,17 +106,17 @@ class Jobs:
     def parameters(self, id_: str) -> str:
         """JSON, as it was given to `add`. Raises `DataError` for an unknown job."""
         with self._database.read() as connection:
-            found = connection.execute(sql.select(tables.jobs.c.parameters).where(tables.jobs.c.id == id_)).scalar()
+            found = connection.execute(sql.select(schema.jobs.c.parameters).where(schema.jobs.c.id == id_)).scalar()
         if found is None:
             raise DataError("This job is not in the data folder; start it again.")
         return str(found)
 
     def all(self, kind: str = "", count: int = SHOWN) -> tuple[Job, ...]:
         """Return the `count` latest jobs, of one kind or of all, and whatever else waits or runs; the newest first."""
-        number = tables.jobs.c.number
-        of_kind = (tables.jobs.c.kind == kind,) if kind else ()
+        number = schema.jobs.c.number
+        of_kind = (schema.jobs.c.kind == kind,) if kind else ()
         latest = sql.select(number).where(*of_kind).order_by(number.desc()).limit(count).subquery()
-        wanted = number.in_(sql.select(latest.c.number)) | tables.jobs.c.state.not_in(ENDED)
+        wanted = number.in_(sql.select(latest.c.number)) | schema.jobs.c.state.not_in(ENDED)
         query = sql.select(*_COLUMNS).where(wanted, *of_kind).order_by(number.desc())
         with self._database.read() as connection:
             return tuple(Job(**row._mapping) for row in connection.execute(query))
@@ -124,7 +124,7 @@ class Jobs:
     def number(self) -> int:
         """Return how many jobs there are."""
         with self._database.read() as connection:
-            return connection.execute(sql.select(sql.func.count()).select_from(tables.jobs)).scalar_one()
+            return connection.execute(sql.select(sql.func.count()).select_from(schema.jobs)).scalar_one()
 
     def take(self, profile: str, kinds: Collection[str] | None = None) -> Hold | None:
         """The oldest job of this profile, and of these kinds, that nobody holds, now held; None when there is none.
@@ -148,8 +148,8 @@ class Jobs:
 
     def _free(self, connection: sql.Connection, profile: str, kinds: Collection[str] | None) -> list[Job]:
         """Return what waits, and what runs no longer because its holder is gone, the oldest first."""
-        state = tables.jobs.c.state
-        query = sql.select(*_COLUMNS).where(state.in_((WAITING, RUNNING))).order_by(tables.jobs.c.number)
+        state = schema.jobs.c.state
+        query = sql.select(*_COLUMNS).where(state.in_((WAITING, RUNNING))).order_by(schema.jobs.c.number)
         active = [Job(**row._mapping) for row in connection.execute(query)]
         lapsed = self._lapsed([job for job in active if job.state == RUNNING])
         free = (job for job in active if job.state == WAITING or job.id in lapsed)
@@ -177,7 +177,7 @@ class Jobs:
                 return _move(connection, job, CANCELLED, ended=time.time(), error="It was cancelled before it began.")
             if not job.active:
                 raise _moved_on(job)
-            connection.execute(sql.update(tables.jobs).where(tables.jobs.c.id == id_).values(stop=True))
+            connection.execute(sql.update(schema.jobs).where(schema.jobs.c.id == id_).values(stop=True))
             return _find(connection, id_)
 
     def retry(self, id_: str, revision: int | None = None) -> Job:
@@ -194,9 +194,9 @@ class Jobs:
         Raises `ConflictError` when somebody else holds it by now.
         """
         with saving(f"The progress of '{job.title}' could not be saved"), self._database.write() as connection:
-            held = (tables.jobs.c.id == job.id, tables.jobs.c.revision == job.revision)
-            beat = {"heartbeat": time.time(), "beats": tables.jobs.c.beats + 1}
-            query = sql.update(tables.jobs).where(*held).values(**beat, **values)
+            held = (schema.jobs.c.id == job.id, schema.jobs.c.revision == job.revision)
+            beat = {"heartbeat": time.time(), "beats": schema.jobs.c.beats + 1}
+            query = sql.update(schema.jobs).where(*held).values(**beat, **values)
             if not connection.execute(query).rowcount:
                 raise _moved_on(_find(connection, job.id))
             return _find(connection, job.id)
@@ -273,13 +273,13 @@ class Hold:
 
 def refuse_lost(connection: sql.Connection, job: Job) -> None:
     """Raise `ConflictError` when the job is no longer held under this revision; for the transaction that writes."""
-    held = sql.select(tables.jobs.c.revision).where(tables.jobs.c.id == job.id, tables.jobs.c.state == RUNNING)
+    held = sql.select(schema.jobs.c.revision).where(schema.jobs.c.id == job.id, schema.jobs.c.state == RUNNING)
     if connection.execute(held).scalar() != job.revision:
         raise _moved_on(_find(connection, job.id))
 
 
 def _found(connection: sql.Connection, id_: str) -> Job | None:
-    row = connection.execute(sql.select(*_COLUMNS).where(tables.jobs.c.id == id_)).one_or_none()
+    row = connection.execute(sql.select(*_COLUMNS).where(schema.jobs.c.id == id_)).one_or_none()
     return None if row is None else Job(**row._mapping)
 
 
@@ -302,7 +302,7 @@ def _again(connection: sql.Connection, job: Job) -> Job:
 
 def _move(connection: sql.Connection, job: Job, state: str, **values: Any) -> Job:
     """The job in another state. Raises `ConflictError` when it has changed since it was read."""
-    query = sql.update(tables.jobs).where(tables.jobs.c.id == job.id, tables.jobs.c.revision == job.revision)
+    query = sql.update(schema.jobs).where(schema.jobs.c.id == job.id, schema.jobs.c.revision == job.revision)
     if not connection.execute(query.values(state=state, revision=job.revision + 1, **values)).rowcount:
         raise _moved_on(_find(connection, job.id))
     return _find(connection, job.id)

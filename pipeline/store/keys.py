@@ -13,7 +13,7 @@ from pipeline.captions.factors import FACTORS
 from pipeline.profiles import models_of
 from pipeline.runtime.fingerprints import of_source
 from pipeline.settings import DRAWING, Profile, Settings
-from pipeline.store.tables import digest
+from pipeline.store.schema import digest
 from pipeline.types import Judge, Models, Perturbation, Study
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from pipeline.store import tables
+from pipeline.store import schema
 from pipeline.store.study_rows import study_key
 from pipeline.types import FOLDER, UNKNOWN
 
@@ -54,7 +54,7 @@ def _to_6(connection: sql.Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE vocabularies ADD COLUMN used INTEGER NOT NULL DEFAULT 0")
     if sql.inspect(connection).has_table("jobs"):  # that came with version 5
         connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
-    tables.schema.create_all(connection)
+    schema.schema.create_all(connection)
     connection.exec_driver_sql("CREATE INDEX ix_decisions_counterfactual ON decisions (counterfactual)")
     _Heads(connection).move()
     if cascade:  # the reference went with the table that it named
@@ -99,13 +99,13 @@ class _Heads:
         """Fills the new tables."""
         used = {row.vocabulary: place for place, row in enumerate(sorted(self.rows, key=lambda row: row.updated), 1)}
         for key, place in used.items():
-            line = sql.update(tables.vocabularies).where(tables.vocabularies.c.key == key)
+            line = sql.update(schema.vocabularies).where(schema.vocabularies.c.key == key)
             self.connection.execute(line.values(used=place))
-        self._insert(tables.photos, self._photos())
-        self._insert(tables.studies, self._studies())
-        self._insert(tables.proposals, self._proposals())
-        self._insert(tables.counterfactuals, self._counterfactuals())
-        self._insert(tables.judgements, self._judgements())
+        self._insert(schema.photos, self._photos())
+        self._insert(schema.studies, self._studies())
+        self._insert(schema.proposals, self._proposals())
+        self._insert(schema.counterfactuals, self._counterfactuals())
+        self._insert(schema.judgements, self._judgements())
         if self.connection.dialect.name == "postgresql":
             self.connection.exec_driver_sql(
                 "SELECT setval(pg_get_serial_sequence('counterfactuals', 'number'), "
@@ -119,8 +119,8 @@ class _Heads:
 
     def _photos(self) -> dict[Any, dict[str, Any]]:
         # Jobs finish photos, too, whose labels may be a guess; only runs over a labelled folder are no jobs.
-        of_runs = tables.finished.c.job.not_in(sql.select(tables.jobs.c.id))
-        runs = set(self.connection.execute(sql.select(tables.finished.c.photo).where(of_runs)).scalars())
+        of_runs = schema.finished.c.job.not_in(sql.select(schema.jobs.c.id))
+        runs = set(self.connection.execute(sql.select(schema.finished.c.photo).where(of_runs)).scalars())
         found: dict[Any, dict[str, Any]] = {}
         for row in self.rows:
             found[row.photo] = {
@@ -153,10 +153,10 @@ class _Heads:
 
     def _proposals(self) -> dict[Any, dict[str, Any]]:
         """Those of the classifier that was looked at last, then what others had beside them."""
-        words = sql.select(_proposals, *(tables.perturbations.c[name] for name in ("edited_caption", "rejected_by")))
-        words = words.add_columns(tables.perturbations.c.checks)
-        words = words.join(tables.perturbations, tables.perturbations.c.key == _proposals.c.perturbation)
-        of: dict[str, list[tables.Row]] = {}
+        words = sql.select(_proposals, *(schema.perturbations.c[name] for name in ("edited_caption", "rejected_by")))
+        words = words.add_columns(schema.perturbations.c.checks)
+        words = words.join(schema.perturbations, schema.perturbations.c.key == _proposals.c.perturbation)
+        of: dict[str, list[schema.Row]] = {}
         for row in self.connection.execute(words.order_by(_proposals.c.position)):
             of.setdefault(row.study, []).append(row)
         found: dict[Any, dict[str, Any]] = {}

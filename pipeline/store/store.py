@@ -18,7 +18,7 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from pipeline.errors import ConflictError, DataError
-from pipeline.store import tables
+from pipeline.store import schema
 from pipeline.store.database import FILE
 from pipeline.store.decisions import REDO, RESOLVE, UNDO, again, holding, stacks
 from pipeline.store.jobs import Hold, Jobs, refuse_lost
@@ -27,7 +27,7 @@ from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo
 
 __all__ = ["VERDICTS", "Failure", "Store", "StudySummary"]
 VERDICTS = ("keep", "reject", "unsure", "")
-_KEYS = sql.select(tables.counterfactuals.c.key, tables.counterfactuals.c.number)
+_KEYS = sql.select(schema.counterfactuals.c.key, schema.counterfactuals.c.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +105,16 @@ class Store(Studies):
             if one.verdict not in VERDICTS:
                 raise DataError(f"The verdict '{one.verdict}' is unknown; use keep, reject or unsure.")
         now, keys = time.time(), {one.counterfactual for one in decisions}
-        with self._write("The decision could not be saved", tables.DECISIONS) as connection:
-            known = {row.key for row in tables.in_chunks(connection, _KEYS, tables.counterfactuals.c.key, list(keys))}
+        with self._write("The decision could not be saved", schema.DECISIONS) as connection:
+            known = {row.key for row in schema.in_chunks(connection, _KEYS, schema.counterfactuals.c.key, list(keys))}
             for key in sorted(keys - known):
                 raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
             seen = list(expected or ())
-            latest = {whose: tables.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
+            latest = {whose: schema.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
             for one in decisions:
                 _refuse_late(latest[_rivals(one)].get(one.counterfactual), one, expected or {})
             timed = [replace(one, time=one.time or now, act=one.act or one.id) for one in decisions]
-            return tables.append(connection, timed)
+            return schema.append(connection, timed)
 
     def undo(self, analyst: str, act: str) -> tuple[Decision, ...]:
         """Take this analyst's last act back, by new decisions under the id `act`; () when there is none.
@@ -129,14 +129,14 @@ class Store(Studies):
 
     def _again(self, kind: str, analyst: str, act: str) -> tuple[Decision, ...]:
         """Read the log and append to it in one transaction, so that two requests never undo the same act."""
-        with self._write("The decision could not be saved", tables.DECISIONS) as connection:
-            if known := tables.log(connection, tables.of_act(act)):
+        with self._write("The decision could not be saved", schema.DECISIONS) as connection:
+            if known := schema.log(connection, schema.of_act(act)):
                 return known
-            done, undone = stacks(tables.acts(connection, analyst), analyst)
+            done, undone = stacks(schema.acts(connection, analyst), analyst)
             for last in (done if kind == UNDO else undone)[-1:]:
-                beside = tables.log(connection, tables.beside_act(analyst, last))
+                beside = schema.log(connection, schema.beside_act(analyst, last))
                 made = again(beside, analyst, act, kind, last)
-                return tables.append(connection, [replace(one, time=time.time()) for one in made])
+                return schema.append(connection, [replace(one, time=time.time()) for one in made])
             return ()
 
     def decisions(self) -> dict[str, Decision]:
@@ -146,7 +146,7 @@ class Store(Studies):
     def log(self, after: int = 0) -> tuple[Decision, ...]:
         """Every decision ever sent, oldest first; only those that came after the one of this number."""
         with self.database.read() as connection:
-            return tables.log(connection, tables.decisions.c.number > after)
+            return schema.log(connection, schema.decisions.c.number > after)
 
     def kept(self) -> tuple[tuple[Photo, Counterfactual], ...]:
         """All counterfactuals whose verdict is "keep", in the order they were made."""
@@ -165,32 +165,32 @@ class Store(Studies):
         if not items:
             raise DataError("No counterfactual is kept yet; keep at least one, then freeze the set.")
         with self._write(f"The set '{name}' could not be saved") as connection:
-            return tables.next_version(connection, name, items)
+            return schema.next_version(connection, name, items)
 
     def sets(self) -> tuple[CounterfactualSet, ...]:
         """All frozen sets, newest first, without those of which every photo was put away."""
         with self.database.read() as connection:
-            rows = connection.execute(sql.select(tables.sets).order_by(tables.sets.c.number.desc())).all()
-            hidden = set(connection.execute(tables.hidden_counterfactuals()).scalars())
-        return tuple(tables.set_of(row) for row in rows if not hidden.issuperset(row.items))
+            rows = connection.execute(sql.select(schema.sets).order_by(schema.sets.c.number.desc())).all()
+            hidden = set(connection.execute(schema.hidden_counterfactuals()).scalars())
+        return tuple(schema.set_of(row) for row in rows if not hidden.issuperset(row.items))
 
     def put_away(self, photo_keys: Collection[str]) -> None:
         """Leaves these photos out of every list, with all that was made and decided of them; nothing is deleted.
 
         A photo that is worked on again is back by itself.
         """
-        with self._write("The photos could not be put away", tables.RECORDS, tables.DECISIONS) as connection:
-            tables.put_away(connection, photo_keys)
+        with self._write("The photos could not be put away", schema.RECORDS, schema.DECISIONS) as connection:
+            schema.put_away(connection, photo_keys)
 
     def put_away_photos(self) -> frozenset[str]:
         """Keys of the photos that were put away."""
         with self.database.read() as connection:
-            return frozenset(connection.execute(tables.hidden()).scalars())
+            return frozenset(connection.execute(schema.hidden()).scalars())
 
     def bring_back(self, photo_keys: Collection[str]) -> None:
         """Takes back `put_away`."""
-        with self._write("The photos could not be brought back", tables.RECORDS, tables.DECISIONS) as connection:
-            tables.bring_back(connection, photo_keys)
+        with self._write("The photos could not be brought back", schema.RECORDS, schema.DECISIONS) as connection:
+            schema.bring_back(connection, photo_keys)
 
     def items(self, chosen: CounterfactualSet) -> tuple[tuple[Photo, Counterfactual], ...]:
         """What a set holds, in its order."""
@@ -200,28 +200,28 @@ class Store(Studies):
         """Notes that a run has finished this photo, and forgets an earlier failure of the same file."""
         with self._write(f"The end of '{name}' could not be saved") as connection:
             connection.execute(
-                tables.insert(connection, tables.finished).values(job=job, photo=photo_key).on_conflict_do_nothing()
+                schema.insert(connection, schema.finished).values(job=job, photo=photo_key).on_conflict_do_nothing()
             )
-            failed = sql.delete(tables.failures)
-            connection.execute(failed.where(tables.failures.c.job == job, tables.failures.c.name == name))
+            failed = sql.delete(schema.failures)
+            connection.execute(failed.where(schema.failures.c.job == job, schema.failures.c.name == name))
 
     def finished(self, job: str) -> frozenset[str]:
         """Keys of the photos that a run has finished."""
-        query = sql.select(tables.finished.c.photo).where(tables.finished.c.job == job)
+        query = sql.select(schema.finished.c.photo).where(schema.finished.c.job == job)
         with self.database.read() as connection:
             return frozenset(connection.execute(query).scalars())
 
     def fail(self, job: str, name: str, message: str) -> None:
         """Notes that a run could not study this file."""
         with self._write(f"The failure of '{name}' could not be saved") as connection:
-            row = tables.insert(connection, tables.failures).values(job=job, name=name, message=message)
+            row = schema.insert(connection, schema.failures).values(job=job, name=name, message=message)
             connection.execute(row.on_conflict_do_update(index_elements=["job", "name"], set_={"message": message}))
 
     def failures(self, job: str = "") -> tuple[Failure, ...]:
         """Files that could not be studied, of one run or over all runs in this folder, by name."""
-        query = sql.select(tables.failures).order_by(tables.failures.c.name)
+        query = sql.select(schema.failures).order_by(schema.failures.c.name)
         if job:
-            query = query.where(tables.failures.c.job == job)
+            query = query.where(schema.failures.c.job == job)
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return tuple(Failure(name=name, message=message) for name, message in {r.name: r.message for r in rows}.items())
@@ -229,7 +229,7 @@ class Store(Studies):
     def _kept_keys(self) -> tuple[str, ...]:
         kept = [key for key, decision in self.decisions().items() if decision.verdict == "keep"]
         with self.database.read() as connection:
-            rows = list(tables.in_chunks(connection, _KEYS, tables.counterfactuals.c.key, kept))
+            rows = list(schema.in_chunks(connection, _KEYS, schema.counterfactuals.c.key, kept))
         rows.sort(key=lambda row: row.number)
         return tuple(row.key for row in rows)
 

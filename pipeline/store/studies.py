@@ -19,13 +19,13 @@ import sqlalchemy as sql
 from PIL.Image import Image
 
 from pipeline.errors import ConflictError, DataError
+from pipeline.store import schema
 from pipeline.store import study_rows as rows
-from pipeline.store import tables
 from pipeline.store.database import Database, saving
 from pipeline.store.entry_rows import entries
 from pipeline.store.media import Media
+from pipeline.store.queue import Entry
 from pipeline.store.study_rows import Vocabularies, Vocabulary
-from pipeline.store.triage import Entry
 from pipeline.types import (
     ANALYST,
     CONFIRMED,
@@ -75,7 +75,7 @@ class Studies:
         """
         with saving(what), self.database.write() as connection:
             yield connection
-            tables.raised(connection, topics)
+            schema.raised(connection, topics)
 
     def add_photo(self, photo: Photo) -> None:
         """Adds a photo with its classifier's judgement, or brings it back from where it was put away.
@@ -86,7 +86,7 @@ class Studies:
         what = f"The photo '{photo.name or photo.key[:8]}' could not be saved"
         with saving(what):
             picture = photo.key if self.media.touch(photo.key) else self.media.put(photo.image)
-        with self._write(what, tables.RECORDS, tables.DECISIONS) as connection:
+        with self._write(what, schema.RECORDS, schema.DECISIONS) as connection:
             rows.save_photo(connection, photo, picture)
 
     def set_label(
@@ -96,7 +96,7 @@ class Studies:
 
         `expected` is what somebody had said before, "" for nobody. Raises `ConflictError` when that is another one.
         """
-        with self._write("The label could not be saved", tables.RECORDS) as connection:
+        with self._write("The label could not be saved", schema.RECORDS) as connection:
             known = rows.need_photo(connection, photo_key)
             said = known.label if known.label_source in CONFIRMED else ""
             if expected is not None and said and said not in (expected, label):
@@ -107,7 +107,7 @@ class Studies:
 
     def set_classifier(self, photo_key: str, judge: Judge) -> None:
         """Says under which classifier a photo is shown where none is named."""
-        with self._write("The choice of the classifier could not be saved", tables.RECORDS) as connection:
+        with self._write("The choice of the classifier could not be saved", schema.RECORDS) as connection:
             rows.change(connection, photo_key, vocabulary=rows.save_vocabulary(connection, judge))
 
     def set_caption(
@@ -118,7 +118,7 @@ class Studies:
         `analyst` is who wrote it, "" where nobody signs in, and notes it among the rewordings; None for the
         captioner. Raises `ConflictError` when the caption is neither this one nor the `expected` one.
         """
-        with self._write("The caption could not be saved", tables.RECORDS) as connection:
+        with self._write("The caption could not be saved", schema.RECORDS) as connection:
             before = rows.need_photo(connection, photo_key).caption
             if expected is not None and before not in (expected, caption):
                 raise ConflictError(
@@ -128,18 +128,18 @@ class Studies:
             rows.change(connection, photo_key, caption=caption)
             if analyst is not None and before != caption:
                 line = Rewording(photo=photo_key, before=before, caption=caption, analyst=analyst, time=time.time())
-                connection.execute(sql.insert(tables.rewordings).values(asdict(line)))
+                connection.execute(sql.insert(schema.rewordings).values(asdict(line)))
 
     def rewordings(self, photo_key: str) -> tuple[Rewording, ...]:
         """Who wrote which caption of this photo and when, oldest first."""
-        query = sql.select(tables.rewordings).where(tables.rewordings.c.photo == photo_key)
+        query = sql.select(schema.rewordings).where(schema.rewordings.c.photo == photo_key)
         with self.database.read() as connection:
-            found = connection.execute(query.order_by(tables.rewordings.c.number)).all()
-        return tuple(tables.rewording_of(row) for row in found)
+            found = connection.execute(query.order_by(schema.rewordings.c.number)).all()
+        return tuple(schema.rewording_of(row) for row in found)
 
     def caption_of(self, photo_key: str) -> tuple[str, bool]:
         """The photo's present caption, "" for none, and whether a person wrote it. Raises `DataError` without one."""
-        query = sql.select(tables.rewordings.c.caption).where(tables.rewordings.c.photo == photo_key)
+        query = sql.select(schema.rewordings.c.caption).where(schema.rewordings.c.photo == photo_key)
         with self.database.read() as connection:
             caption = rows.need_photo(connection, photo_key).caption
             return caption, caption in set(connection.execute(query).scalars())
@@ -149,7 +149,7 @@ class Studies:
 
         One with the same edited caption takes the new judgement of the gates and keeps what an analyst decided of it.
         """
-        with self._write("The variations could not be saved", tables.RECORDS) as connection:
+        with self._write("The variations could not be saved", schema.RECORDS) as connection:
             rows.save_proposals(connection, rows.save_caption(connection, photo_key, caption), perturbations)
 
     def tick(
@@ -164,7 +164,7 @@ class Studies:
         All or none. Raises `ConflictError` when one's `rejected_by` is neither that nor the `expected` one, and
         `DataError` when it is not there.
         """
-        with self._write("The choice could not be saved", tables.RECORDS) as connection:
+        with self._write("The choice could not be saved", schema.RECORDS) as connection:
             study = rows.save_caption(connection, photo_key, caption)
             known = {row.edited_caption: row for row in rows.proposed(connection, study)}
             for words, reasons in decided.items():
@@ -183,7 +183,7 @@ class Studies:
         """Keeps what inversion alone makes of the photo under this caption, and returns its picture's key."""
         with saving("The reconstruction could not be saved"):
             picture = self.media.put(image)
-        with self._write("The reconstruction could not be saved", tables.RECORDS) as connection:
+        with self._write("The reconstruction could not be saved", schema.RECORDS) as connection:
             rows.save_caption(connection, photo_key, caption, reconstruction=picture)
         return picture
 
@@ -191,7 +191,7 @@ class Studies:
         """Adds edits with this classifier's judgements; what is there already stays as it is. Raises `StoreError`."""
         with saving("The edits could not be saved"):
             pictures = {one.key: self.media.put(one.image) for one in made}
-        with self._write("The edits could not be saved", tables.RECORDS) as connection:
+        with self._write("The edits could not be saved", schema.RECORDS) as connection:
             vocabulary = rows.save_vocabulary(connection, judge)
             study = rows.save_caption(connection, photo_key, caption)
             rows.save_counterfactuals(connection, study, vocabulary, made, pictures)
@@ -200,24 +200,24 @@ class Studies:
 
     def set_scores(self, made: Sequence[CounterfactualRecord]) -> None:
         """Keeps these edits' scores, whose they are, and which gates they miss."""
-        with self._write("The scores could not be saved", tables.RECORDS) as connection:
+        with self._write("The scores could not be saved", schema.RECORDS) as connection:
             for one in made:
                 values = {"scores": asdict(one.scores), "scorer": one.scorer, "missed": list(one.missed)}
-                here = tables.counterfactuals.c.key == one.key
-                connection.execute(sql.update(tables.counterfactuals).where(here).values(**values))
+                here = schema.counterfactuals.c.key == one.key
+                connection.execute(sql.update(schema.counterfactuals).where(here).values(**values))
 
     def add_judgements(self, judge: Judge, predictions: Mapping[str, Prediction]) -> None:
         """Adds what a classifier makes of pictures, by the pictures' own keys."""
-        with self._write("The judgements could not be saved", tables.RECORDS) as connection:
+        with self._write("The judgements could not be saved", schema.RECORDS) as connection:
             rows.save_judgements(connection, rows.save_vocabulary(connection, judge), predictions)
 
     def recognise(self, judge: Judge) -> None:
         """Says that the classifier of this name whose fingerprint nobody noted is this one."""
-        with self._write("The classifier could not be noted", tables.RECORDS) as connection:
+        with self._write("The classifier could not be noted", schema.RECORDS) as connection:
             known = Vocabularies(connection).current.get(judge.name)
             if known is not None and not known.fingerprint and known.labels == tuple(judge.labels):
-                here = tables.vocabularies.c.key == known.key
-                connection.execute(sql.update(tables.vocabularies).where(here).values(fingerprint=judge.fingerprint))
+                here = schema.vocabularies.c.key == known.key
+                connection.execute(sql.update(schema.vocabularies).where(here).values(fingerprint=judge.fingerprint))
 
     def known_judge(self, name: str) -> Judge | None:
         """What bears this classifier's name in the store, or None."""
@@ -239,11 +239,11 @@ class Studies:
         with self.database.read() as connection:
             found = Vocabularies(connection).find(judge)
             pictures = rows.pictures_of(connection, photo_key)
-            done = sql.select(tables.judgements.c.picture).where(
-                tables.judgements.c.vocabulary == (found.key if found else "")
+            done = sql.select(schema.judgements.c.picture).where(
+                schema.judgements.c.vocabulary == (found.key if found else "")
             )
             judged = {
-                row.picture for row in tables.in_chunks(connection, done, tables.judgements.c.picture, [*pictures])
+                row.picture for row in schema.in_chunks(connection, done, schema.judgements.c.picture, [*pictures])
             }
         return tuple(sorted(pictures - judged))
 
@@ -254,15 +254,15 @@ class Studies:
         """
         with self.database.read() as connection:
             known = Vocabularies(connection)
-            row = connection.execute(sql.select(tables.photos).where(tables.photos.c.key == photo_key)).one_or_none()
+            row = connection.execute(sql.select(schema.photos).where(schema.photos.c.key == photo_key)).one_or_none()
             judge = None if row is None else known.current.get(classifier) if classifier else known.now(row.vocabulary)
             if judge is None:
                 return None
-            head = connection.execute(rows.heads(judge.key).where(tables.photos.c.key == photo_key)).one_or_none()
+            head = connection.execute(rows.heads(judge.key).where(schema.photos.c.key == photo_key)).one_or_none()
             if head is None:
                 return None
             proposed = rows.proposed(connection, head.study) if head.study else ()
-            query = rows.made(judge.key).where(tables.counterfactuals.c.study == head.study)
+            query = rows.made(judge.key).where(schema.counterfactuals.c.study == head.study)
             made = rows.distinct(connection.execute(query), known.versions(judge.name))
         return Study(
             photo=self._photo(head, judge),
@@ -276,7 +276,7 @@ class Studies:
     def records(self, classifier: str = "") -> tuple[StudyRecord, ...]:
         """What `load_study` gives of every photo, without pictures, newest first; read anew only after a change."""
         with self.database.read() as connection:
-            number = tables.number_of(connection, tables.RECORDS)
+            number = schema.number_of(connection, schema.RECORDS)
             kept = self._records if self._records.number == number else _Kept(number=number)
             if classifier not in kept.listed:
                 known = Vocabularies(connection)
@@ -291,20 +291,20 @@ class Studies:
 
     def studies(self) -> tuple[StudySummary, ...]:
         """One line per photo, newest first."""
-        proposed = rows.count_for_study(tables.proposals.c.study, "proposed")
-        made = rows.count_for_study(tables.counterfactuals.c.study, "made")
-        photos, studies = tables.photos, tables.studies
+        proposed = rows.count_for_study(schema.proposals.c.study, "proposed")
+        made = rows.count_for_study(schema.counterfactuals.c.study, "made")
+        photos, studies = schema.photos, schema.studies
         present = sql.and_(studies.c.photo == photos.c.key, studies.c.caption == photos.c.caption)
-        query = sql.select(photos, tables.vocabularies.c.classifier, proposed, made)
-        query = query.join(tables.vocabularies).outerjoin(studies, present)
-        query = query.where(photos.c.key.not_in(tables.hidden())).order_by(photos.c.updated.desc())
+        query = sql.select(photos, schema.vocabularies.c.classifier, proposed, made)
+        query = query.join(schema.vocabularies).outerjoin(studies, present)
+        query = query.where(photos.c.key.not_in(schema.hidden())).order_by(photos.c.updated.desc())
         with self.database.read() as connection:
             return tuple(map(_summary, connection.execute(query)))
 
     def file(self, key: str) -> Path:
         """The PNG of a photo or counterfactual key, below `root`. Raises `DataError` for an unknown key."""
-        photos = sql.select(tables.photos.c.picture).where(tables.photos.c.key == key)
-        made = sql.select(tables.counterfactuals.c.picture).where(tables.counterfactuals.c.key == key)
+        photos = sql.select(schema.photos.c.picture).where(schema.photos.c.key == key)
+        made = sql.select(schema.counterfactuals.c.picture).where(schema.counterfactuals.c.key == key)
         with self.database.read() as connection:
             picture = connection.execute(photos.union(made)).scalars().first()
         if picture is None:
@@ -314,7 +314,7 @@ class Studies:
     def entries(self) -> tuple[Entry, ...]:
         """All counterfactuals without their pictures, in the order they were made; read anew only after a change."""
         with self.database.read() as connection:
-            number = tables.number_of(connection, tables.RECORDS)
+            number = schema.number_of(connection, schema.RECORDS)
             if self._entries[0] != number:
                 self._entries = number, entries(connection)
         return self._entries[1]
@@ -325,11 +325,11 @@ class Studies:
         Raises `DataError` for an unknown key.
         """
         found: dict[str, tuple[Photo, Counterfactual]] = {}
-        drawn = sql.select(tables.counterfactuals.c.key, tables.counterfactuals.c.vocabulary, tables.studies.c.photo)
-        drawn = drawn.join(tables.studies, tables.studies.c.key == tables.counterfactuals.c.study)
+        drawn = sql.select(schema.counterfactuals.c.key, schema.counterfactuals.c.vocabulary, schema.studies.c.photo)
+        drawn = drawn.join(schema.studies, schema.studies.c.key == schema.counterfactuals.c.study)
         with self.database.read() as connection:
             known = Vocabularies(connection)
-            of = {row.key: row for row in tables.in_chunks(connection, drawn, tables.counterfactuals.c.key, keys)}
+            of = {row.key: row for row in schema.in_chunks(connection, drawn, schema.counterfactuals.c.key, keys)}
             for vocabulary in {row.vocabulary for row in of.values()}:
                 # Where what bears the name now has not judged a picture yet, the one counts that it was drawn for.
                 for judge in dict.fromkeys((known.now(vocabulary), known.all[vocabulary])):
@@ -346,18 +346,18 @@ class Studies:
         self, connection: sql.Connection, judge: Vocabulary, of: Mapping[str, str]
     ) -> Iterator[tuple[str, tuple[Photo, Counterfactual]]]:
         """(key, pair) of those that this classifier judged; `of` names the photo of each."""
-        made = list(tables.in_chunks(connection, rows.made(judge.key), tables.counterfactuals.c.key, list(of)))
+        made = list(schema.in_chunks(connection, rows.made(judge.key), schema.counterfactuals.c.key, list(of)))
         wanted = list({of[row.key] for row in made})
-        heads = tables.in_chunks(connection, rows.heads(judge.key), tables.photos.c.key, wanted)
+        heads = schema.in_chunks(connection, rows.heads(judge.key), schema.photos.c.key, wanted)
         photos = {head.key: self._photo(head, judge) for head in heads}
         for row in made:
             if of[row.key] in photos:
                 yield row.key, (photos[of[row.key]], self._counterfactual(row, judge))
 
-    def _photo(self, head: tables.Row, judge: Vocabulary) -> Photo:
+    def _photo(self, head: schema.Row, judge: Vocabulary) -> Photo:
         return rows.photo_of(head, judge).with_image(self.media.get(head.picture))
 
-    def _counterfactual(self, row: tables.Row, judge: Vocabulary) -> Counterfactual:
+    def _counterfactual(self, row: schema.Row, judge: Vocabulary) -> Counterfactual:
         prediction = rows.unpack(row.prediction, judge.labels)
         return rows.counterfactual_of(row, prediction).with_image(self.media.get(row.picture), prediction)
 
@@ -386,7 +386,7 @@ def _seen(connection: sql.Connection, known: Vocabularies, judge: Vocabulary) ->
     classifier does not know the photo's label.
     """
     versions = known.versions(judge.name)
-    found = connection.execute(rows.heads(judge.key).where(tables.photos.c.key.not_in(tables.hidden()))).all()
+    found = connection.execute(rows.heads(judge.key).where(schema.photos.c.key.not_in(schema.hidden()))).all()
     labels = {head.study: head.label for head in found if head.study}
     edits = {
         study: tuple(_edits(rows.distinct(made, versions), judge, labels[study]))
@@ -403,14 +403,14 @@ def _seen(connection: sql.Connection, known: Vocabularies, judge: Vocabulary) ->
         yield _Seen(head.updated, head.vocabulary in versions, record)
 
 
-def _edits(made: Sequence[tables.Row], judge: Vocabulary, label: str) -> Iterator[CounterfactualRecord]:
+def _edits(made: Sequence[schema.Row], judge: Vocabulary, label: str) -> Iterator[CounterfactualRecord]:
     place = judge.labels.index(label) if label in judge.labels else None
     for row in made:
         prediction = rows.unpack(row.prediction, judge.labels)
         yield rows.counterfactual_of(row, prediction if place is None else prediction.standing(label, place))
 
 
-def _summary(row: tables.Row) -> StudySummary:
+def _summary(row: schema.Row) -> StudySummary:
     return StudySummary(
         key=row.key,
         name=row.name,

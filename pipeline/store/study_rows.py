@@ -16,7 +16,7 @@ import numpy as np
 import sqlalchemy as sql
 
 from pipeline.errors import DataError
-from pipeline.store.tables import (
+from pipeline.store.schema import (
     Row,
     away,
     counterfactuals,

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.intervals import Change, Mean, adjusted
 from pipeline.analysis.weakness import ALL, Weakness
 from pipeline.reinforcement.heads import METHODS
+from pipeline.statistics.intervals import Change, Mean, adjusted
 from pipeline.study.reproduction import CHOSEN, HYBRID, RATES, RIVALS, Point, Repair, Results, Score
 from pipeline.types import Proportion
 

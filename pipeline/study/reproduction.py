@@ -20,13 +20,13 @@ from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import linear
 
-from pipeline.analysis.intervals import Change, Mean, adjusted, wilson
 from pipeline.analysis.weakness import ALL, Weakness, weakness, weakness_by_tau
 from pipeline.curation.selection import chosen
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import METHODS, Recipe
-from pipeline.reinforcement.lessons import Item, Pictures, augment
 from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, Fits, among, draws, refit, refitted, right
+from pipeline.reinforcement.training_data import Item, Pictures, augment
+from pipeline.statistics.intervals import Change, Mean, adjusted, wilson
 from pipeline.types import Prediction, Proportion, Study
 
 FRACTIONS = (0.75, 0.25)  # of the photos: training and validation; the test pictures are others

@@ -18,7 +18,7 @@ from PIL.Image import Image
 
 from pipeline import workflow
 from pipeline.classifiers.labels import find_label, refuse_merged
-from pipeline.editing.inversions import Inversions
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import Cancelled, ConflictError, DataError, PipelineError, StoreError
 from pipeline.images import fit, key_of, open_image
 from pipeline.importing.folders import load_folder

@@ -3,7 +3,7 @@
 A task is its parameters, and a generator that does the work and yields whenever something is finished and saved, so
 that whoever drives it may let other work with the models pass. It can be cut off anywhere: begun again, it finds in the
 data folder what is finished, passes over that, and ends with the same result. How a job is recorded is told in
-`pipeline/store/jobs.py`, the training of a head in `pipeline/tasks/training_task.py`.
+`pipeline/store/jobs.py`, the training of a head in `pipeline/tasks/training.py`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pipeline import workflow
-from pipeline.classifiers.networks import HUB
 from pipeline.classifiers.promotion import keep
-from pipeline.editing.inversions import Inversions
+from pipeline.classifiers.sources import HUB
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import Cancelled, ConflictError, DataError, PerturbationError, PipelineError, StoreError
 from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.heads import Recipe
@@ -27,10 +27,10 @@ from pipeline.runtime.hub import HubModel
 from pipeline.settings import Profile, Settings
 from pipeline.store.jobs import Hold, Job
 from pipeline.store.keys import sources
+from pipeline.store.schema import digest
 from pipeline.store.store import Failure, Store
-from pipeline.store.tables import digest
 from pipeline.tasks import studio
-from pipeline.tasks.training_task import TrainingTask
+from pipeline.tasks.training import TrainingTask
 from pipeline.types import Models, Step, Study
 
 FOLDERS = "folders"  # below the data folder: labelled folders to be studied on the server

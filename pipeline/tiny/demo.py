@@ -18,7 +18,7 @@ from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce
 from pipeline.reinforcement.runs import write_run
 from pipeline.store.store import Store
 from pipeline.tasks import demo, studio
-from pipeline.tasks.training_task import evaluation
+from pipeline.tasks.training import evaluation
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.measure import Attributes, Laboratory
 from pipeline.tiny.world import BIAS, LABELS, Scene, draw, parse, sample

@@ -22,9 +22,9 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pipeline.captions.adapter import CHECKPOINTS, CURVE, Recipe, train
+from pipeline.captions.examples import Variation
 from pipeline.captions.factors import FACTORS
 from pipeline.captions.perturbation import PROMPT
-from pipeline.captions.written import Variation
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.loop import Run, fit
 from pipeline.tiny.words import word_tokenizer

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.analysis.intervals import share
 from pipeline.captions.factors import FACTORS
-from pipeline.classifiers.classification import TimmClassifier
-from pipeline.models.models import LoadedModels, load
+from pipeline.classifiers.base import TimmClassifier
+from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.scoring.scoring import choose_tau
+from pipeline.scoring.clip import choose_tau
+from pipeline.statistics.intervals import share
 from pipeline.tiny.classifiers import ATTRIBUTES
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import BIAS, LABELS, PHRASINGS, VALUES, Scene, draw, parse, redraw, sample

@@ -19,16 +19,16 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from pipeline.classifiers.classification import TimmClassifier
+from pipeline.classifiers.base import TimmClassifier
 from pipeline.curation.selection import chosen
 from pipeline.errors import DataError
 from pipeline.images import encode, key_of, open_image
 from pipeline.importing.folders import METADATA
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import Recipe
-from pipeline.reinforcement.lessons import Pictures
 from pipeline.reinforcement.reinforcement import refuse_leaks
+from pipeline.reinforcement.training_data import Pictures
 from pipeline.settings import Settings
 from pipeline.store.store import Store
 from pipeline.study.reproduction import Repair, Results, bank_of, items_of, repair, views_of, weaknesses

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from pipeline.analysis.intervals import Mean
-from pipeline.analysis.intervals import mean as mean_of_photos
-from pipeline.scoring.scoring import choose_tau
+from pipeline.scoring.clip import choose_tau
+from pipeline.statistics.intervals import Mean
+from pipeline.statistics.intervals import mean as mean_of_photos
 from pipeline.tiny.measure import Laboratory, psnr, truth
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample
 from pipeline.types import Counterfactual

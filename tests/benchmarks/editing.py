@@ -24,9 +24,9 @@ from torch.nn.functional import conv2d
 
 from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
-from pipeline.models.models import load
+from pipeline.models.loader import load
 from pipeline.profiles import load_profile
-from pipeline.scoring.scoring import OpenClipScorer
+from pipeline.scoring.clip import OpenClipScorer
 from pipeline.settings import INVERSIONS, Settings
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample

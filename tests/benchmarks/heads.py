@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy, linear
 
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import Recipe, Theta, interpolate, train_head
-from pipeline.reinforcement.lessons import Pictures
 from pipeline.reinforcement.reinforcement import ALPHAS, Logits
+from pipeline.reinforcement.training_data import Pictures
 from pipeline.types import Classifier
 
 Outcome = tuple[Theta, list[float], torch.Tensor]
@@ -63,7 +63,7 @@ def cached(
 
 def main() -> None:
     """Prints one line per classifier: seconds of both ways, the ratio with and without computing the features."""
-    from pipeline.models.models import load
+    from pipeline.models.loader import load
     from pipeline.profiles import load_profile
     from pipeline.tiny.world import draw, sample
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from explorer.jobs import Desk
+from explorer.address import place_of
+from explorer.desk import Desk
 from explorer.pages.explore import captions
-from explorer.place import place_of
 from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of

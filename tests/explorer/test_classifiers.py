@@ -15,14 +15,14 @@ from gradio.utils import get_upload_folder
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import classifiers, photo
 from explorer.pages.reinforce import reinforce
 from pipeline import workflow
 from pipeline.classifiers.families import TorchvisionConfig
 from pipeline.classifiers.promotion import FOLDER, NAMED, add, unfollowed, with_promoted
 from pipeline.errors import DataError, InputError, ModelError, PipelineError
-from pipeline.models.models import LoadedModels, load
+from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.store.store import Store
 from pipeline.tiny.world import LABELS, Scene, draw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.curate.triage import Item, Triage
 from pipeline.store.store import Store
 from tests.seams import SeamModels

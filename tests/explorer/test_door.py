@@ -17,11 +17,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import app as program
-from explorer import door
+from explorer import middleware
 from explorer.accounts import Entrance
 from explorer.alerts import UNFORESEEN, shown
 from explorer.components.markup import without_folders
-from explorer.door import BODY_BYTES, Door, is_shared, uploaded
+from explorer.middleware import BODY_BYTES, Door, is_shared, uploaded
 from pipeline.errors import ImageError, SettingsError
 
 
@@ -106,7 +106,7 @@ def test_who_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_request_is_of_a_sensible_size(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = 2 * BODY_BYTES
-    monkeypatch.setattr(door, "UPLOAD_BYTES", uploads)
+    monkeypatch.setattr(middleware, "UPLOAD_BYTES", uploads)
 
     def pieces(size: int) -> Iterator[bytes]:
         yield from (b"x" * 100_000 for _ in range(size // 100_000))

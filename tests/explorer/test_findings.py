@@ -26,11 +26,11 @@ from explorer.pages.insights.findings import (
 from explorer.pages.insights.sheets import to_csv
 from explorer.views import SCORES
 from pipeline.__main__ import app
-from pipeline.analysis.intervals import Change
 from pipeline.analysis.thresholds import NAMES, separations
 from pipeline.analysis.weakness import ALL, MIN_PHOTOS
 from pipeline.curation.selection import LeftOut, chosen
 from pipeline.editing.axes import TAU
+from pipeline.statistics.intervals import Change
 from pipeline.store.store import Store
 from tests.stores import save, study_of
 

@@ -12,11 +12,11 @@ import gradio as gr
 import httpx
 import pytest
 
-from explorer import build_app, endpoints, identity, serving
+from explorer import api, build_app, identity, serving
+from explorer.address import place_of
 from explorer.alerts import shown
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import edits
-from explorer.place import place_of
 from pipeline.errors import ConflictError, DataError, InputError
 from pipeline.store.store import Store
 from pipeline.types import Decision, Study
@@ -110,17 +110,17 @@ def test_a_stale_verdict_on_explore_is_refused_and_told(
 
 def test_a_program_overrules_nobody_unawares(desk: Desk, study: Study) -> None:
     key = study.counterfactuals[0].key
-    assert endpoints.decide(desk, key, "keep", ADA, request_id="r1") == "keep"
-    assert endpoints.decide(desk, key, "keep", ADA, request_id="r1") == "keep"
+    assert api.decide(desk, key, "keep", ADA, request_id="r1") == "keep"
+    assert api.decide(desk, key, "keep", ADA, request_id="r1") == "keep"
     assert log(desk) == [("ada", "keep", "")]
     with pytest.raises(ConflictError, match="ada decided 'keep' on this; nothing was changed, give expected='keep'"):
-        endpoints.decide(desk, key, "reject", ADA)
+        api.decide(desk, key, "reject", ADA)
     with pytest.raises(ConflictError, match="bo has decided nothing on this"):
-        endpoints.decide(desk, key, "reject", BO, expected="keep")
-    assert endpoints.decide(desk, key, "reject", ADA, expected="keep") == "reject"
-    assert endpoints.decide(desk, key, "keep", ADA, request_id="r1") == "keep", "the same request counts once"
-    endpoints.decide(desk, key, "keep", BO, analyst="ada")
-    endpoints.decide(desk, key, "keep", NOBODY, analyst="cy")
+        api.decide(desk, key, "reject", BO, expected="keep")
+    assert api.decide(desk, key, "reject", ADA, expected="keep") == "reject"
+    assert api.decide(desk, key, "keep", ADA, request_id="r1") == "keep", "the same request counts once"
+    api.decide(desk, key, "keep", BO, analyst="ada")
+    api.decide(desk, key, "keep", NOBODY, analyst="cy")
     assert log(desk) == [("ada", "keep", ""), ("ada", "reject", ""), ("bo", "keep", ""), ("cy", "keep", "")]
 
 
@@ -129,10 +129,10 @@ def test_an_edit_that_a_gate_objects_to_says_so_and_can_be_overruled(tmp_path: P
     save(desk.store, study)
     words = "a photo of a red plane on green"
     with pytest.raises(InputError, match=r"gate of the test objects: 0.1 is below 0.2.*overrule=True"):
-        endpoints.edit(desk, place_of(study), words, [0.4])
-    assert [one["tau"] for one in endpoints.edit(desk, place_of(study), words, [0.4], overrule=True)] == [0.4]
+        api.edit(desk, place_of(study), words, [0.4])
+    assert [one["tau"] for one in api.edit(desk, place_of(study), words, [0.4], overrule=True)] == [0.4]
     with pytest.raises(gr.Error, match="below 0\\.2"):
-        shown(endpoints.edit)(desk, place_of(study), "a photo of a red plane on blue", [0.4])
+        shown(api.edit)(desk, place_of(study), "a photo of a red plane on blue", [0.4])
     desk.close()
     desk.store.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.jobs import Desk, Progress
+from explorer.desk import Desk, Progress
 from pipeline.errors import Cancelled, EditingError
 from pipeline.store.store import Store
 from pipeline.types import Models, Step

@@ -12,13 +12,13 @@ import gradio as gr
 import pytest
 from typer.testing import CliRunner
 
-from explorer import build_app, endpoints, serving
+from explorer import api, build_app, serving
+from explorer.address import need, place_of
 from explorer.alerts import shown
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import photo, uploads
 from explorer.pages.insights.findings import findings
 from explorer.pages.labels.labels import Labels
-from explorer.place import need, place_of
 from pipeline.__main__ import app
 from pipeline.curation.selection import selection
 from pipeline.errors import DataError, InputError
@@ -60,7 +60,7 @@ def guessed(desk: Desk, seed: int = 0, *, colour: str = "red") -> Study:
     study = studio.take_in(desk.models, desk.store, picture(colour, seed), name=f"{seed}.png")
     desk.store.set_caption(study.photo.key, f"a photo of a {colour} plane on white")
     words = f"a photo of a {colour} plane on yellow"
-    endpoints.edit(desk, place_of(study), words, [0.2, 0.5])
+    api.edit(desk, place_of(study), words, [0.2, 0.5])
     study = need(desk, place_of(study))
     key = next(one.key for one in study.counterfactuals if not one.missed)
     desk.store.decide(Decision(id=f"keep-{seed}", counterfactual=key, verdict="keep", analyst="ada"))
@@ -76,7 +76,7 @@ def test_a_guess_counts_nowhere_until_somebody_confirms_it(desk: Desk, tmp_path:
     assert material.labels == {}
     assert "1 pair is left out: nobody has said what the photos show" in material.left_out[0]
     with pytest.raises(InputError, match=r"Nothing that is kept can be frozen\. 1 pair is left out"):
-        endpoints.freeze(desk, "set")
+        api.freeze(desk, "set")
     desk.catalogue.refresh()
     assert photo.flips(desk) == ()
     run = CliRunner().invoke(app, ["weakness", str(desk.store.root)])
@@ -90,7 +90,7 @@ def test_a_guess_counts_nowhere_until_somebody_confirms_it(desk: Desk, tmp_path:
     told = findings(desk.store.records("colour"))
     assert (len(told.studies), told.left_out.guesses) == (1, 0)
     assert list(selection(desk.store).labels.values()) == ["red"]
-    assert endpoints.freeze(desk, "set") == ("set", 1, 1)
+    assert api.freeze(desk, "set") == ("set", 1, 1)
 
 
 def event(**data: str) -> gr.EventData:
@@ -114,13 +114,13 @@ def test_a_guess_protects_nothing(desk: Desk) -> None:
     study = studio.take_in(desk.models, desk.store, picture("red"))
     desk.store.set_caption(study.photo.key, "a photo of a plane on white")
     place = place_of(study)
-    assert [one["rejected_by"] for one in endpoints.perturb(desk, place, ["background"], ADA)] == [[]]
-    assert endpoints.edit(desk, place, "a photo of a boat on white", [0.5])
+    assert [one["rejected_by"] for one in api.perturb(desk, place, ["background"], ADA)] == [[]]
+    assert api.edit(desk, place, "a photo of a boat on white", [0.5])
     assert "no gate protects what the picture" in str(photo.page(desk, need(desk, place)))
-    endpoints.perturb(desk, place, ["object"], ADA, label="red")
+    api.perturb(desk, place, ["object"], ADA, label="red")
     assert {one.rejected_by for one in need(desk, place).perturbations} == {("the label 'red' is named or not",)}
     with pytest.raises(InputError, match="A gate objects"):
-        endpoints.edit(desk, place, "a photo of a wall on white", [0.5])
+        api.edit(desk, place, "a photo of a wall on white", [0.5])
 
 
 def test_another_label_judges_the_variations_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_another_label_judges_the_variations_again(desk: Desk, monkeypatch: pyte
     study = studio.take_in(desk.models, desk.store, picture("red"), "red")
     desk.store.set_caption(study.photo.key, "a photo of a red plane on white")
     place, key = place_of(study), study.photo.key
-    endpoints.perturb(desk, place, ["background", "object"], ADA)
+    api.perturb(desk, place, ["background", "object"], ADA)
     first, second = need(desk, place).perturbations
     assert first.accepted
     assert second.accepted
@@ -169,7 +169,7 @@ def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
     assert "The label 'unicorn' fits no class of the classifier" in str(answer)
     assert not need(desk, place_of(study)).photo.confirmed
     with pytest.raises(gr.Error, match="unicorn"):
-        shown(endpoints.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
+        shown(api.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import captions, edits, photo, proposals
 from pipeline.store.store import Store
 from pipeline.tasks.tasks import StudyTask

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from explorer import jobs as explorer_jobs
-from explorer.jobs import Desk
+from explorer import desk as explorer_jobs
+from explorer.desk import Desk
 from explorer.pages.reinforce.reinforce import task_for
 from pipeline import workflow
 from pipeline.errors import DataError, EditingError
 from pipeline.reinforcement.heads import Recipe
-from pipeline.reinforcement.lessons import Item
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import read_run
+from pipeline.reinforcement.training_data import Item
 from pipeline.store import jobs
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
 from pipeline.store.store import Store
-from pipeline.tasks import training_task
+from pipeline.tasks import training
 from pipeline.tasks.tasks import FolderTask, PhotosTask, StudyTask, folder_task, folders, job_of, task_of, unstudied
-from pipeline.tasks.training_task import FOLDER, TrainingTask, course_of
+from pipeline.tasks.training import FOLDER, TrainingTask, course_of
 from pipeline.types import Classifier, Decision, Reinforcement
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, folder_of, picture, quarters, settings
 from tests.stores import contents, save
@@ -367,7 +367,7 @@ def test_a_training_takes_what_the_edits_show_and_leaves_out_what_nobody_knows(
         learnt.extend(items)
         return reinforce(judge, items, *others)
 
-    monkeypatch.setattr(training_task, "reinforce", watched)
+    monkeypatch.setattr(training, "reinforce", watched)
     job = ended(desk, desk.runner.add(task))
     assert (job.state, job.error) == (DONE, "")
     shown = {one.key: (one.label, one.shown) for one in learnt}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import app as program
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import starting
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.store.store import Store
 from pipeline.tasks import demo
 from tests.seams import SeamModels

@@ -12,10 +12,10 @@ import pytest
 from gradio.routes import App
 
 from explorer import build_app
-from explorer.jobs import Desk
+from explorer.address import place_of
+from explorer.desk import Desk
 from explorer.pages.explore import captions, photo, proposals
-from explorer.place import place_of
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of

@@ -15,8 +15,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from pipeline.captions import adapter
 from pipeline.captions.adapter import CHECKPOINTS, CURVE, IGNORED, Recipe, Texts, attach, evaluate, train, weights
+from pipeline.captions.examples import Variation
 from pipeline.captions.perturbation import Writer
-from pipeline.captions.written import Variation
 from pipeline.errors import DataError, ModelError, SettingsError
 from pipeline.settings import Settings
 from pipeline.tiny.language import variations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.captions.agreement import guess, objection
+from pipeline.captions.grammar import guess, objection
 from pipeline.tiny.world import VALUES, redraw, sample
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL.Image import Image
 
-from pipeline.analysis.appraisal import appraise
+from pipeline.analysis.edit_quality import appraise
 from pipeline.commands.rows import appraisal_cells, appraisal_row
 from pipeline.curation.selection import chosen
 from pipeline.errors import DataError
-from pipeline.scoring.quality import sparsity
+from pipeline.scoring.picture_quality import sparsity
 from tests.seams import ColourClassifier
 from tests.stores import study_of
 

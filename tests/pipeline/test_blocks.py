@@ -18,11 +18,11 @@ from torchvision.models import get_model
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
-from pipeline.classifiers.blocks import last_stage
-from pipeline.classifiers.classification import TimmClassifier
+from pipeline.classifiers.base import TimmClassifier
 from pipeline.classifiers.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
+from pipeline.classifiers.last_block import last_stage
 from pipeline.errors import Cancelled, ModelError, SettingsError
-from pipeline.models import models as loading
+from pipeline.models import loader as loading
 from pipeline.reinforcement.cards import card
 from pipeline.reinforcement.features import BlockInputs
 from pipeline.reinforcement.heads import Epoch, Part, interpolate, train_head
@@ -188,7 +188,7 @@ FRESH = """
 import json, sys
 from pathlib import Path
 from PIL import Image
-from pipeline.classifiers.classification import TimmClassifier
+from pipeline.classifiers.base import TimmClassifier
 opened = TimmClassifier.from_pretrained(sys.argv[1], name="new", device="cpu")
 files = sorted(Path(sys.argv[2]).glob("*.png"))
 print(json.dumps([opened.predict([Image.open(file)])[0].top(1)[0][0] for file in files]))

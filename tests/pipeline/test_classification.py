@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
-from pipeline.classifiers.classification import TimmClassifier, is_prediction_flip, sensitivity, shift
+from pipeline.classifiers.base import TimmClassifier, is_prediction_flip, sensitivity, shift
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.types import Prediction
 
@@ -111,7 +111,7 @@ def test_a_fresh_process_opens_a_saved_classifier(folder: Path, tmp_path: Path) 
     classifier.save(tmp_path / "saved", "card")
     noise(1)[0].save(tmp_path / "picture.png")
     program = (
-        "import json, sys; from PIL import Image; from pipeline.classifiers.classification import TimmClassifier; "
+        "import json, sys; from PIL import Image; from pipeline.classifiers.base import TimmClassifier; "
         "opened = TimmClassifier.from_pretrained(sys.argv[1], name='x', device='cpu'); "
         "print(json.dumps(opened.predict([Image.open(sys.argv[2])])[0].top(6)))"
     )

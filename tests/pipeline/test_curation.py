@@ -10,10 +10,11 @@ import pytest
 
 from pipeline import workflow
 from pipeline.curation.exporting import export_set
-from pipeline.curation.selection import new_folder, selection, split_by_photo
+from pipeline.curation.selection import selection, split_by_photo
 from pipeline.errors import DataError, StoreError
 from pipeline.images import encode, open_image
 from pipeline.importing.folders import load_folder
+from pipeline.runtime.staging import new_folder
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import Decision

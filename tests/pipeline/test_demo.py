@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.runs import read_run, runs
 from pipeline.store.store import Store
 from pipeline.tasks import demo

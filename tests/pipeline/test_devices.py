@@ -19,7 +19,7 @@ from pipeline.captions.factors import FACTORS
 from pipeline.captions.perturbation import LlamaPerturber
 from pipeline.errors import InputError, ProfileError
 from pipeline.models.doctor import examine
-from pipeline.models.models import load
+from pipeline.models.loader import load
 from pipeline.profiles import load_profile
 from pipeline.runtime.devices import Place, place, weight_bytes, weights_in
 

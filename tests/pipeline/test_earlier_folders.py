@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 import sqlalchemy as sql
 
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.curate.triage import Triage
 from explorer.pages.explore import photo
 from explorer.pages.insights import insights
-from explorer.pages.jobs import jobs_page
+from explorer.pages.jobs import jobs
 from pipeline import workflow
 from pipeline.curation.catalogue import Catalogue
 from pipeline.images import open_image
-from pipeline.store import upkeep
+from pipeline.store import maintenance
 from pipeline.store.database import FILE
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING
 from pipeline.store.store import Store
@@ -169,7 +169,7 @@ def test_counterfactuals_and_their_pictures_are_there(earlier: Earlier) -> None:
     for _, found in store.pairs(keys):
         assert_same(found, earlier.made()[found.key])
     assert {key: pixels(store.file(key)) for key in earlier.expected["pictures"]} == earlier.expected["pictures"]
-    assert [one for one in upkeep.check(store) if one.is_fault] == []
+    assert [one for one in maintenance.check(store) if one.is_fault] == []
 
 
 def assert_same(found: Any, told: dict[str, Any]) -> None:
@@ -273,7 +273,7 @@ def test_insights_find_every_edit(earlier: Earlier, desk: Desk) -> None:
 
 
 def test_jobs_are_listed(earlier: Earlier, desk: Desk) -> None:
-    listed, _ = jobs_page.poll(desk, 50)
+    listed, _ = jobs.poll(desk, 50)
     for one in earlier.expected.get("jobs", []):
         assert one["title"] in str(listed)
 
@@ -325,7 +325,7 @@ def test_jobs_go_on(earlier: Earlier, desk: Desk) -> None:
     for id_, state in before.items():
         assert after[id_] == (DONE, "") or (state == after[id_][0] and state not in (WAITING, RUNNING))
     assert made <= {one.key for one in desk.store.entries()}
-    assert [one for one in upkeep.check(desk.store) if one.is_fault] == []
+    assert [one for one in maintenance.check(desk.store) if one.is_fault] == []
 
 
 def until(done: Callable[[], bool]) -> None:

@@ -18,7 +18,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from pipeline.classifiers.classification import LinearHeadClassifier
+from pipeline.classifiers.base import LinearHeadClassifier
 from pipeline.classifiers.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
 from pipeline.errors import ModelError
 

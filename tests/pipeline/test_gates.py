@@ -12,9 +12,9 @@ from typing import cast
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from pipeline.captions.examples import WRITTEN, read
 from pipeline.captions.gates import Gates, factor_check, naming
-from pipeline.captions.written import WRITTEN, read
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.settings import Settings
 from pipeline.types import Perturbation
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import linear
 
 from pipeline.errors import SettingsError
-from pipeline.models.models import LoadedModels
+from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import METHODS, Head, Part, Recipe, balanced_regression, judged, train_head
 from pipeline.tiny.world import Scene, draw

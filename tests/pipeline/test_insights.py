@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.analysis.insights import insights
+from pipeline.analysis.clusters import insights
 from pipeline.types import Study
 from tests.pipeline.test_weakness import study_of
 from tests.seams import WordPerturber

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest, permutation_test
 
-from pipeline.analysis.intervals import Change, Clusters, Mean, adjusted, change, holm, mean, share, sign_flip, wilson
+from pipeline.statistics.intervals import Change, Clusters, Mean, adjusted, change, holm, mean, share, sign_flip, wilson
 from pipeline.types import Proportion
 
 SIZES = ((10, 5), (20, 5), (100, 5), (10, 20))  # photos, edits of each

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline import workflow
-from pipeline.editing.inversions import Inversions
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.settings import Settings
 from pipeline.types import Inversion, Step, Study
 from tests.seams import SETTINGS, BlendEditor, SeamModels, picture, settings

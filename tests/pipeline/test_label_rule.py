@@ -11,11 +11,11 @@ from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 from timm.data.imagenet_info import ImageNetInfo
 
-from explorer import endpoints
-from explorer.jobs import Desk
-from explorer.place import place_of
+from explorer import api
+from explorer.address import place_of
+from explorer.desk import Desk
 from pipeline import workflow
-from pipeline.classifiers.classification import _labels
+from pipeline.classifiers.base import _labels
 from pipeline.classifiers.labels import distinct, find_label, match_labels, refuse_merged
 from pipeline.errors import DataError, InputError, LabelError
 from pipeline.importing.folders import LabelledImage
@@ -115,19 +115,19 @@ def _edited(folder: Path, store: Store, label: str) -> str:
 def _classified(folder: Path, store: Store, label: str) -> str:
     upload = {"path": save_pil_to_cache(picture("red", 1), get_upload_folder())}
     desk = Desk(models=SeamModels(), store=store)
-    endpoints.classify(desk, upload, label=label)  # type: ignore[arg-type]
+    api.classify(desk, upload, label=label)  # type: ignore[arg-type]
     (known,) = store.studies()
     with pytest.raises(InputError, match="somebody said that it shows 'red', which stays"):
-        endpoints.classify(desk, upload, label="blue")  # type: ignore[arg-type]
+        api.classify(desk, upload, label="blue")  # type: ignore[arg-type]
     assert [one.label for one in store.studies()] == [known.label]
-    endpoints.classify(desk, upload)  # type: ignore[arg-type]
+    api.classify(desk, upload)  # type: ignore[arg-type]
     return known.label
 
 
 def _perturbed(folder: Path, store: Store, label: str) -> str:
     desk, study = Desk(models=SeamModels(), store=store), studio.take_in(SeamModels(), store, picture("red", 1))
     store.set_caption(study.photo.key, "a wall on white")
-    endpoints.perturb(desk, place_of(study), ["object"], gr.Request(username="ada"), label=label)
+    api.perturb(desk, place_of(study), ["object"], gr.Request(username="ada"), label=label)
     return studio.need(store, study.photo.key).photo.label
 
 

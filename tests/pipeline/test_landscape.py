@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.analysis.landscape import landscape
 from pipeline.errors import DataError
+from pipeline.statistics.projection import landscape
 
 
 def test_the_map_shows_the_directions_of_greatest_difference() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.reinforcement.heads import METHODS, Recipe
-from pipeline.reinforcement.lessons import ANEW, Item, augment, lesson
+from pipeline.reinforcement.training_data import ANEW, Item, augment, lesson
 from tests.seams import picture
 
 ITEMS = [

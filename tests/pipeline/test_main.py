@@ -13,7 +13,7 @@ from pipeline.__main__ import app
 from pipeline.commands.rows import _cell
 from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.images import encode, open_image
-from pipeline.models import models as loading
+from pipeline.models import loader as loading
 from pipeline.store.store import Store
 from pipeline.tiny.language import variations
 from tests.seams import SeamModels, folder_of, picture

@@ -14,9 +14,9 @@ import timm
 import torch
 from timm.models import save_for_hf
 
-from pipeline.classifiers.classification import TimmClassifier
+from pipeline.classifiers.base import TimmClassifier
 from pipeline.errors import InputError, ModelError, ProfileError
-from pipeline.models.models import CLASSIFIERS, ROLES, LoadedModels, load
+from pipeline.models.loader import CLASSIFIERS, ROLES, LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.settings import Profile
 
@@ -121,7 +121,7 @@ def test_parts_give_way_when_memory_is_short(
     assert models.classifier("first") is first
     models.classifier("second")
     assert models.classifier("first") is first, "there was room for both"
-    monkeypatch.setattr("pipeline.models.models.free_memory", lambda device: 1)
+    monkeypatch.setattr("pipeline.models.loader.free_memory", lambda device: 1)
     shutil.copytree(saved, tmp_path / "third")
     other = models.classifier(models.admit(str(tmp_path / "third")))
     assert models.classifier(str(tmp_path / "third")) is other
@@ -156,7 +156,7 @@ def test_every_entry_of_a_registry_names_a_class_with_from_pretrained(entry: str
 def test_the_package_opens_no_model_library() -> None:
     program = (
         "import sys, pipeline, pipeline.captions.captioning, pipeline.captions.perturbation; "
-        "import pipeline.scoring.scoring, pipeline.classifiers.classification; "
+        "import pipeline.scoring.clip, pipeline.classifiers.base; "
         "print([name for name in ('torch', 'transformers', 'diffusers', 'timm', 'open_clip') if name in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

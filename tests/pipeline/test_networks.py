@@ -13,13 +13,13 @@ import torch
 from huggingface_hub import constants
 from torchvision.transforms.functional import to_pil_image
 
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import photo
 from explorer.pages.reinforce import reinforce as reinforce_page
 from pipeline.analysis.weakness import weakness
-from pipeline.classifiers.networks import family_of
+from pipeline.classifiers.sources import family_of
 from pipeline.errors import ModelError, PipelineError
-from pipeline.models.models import LoadedModels, load
+from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce, save
 from pipeline.store.store import Store

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pipeline.captions import perturbation
+from pipeline.captions.examples import examples
 from pipeline.captions.factors import FACTORS
 from pipeline.captions.gates import Gates
 from pipeline.captions.perturbation import (
@@ -26,7 +27,6 @@ from pipeline.captions.perturbation import (
     encode_prompt,
     parse_answer,
 )
-from pipeline.captions.written import examples
 from pipeline.errors import CaptionError, ModelError, PerturbationError
 from pipeline.settings import Settings
 

@@ -11,16 +11,16 @@ import pytest
 
 from pipeline.classifiers.promotion import promote, with_promoted
 from pipeline.errors import DataError, InputError
-from pipeline.models.models import LoadedModels
-from pipeline.reinforcement.lessons import Item
+from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.reinforcement import Recipe, reinforce, save
+from pipeline.reinforcement.training_data import Item
 from pipeline.tiny.world import BIAS, LABELS, draw, sample, twins
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from pipeline.models.models import load
+from pipeline.models.loader import load
 from pipeline.profiles import load_profile
 from pipeline.classifiers.promotion import with_promoted
 from pipeline.tiny.world import draw, sample
@@ -71,7 +71,7 @@ def test_nothing_is_overwritten(models: LoadedModels, saved: tuple[Path, int], t
 
 
 def test_running_models_take_promoted_ones_in(models: LoadedModels, saved: tuple[Path, int], tmp_path: Path) -> None:
-    from pipeline.models.models import load
+    from pipeline.models.loader import load
 
     running = load(models.profile, "cpu")
     promote(saved[0], tmp_path, "mended", running.profile)

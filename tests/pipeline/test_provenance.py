@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline import workflow
-from pipeline.models.models import load
+from pipeline.models.loader import load
 from pipeline.profiles import load_profile
 from pipeline.settings import INVERSIONS, Settings
 from pipeline.store.store import Store

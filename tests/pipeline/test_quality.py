@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from pipeline.errors import InputError
-from pipeline.scoring.quality import changed, cout, diversity, frechet, kid, psnr, sparsity, ssim
+from pipeline.scoring.picture_quality import changed, cout, diversity, frechet, kid, psnr, sparsity, ssim
 
 
 def grey(*rows: Sequence[int]) -> Image:

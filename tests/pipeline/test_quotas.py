@@ -2,8 +2,8 @@
 
 from pipeline.curation.catalogue import Catalogue
 from pipeline.curation.quotas import Kept, Rule, leaks, select
+from pipeline.store.queue import Entry
 from pipeline.store.store import Store
-from pipeline.store.triage import Entry
 from tests.crowd import fill
 
 

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from pipeline.analysis.weakness import ALL
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import METHODS, Recipe
-from pipeline.reinforcement.lessons import Item
+from pipeline.reinforcement.training_data import Item
 from pipeline.study.report import as_json, html, markdown
 from pipeline.study.reproduction import (
     CHOSEN,

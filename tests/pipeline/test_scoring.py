@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import ModelError
-from pipeline.scoring.scoring import OpenClipScorer, choose_tau, missed_gates
+from pipeline.scoring.clip import OpenClipScorer, choose_tau, missed_gates
 from pipeline.settings import Settings
 from pipeline.types import Counterfactual, Perturbation, Prediction, Scores
 

@@ -14,7 +14,7 @@ from pipeline import workflow
 from pipeline.curation.catalogue import Catalogue
 from pipeline.errors import ConflictError, DataError, StoreError
 from pipeline.images import encode, key_of
-from pipeline.store import tables
+from pipeline.store import schema
 from pipeline.store.jobs import Job
 from pipeline.store.store import Store
 from pipeline.types import Check, Decision, Photo, Prediction, Standing, Study
@@ -96,7 +96,7 @@ def test_every_write_is_counted_on_what_it_is_about_and_nothing_else_is(store: S
 
     def counts() -> tuple[int, ...]:
         with store.database.read() as connection:
-            return tuple(tables.number_of(connection, topic) for topic in (tables.RECORDS, tables.DECISIONS))
+            return tuple(schema.number_of(connection, topic) for topic in (schema.RECORDS, schema.DECISIONS))
 
     records: list[Callable[[], object]] = [
         lambda: store.add_photo(photo),
@@ -454,10 +454,10 @@ def test_a_score_that_an_older_folder_lacks_is_unknown_until_it_is_scored_again(
     study = study_of()
     save(store, study)
     with store.database.write() as connection:
-        for row in connection.execute(sql.select(tables.counterfactuals)).all():
+        for row in connection.execute(sql.select(schema.counterfactuals)).all():
             kept = {name: value for name, value in row.scores.items() if name != "prefers_edit"} | {"gone": 1.0}
-            chosen = tables.counterfactuals.c.key == row.key
-            connection.execute(sql.update(tables.counterfactuals).where(chosen).values(scores=kept))
+            chosen = schema.counterfactuals.c.key == row.key
+            connection.execute(sql.update(schema.counterfactuals).where(chosen).values(scores=kept))
     again = store.load_study(study.photo.key)
     assert again is not None
     assert all(isnan(one.scores.prefers_edit) for one in again.counterfactuals)

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.curation.selection import chosen
 from pipeline.errors import SettingsError
+from pipeline.store.queue import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
 from pipeline.store.store import Store
-from pipeline.store.triage import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
 from pipeline.types import Scores
 from tests.stores import keep, save, study_of
 

@@ -19,7 +19,7 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTImagePro
 from pipeline.classifiers import promotion
 from pipeline.classifiers.model_folder import FOLDER
 from pipeline.errors import ModelError
-from pipeline.models import models
+from pipeline.models import loader
 from pipeline.profiles import load_profile
 from pipeline.types import Classifier
 from tests.own_classifiers import SMALL
@@ -30,7 +30,7 @@ LABELS = ["sled", "ball", "kite"]
 
 def opened(text: str) -> Classifier:
     profile = load_profile("tiny")
-    return models.load(replace(profile, classifiers={"own": text}), "cpu").classifier("own")
+    return loader.load(replace(profile, classifiers={"own": text}), "cpu").classifier("own")
 
 
 def timm_folder(folder: Path, labels: list[str] = LABELS, **arguments: object) -> Path:
@@ -87,7 +87,7 @@ def test_what_cannot_work_is_refused_with_its_cause(kind: str, tmp_path: Path) -
 
 
 def test_what_does_not_open_is_not_offered(tmp_path: Path) -> None:
-    tiny = models.load(load_profile("tiny"), "cpu")
+    tiny = loader.load(load_profile("tiny"), "cpu")
     timm_folder(tmp_path / FOLDER / "grey", in_chans=1)
     timm_folder(tmp_path / FOLDER / "good")
     tiny.adopt(tmp_path)
@@ -133,7 +133,7 @@ def test_duplicates_are_numbered_in_all_families(tmp_path: Path) -> None:
 
 
 def test_a_network_whose_answers_are_not_its_heads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.classifiers.classification import TimmClassifier
+    from pipeline.classifiers.base import TimmClassifier
 
     timm_folder(tmp_path / "own")
     monkeypatch.setattr(TimmClassifier, "_logits", lambda self, pixels: 3 * self._model(pixels))

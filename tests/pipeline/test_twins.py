@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline import workflow
 from pipeline.errors import ModelError
-from pipeline.models.models import LoadedModels, load
+from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile, models_of
 from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce, save
 from pipeline.runtime.hub import located

@@ -17,17 +17,17 @@ import pytest
 import sqlalchemy as sql
 
 import pipeline.store.store
-from explorer import jobs as explorer_jobs
-from explorer.jobs import Desk
+from explorer import desk as explorer_jobs
+from explorer.desk import Desk
 from pipeline import workflow
-from pipeline.editing.inversions import Inversions
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import ConflictError
 from pipeline.reinforcement.heads import Recipe
-from pipeline.store import decisions, jobs, tables
+from pipeline.store import decisions, jobs, schema
 from pipeline.store.jobs import DONE, RUNNING, Hold, Job
 from pipeline.store.store import Store
 from pipeline.tasks.tasks import PhotosTask, StudyTask, Task, job_of
-from pipeline.tasks.training_task import FOLDER, TrainingTask
+from pipeline.tasks.training import FOLDER, TrainingTask
 from pipeline.types import Decision
 from tests.crowd import fill
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, picture
@@ -186,7 +186,7 @@ def everything(store: Store) -> object:
     with store.database.read() as connection:
         rows = {
             table.name: [tuple(row) for row in connection.execute(sql.select(table).order_by(*table.primary_key))]
-            for table in tables.schema.sorted_tables
+            for table in schema.schema.sorted_tables
         }
     kept = [path for path in store.root.rglob("*") if path.is_file() and not path.name.startswith("explorer.db")]
     names = [path.relative_to(store.root) for path in kept]
@@ -266,8 +266,8 @@ def test_a_holder_that_slept_beyond_its_lease_writes_nothing(
 SLEEPER = """
 import os, signal, sys, time
 from pathlib import Path
-from explorer import jobs as explorer_jobs
-from explorer.jobs import Desk
+from explorer import desk as explorer_jobs
+from explorer.desk import Desk
 from pipeline.store import jobs
 from pipeline.store.store import Store
 from tests.seams import SeamModels

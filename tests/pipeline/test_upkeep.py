@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app as commands
-from pipeline.commands.upkeep_commands import app
+from pipeline.commands.store import app
 from pipeline.errors import DataError
 from pipeline.images import encode
-from pipeline.store import upkeep
+from pipeline.store import maintenance
+from pipeline.store.maintenance import Finding, backup, check, gc
 from pipeline.store.store import Store
-from pipeline.store.upkeep import Finding, backup, check, gc
 from pipeline.types import Study
 from tests.postgres import Server
 from tests.seams import picture
@@ -148,14 +148,14 @@ def test_nobody_waits_while_files_are_looked_through(
     for path in loose:
         os.utime(path, (1, 1))
     looked, go = threading.Event(), threading.Event()
-    kind = upkeep._kind
+    kind = maintenance._kind
 
     def slow(*of: Any) -> str:
         looked.set()
         go.wait(60)
         return kind(*of)
 
-    monkeypatch.setattr(upkeep, "_kind", slow)
+    monkeypatch.setattr(maintenance, "_kind", slow)
     found: list[tuple[Finding, ...]] = []
     sweep = threading.Thread(target=lambda: found.append(gc(store, delete=delete)))
     sweep.start()
@@ -177,7 +177,7 @@ def test_a_picture_that_a_row_comes_to_name_during_the_search_stays(
 ) -> None:
     study = study_of()
     path = store.media.path(store.media.put(study.photo.image))
-    dispensable = upkeep._dispensable
+    dispensable = maintenance._dispensable
 
     def late(*of: Any) -> Iterator[Finding]:
         yield from list(dispensable(*of))
@@ -186,7 +186,7 @@ def test_a_picture_that_a_row_comes_to_name_during_the_search_stays(
             os.utime(one, (1, 1))  # long ago, so that only the row speaks for it
 
     os.utime(path, (1, 1))
-    monkeypatch.setattr(upkeep, "_dispensable", late)
+    monkeypatch.setattr(maintenance, "_dispensable", late)
     assert gc(store, delete=True) == ()
     assert contents(store.load_study(study.photo.key)) == contents(study)
 

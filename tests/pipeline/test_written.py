@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.captions.examples import WRITTEN, Variation, by_caption, examples, faults, read
 from pipeline.captions.wording import key
-from pipeline.captions.written import WRITTEN, Variation, by_caption, examples, faults, read
 from pipeline.errors import DataError
 from pipeline.settings import Settings
 

@@ -12,8 +12,8 @@ from explorer.components.deck import deck
 from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.status import said
-from explorer.door import offered
-from explorer.jobs import Desk
+from explorer.desk import Desk
+from explorer.middleware import offered
 from explorer.pages.curate.triage import Triage
 from explorer.pages.explore import starting
 from explorer.wiring import addressed, reads

@@ -19,13 +19,13 @@ from explorer.alerts import told
 from explorer.components.deck import card_markup, empty_markup, focus_markup, opinion_markup
 from explorer.components.keymap import REASONS
 from explorer.components.markup import picture_url
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from pipeline.curation.catalogue import STATES, WAITING, Catalogue, View
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import open_image
 from pipeline.store import decisions
+from pipeline.store.queue import Entry
 from pipeline.store.store import Store
-from pipeline.store.triage import Entry
 from pipeline.types import Decision
 
 LARGE, SMALL = 512, 192  # pixels a side, at most

@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import gradio as gr
 
+from explorer.address import need, place_of
 from explorer.components.caption_card import caption_markup
 from explorer.components.markup import Html
 from explorer.components.status import progress_markup, said
 from explorer.components.variations import variations_markup
 from explorer.components.word_maps import word_maps_markup
-from explorer.jobs import Desk, Progress
-from explorer.place import need, place_of
+from explorer.desk import Desk, Progress
 from pipeline import workflow
 from pipeline.captions.captioning import quality
 from pipeline.errors import Cancelled, ConflictError, PipelineError

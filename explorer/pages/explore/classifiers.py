@@ -16,11 +16,11 @@ from gradio.components import Component
 
 from explorer.components.markup import Html, tag
 from explorer.components.status import said
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.wiring import reads
 from pipeline.classifiers import model_folder
-from pipeline.classifiers.networks import HUB, published
 from pipeline.classifiers.promotion import LISTED, keep, refuse_name
+from pipeline.classifiers.sources import HUB, published
 from pipeline.errors import InputError, PipelineError
 from pipeline.runtime.hub import HubModel, here, offered
 from pipeline.store.jobs import DONE

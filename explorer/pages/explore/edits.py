@@ -11,6 +11,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from explorer import alerts, identity, views
+from explorer.address import find, history, need
 from explorer.components.compare import compare_markup, photo_alone
 from explorer.components.facts import facts_markup, headline_markup, verdict_markup
 from explorer.components.looks import ask_markup, looks_markup
@@ -19,11 +20,10 @@ from explorer.components.prediction import photo_markup
 from explorer.components.provenance import provenance_markup
 from explorer.components.status import progress_markup, said
 from explorer.components.tau_strip import strip_markup
-from explorer.jobs import Desk, Progress
+from explorer.desk import Desk, Progress
 from explorer.pages.explore.shifts import shift_figure, tau_figure
-from explorer.place import find, history, need
 from pipeline import workflow
-from pipeline.classifiers.classification import is_prediction_flip
+from pipeline.classifiers.base import is_prediction_flip
 from pipeline.errors import Cancelled, ConflictError, DataError, InputError, PipelineError
 from pipeline.settings import Settings
 from pipeline.store import decisions

@@ -24,9 +24,9 @@ from explorer.components.shelf import examples_markup, shelf
 from explorer.components.tau_strip import tau_strip
 from explorer.components.variations import variation_list
 from explorer.components.welcome import welcome_markup
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import captions, classifiers, edits, photo, proposals, starting, uploads
-from explorer.pages.jobs import jobs_page
+from explorer.pages.jobs import jobs
 from explorer.wiring import reads, works
 from pipeline.captions.factors import FACTORS
 from pipeline.settings import Settings
@@ -303,8 +303,8 @@ def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, ke
     frame = (keys.frame, *inspector, rail.history)
     settings = (making.inversion, making.taus, making.steps)
     works(making.run.click, desk, edits.run, (keys.place, *settings), (making.status, making.strip, *frame))
-    reads(making.job.click, desk, jobs_page.study, (keys.place, *settings), (making.status,))
-    reads(rail.every.click, desk, jobs_page.photos, (), (rail.every_status,))
+    reads(making.job.click, desk, jobs.study, (keys.place, *settings), (making.status,))
+    reads(rail.every.click, desk, jobs.photos, (), (rail.every_status,))
     reads(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
     reads(making.strip.act, desk, edits.pick, (keys.place,), frame)
     works(inspector.looks.act, desk, edits.look, (keys.place, keys.frame), (inspector.looks,))

@@ -12,18 +12,18 @@ from typing import NamedTuple
 import gradio as gr
 
 from explorer import alerts, identity
+from explorer.address import find, history, need, place_of
 from explorer.components.asking import question_markup
 from explorer.components.markup import Html, tag
 from explorer.components.pairs import Pair, explore_link
 from explorer.components.welcome import welcome_markup
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import classifiers, edits
 from explorer.pages.explore.captions import card, variations
-from explorer.place import find, history, need, place_of
 from pipeline.errors import ConflictError
 from pipeline.images import open_image
 from pipeline.importing.folders import LabelledImage, load_folder
-from pipeline.store.triage import Entry
+from pipeline.store.queue import Entry
 from pipeline.tasks import studio
 from pipeline.types import Study
 

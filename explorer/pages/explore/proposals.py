@@ -11,12 +11,12 @@ from dataclasses import replace
 import gradio as gr
 
 from explorer import alerts
+from explorer.address import need, place_of
 from explorer.components.status import progress_markup, said
-from explorer.jobs import Desk, Progress
+from explorer.desk import Desk, Progress
 from explorer.pages.explore.captions import REPLACED, described, variations
-from explorer.place import need, place_of
 from pipeline import workflow
-from pipeline.captions.agreement import guess
+from pipeline.captions.grammar import guess
 from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
 from pipeline.settings import Settings
 from pipeline.types import Models, Perturbation, Step, Study

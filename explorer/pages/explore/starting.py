@@ -12,11 +12,11 @@ from pathlib import Path
 import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, tag
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.wiring import reads
 from pipeline.errors import DataError, PipelineError
 from pipeline.tasks import demo, studio
-from pipeline.tasks.training_task import FOLDER
+from pipeline.tasks.training import FOLDER
 from pipeline.types import Models
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from pathlib import Path
 import gradio as gr
 
 from explorer import identity
+from explorer.address import need
 from explorer.components.asking import guesses_markup
 from explorer.components.markup import Html, join, tag
 from explorer.components.status import said
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import edits, photo
-from explorer.place import need
 from pipeline.classifiers.labels import find_label, refuse_merged
 from pipeline.errors import ConflictError, DataError, ImageError, InputError
 from pipeline.images import open_image

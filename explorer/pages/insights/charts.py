@@ -11,10 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.views import ACCENT, BEFORE, FALL, SCORES, SPLITS, counted, percent, plain, plain_look, points
-from pipeline.analysis.intervals import Mean
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import Weakness
 from pipeline.reinforcement.heads import Epoch
+from pipeline.statistics.intervals import Mean
 from pipeline.types import Axis, Proportion
 
 BINS = 24

@@ -13,12 +13,12 @@ from random import Random
 from explorer.components.pairs import Pair, explore_link
 from explorer.pages.insights.sheets import Cell, Sheet
 from explorer.views import SCORES, points
-from pipeline.analysis.insights import Embed, Insight, insights
-from pipeline.analysis.intervals import Change, Mean
+from pipeline.analysis.clusters import Embed, Insight, insights
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import ALL, Effect, Weakness, effects, overall_by_tau, weakness
-from pipeline.classifiers.classification import is_prediction_flip
+from pipeline.classifiers.base import is_prediction_flip
 from pipeline.curation.selection import LeftOut, chosen, countable
+from pipeline.statistics.intervals import Change, Mean
 from pipeline.store.store import Store
 from pipeline.types import Proportion, StudyRecord
 

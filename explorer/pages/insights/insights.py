@@ -17,7 +17,7 @@ from explorer.components.heat_map import K, heat_map, heat_markup
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.pairs import pairs_markup
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import starting
 from explorer.pages.insights import charts
 from explorer.pages.insights.findings import (
@@ -37,12 +37,12 @@ from explorer.pages.insights.findings import (
 from explorer.pages.insights.sheets import Sheet, asked_markup, sheet_markup
 from explorer.views import SCORES, counted
 from explorer.wiring import reads, works
-from pipeline.analysis.insights import LEAST
-from pipeline.analysis.landscape import landscape
+from pipeline.analysis.clusters import LEAST
 from pipeline.analysis.thresholds import MIN_N, NAMES, Separation, separations
 from pipeline.analysis.weakness import ALL
 from pipeline.images import open_image
 from pipeline.reinforcement.features import Features, features_folder
+from pipeline.statistics.projection import landscape
 from pipeline.types import Models
 
 NOTHING = (

@@ -14,7 +14,7 @@ import gradio as gr
 from explorer.components.label_grid import label_grid, nothing_left, photo_card
 from explorer.components.markup import picture_url
 from explorer.components.masthead import masthead, section
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.curate.triage import Answering, Sent, answering, text_of
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import open_image

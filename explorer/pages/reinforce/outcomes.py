@@ -24,8 +24,8 @@ from explorer.components.markup import Html, join, tag
 from explorer.components.outcome import comparison_markup, result_markup, seen_alpha, step_markup, validation_markup
 from explorer.components.pairs import Pair, explore_link, pairs_markup
 from explorer.components.status import said
-from explorer.door import offered
-from explorer.jobs import Desk
+from explorer.desk import Desk
+from explorer.middleware import offered
 from explorer.pages.explore import classifiers
 from explorer.pages.insights import charts
 from pipeline.classifiers.promotion import promote
@@ -34,7 +34,7 @@ from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.figures import curve
 from pipeline.reinforcement.reinforcement import KINDS, Answer, at_alpha, changes, look_at, save
 from pipeline.reinforcement.runs import FIGURES, read_looks, read_run, runs
-from pipeline.tasks.training_task import FOLDER
+from pipeline.tasks.training import FOLDER
 from pipeline.types import Answers, CounterfactualSet, Look, Reinforcement
 
 SHOWN = 24  # pictures of one kind

@@ -16,7 +16,7 @@ from explorer.components.markup import Html
 from explorer.components.masthead import masthead, section
 from explorer.components.outcome import comparison_markup, recipe_markup, validation_markup
 from explorer.components.status import job_line, said
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import classifiers, starting
 from explorer.pages.insights import charts
 from explorer.pages.reinforce import outcomes
@@ -25,7 +25,7 @@ from pipeline.curation.selection import selection
 from pipeline.errors import DataError
 from pipeline.reinforcement.reinforcement import Recipe
 from pipeline.store.jobs import DONE, FAILED, Job
-from pipeline.tasks.training_task import FOLDER, Course, TrainingTask, course_of
+from pipeline.tasks.training import FOLDER, Course, TrainingTask, course_of
 
 ALL = "Everything kept"
 OPTIONS = {

@@ -153,7 +153,7 @@ def a_run(models: SeamModels, store: Store) -> str:
 
 def jobs(models: SeamModels, store: Store) -> list[str]:
     """One job is done, one failed, one was cancelled, one runs in a process that is gone, one waits."""
-    from pipeline.editing.inversions import Inversions
+    from pipeline.editing.inversion_cache import Inversions
     from pipeline.store.jobs import Hold
     from pipeline.tasks import tasks
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.editing.axes import AXES, IMAGE_GUIDANCE, TAU
 from pipeline.editing.instruction import InstructPix2PixEditor, instruction
 from pipeline.errors import Cancelled, CaptionError, EditingError, ModelError
-from pipeline.models.models import EDITORS
+from pipeline.models.loader import EDITORS
 from pipeline.settings import Settings
 from pipeline.types import Edit
 from tests import twins

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.images import key_of
-from pipeline.models.models import LoadedModels, load
+from pipeline.models.loader import LoadedModels, load
 from pipeline.store.store import Store
 from pipeline.tiny.reproduce import PHOTOS_SEED, SMALL, Plan, _truth, reproduce
 from pipeline.tiny.world import BIAS, HOME, draw, sample

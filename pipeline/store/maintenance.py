@@ -18,7 +18,7 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from pipeline.errors import DataError
-from pipeline.store import tables
+from pipeline.store import schema
 from pipeline.store.database import FILE, Database, saving
 from pipeline.store.media import sync_folder, write_whole
 from pipeline.store.store import Store
@@ -126,14 +126,14 @@ def _faults(connection: sql.Connection) -> Iterator[Finding]:
             yield Finding(
                 kind="records", where=FILE, detail=f"row {row[1]} of {row[0]} names a missing row of {row[2]}"
             )
-    for table in tables.schema.sorted_tables:
+    for table in schema.schema.sorted_tables:
         for _ in connection.execute(sql.select(table)):
             pass
 
 
 def _pictures(connection: sql.Connection, among: Sequence[str] | None = None) -> frozenset[str]:
     """Return the key of every picture that a row names, or of those `among` these."""
-    columns = (tables.photos.c.picture, tables.studies.c.reconstruction, tables.counterfactuals.c.picture)
+    columns = (schema.photos.c.picture, schema.studies.c.reconstruction, schema.counterfactuals.c.picture)
     queries = (sql.select(column) for column in columns)
     named = (query if among is None else query.where(query.selected_columns[0].in_(among)) for query in queries)
     return frozenset(key for (key,) in connection.execute(sql.union(*named)) if key)
@@ -178,7 +178,7 @@ def _copy(source: Path, target: Path) -> None:
 def _refuse_filled(target: Database) -> None:
     """Raise `DataError` when the database holds records already."""
     with target.read() as connection:
-        for table in tables.schema.sorted_tables:
+        for table in schema.schema.sorted_tables:
             if connection.execute(sql.select(table).limit(1)).first() is not None:
                 raise DataError(f"The database {target.name} holds records already; give an empty one.")
 
@@ -186,7 +186,7 @@ def _refuse_filled(target: Database) -> None:
 def _copy_records(connection: sql.Connection, copy: Database) -> None:
     """Copy every row, at once; what numbers rows goes on after the last of them."""
     with copy.write() as target:
-        for table in tables.schema.sorted_tables:
+        for table in schema.schema.sorted_tables:
             for rows in connection.execute(sql.select(table)).partitions(500):
                 target.execute(sql.insert(table), [dict(row._mapping) for row in rows])
             numbered = "number" in table.primary_key.columns

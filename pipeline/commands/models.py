@@ -72,7 +72,7 @@ def train_perturber(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a LoRA adapter that varies captions, on a frozen LLaMA."""
-    from pipeline.captions import adapter, written
+    from pipeline.captions import adapter, examples
 
     recipe = adapter.Recipe(
         rank=rank,
@@ -89,7 +89,7 @@ def train_perturber(
         checkpointing=checkpointing,
         seed=seed,
     )
-    variations = written.read(data)
+    variations = examples.read(data)
     told = f"Trained on the split 'train' of {data.name}, {len(variations)} variations in all."
     with progress("training") as step:
         made = adapter.train(base, variations, out, recipe, told, step)

@@ -17,14 +17,14 @@ from typing import ClassVar
 from PIL.Image import Image
 
 from pipeline.curation.selection import Material
-from pipeline.editing.inversions import Inversions
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import Cancelled
 from pipeline.images import fit, open_image
 from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.features import Features, features_folder
 from pipeline.reinforcement.heads import Epoch, Recipe
-from pipeline.reinforcement.lessons import Item
 from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce, save
+from pipeline.reinforcement.training_data import Item
 from pipeline.settings import Profile
 from pipeline.store.jobs import Hold, Job
 from pipeline.store.store import Store

@@ -1,6 +1,6 @@
 """Page: every job of the data folder, how far it is, and what can be done about it.
 
-The page asks for the list while it is open; the work goes on without it. Jobs are carried out in `explorer/jobs.py`.
+The page asks for the list while it is open; the work goes on without it. Jobs are carried out in `explorer/desk.py`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import gradio as gr
 
+from explorer.address import need
 from explorer.components.job_list import announcer, job_list, jobs_markup, news
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.status import said
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from explorer.pages.explore import classifiers, edits
-from explorer.place import need
 from explorer.wiring import reads
 from pipeline.errors import DataError
 from pipeline.store.jobs import DONE, SHOWN

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.analysis.intervals import Mean, mean, share
 from pipeline.analysis.weakness import MIN_PHOTOS, Effect, effects
 from pipeline.curation.selection import split_by_photo
+from pipeline.statistics.intervals import Mean, mean, share
 from pipeline.types import Proportion, StudyRecord
 
 CLUSTERS = 10  # of one factor, at most; LANCE's number

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.classifiers.attribution import grad_cam
 from pipeline.classifiers.labels import distinct
-from pipeline.classifiers.networks import HUB, bare, fill, is_folder, misfit, published, refuse_pickles
+from pipeline.classifiers.sources import HUB, bare, fill, is_folder, misfit, published, refuse_pickles
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.runtime.fingerprints import of_preprocessing, of_weights
 from pipeline.runtime.hub import located
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from pipeline.classifiers.blocks import LastBlock
+    from pipeline.classifiers.last_block import LastBlock
 
 BATCH = 32  # pictures a pass
 
@@ -150,7 +150,7 @@ class LinearHeadClassifier(ABC):
         """A copy of the network, cut before its last block; raises `ModelError` when the block cannot be told."""
         from PIL import Image
 
-        from pipeline.classifiers.blocks import LastBlock
+        from pipeline.classifiers.last_block import LastBlock
 
         other, name = self._copy(), self._last_stage()
         if not name:
@@ -284,7 +284,7 @@ class TimmClassifier(LinearHeadClassifier):
         return cast("TimmModel", self._model).get_classifier()
 
     def _last_stage(self) -> str:
-        from pipeline.classifiers.blocks import last_stage
+        from pipeline.classifiers.last_block import last_stage
 
         stages = cast("TimmModel", self._model).feature_info
         name = str(stages[-1]["module"]) if isinstance(stages, list) and stages else ""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from explorer.components.markup import Html
 from explorer.components.shelf import history_markup
-from explorer.jobs import Desk
+from explorer.desk import Desk
 from pipeline.errors import DataError
 from pipeline.types import Counterfactual, Study
 

@@ -14,10 +14,10 @@ from typing import TypedDict
 
 import gradio as gr
 
-from explorer import identity, place
+from explorer import address, identity
 from explorer.alerts import shown
-from explorer.door import offered, uploaded
-from explorer.jobs import Desk
+from explorer.desk import Desk
+from explorer.middleware import offered, uploaded
 from explorer.pages.explore import classifiers
 from explorer.pages.reinforce import reinforce
 from pipeline import workflow
@@ -89,7 +89,7 @@ def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = 
             f"The picture is here already, and somebody said that it shows '{known.label}', which stays. "
             f"Classify it without a label; perturb(label=...) says something else."
         )
-    return place.place_of(study), dict(study.photo.prediction.top())
+    return address.place_of(study), dict(study.photo.prediction.top())
 
 
 def _first(models: Models) -> str:
@@ -98,7 +98,7 @@ def _first(models: Models) -> str:
 
 def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
     """Captions an opened photo, or sets its caption when `text` is given."""
-    study = place.need(desk, photo)
+    study = address.need(desk, photo)
     described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, text))
     analyst = identity.analyst(request) if text else None
     desk.store.set_caption(study.photo.key, described.caption, analyst=analyst, expected=study.caption)
@@ -107,18 +107,18 @@ def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
 
 def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, label: str = "") -> list[Variation]:
     """Asks for variations of an opened photo's caption, one per factor; `label` says what the photo shows."""
-    study = place.need(desk, photo)
+    study = address.need(desk, photo)
     settings = replace(desk.models.profile.settings, factors=tuple(factors))
     if label:
         key, shown, who = study.photo.key, study.photo.protected, identity.analyst(request)
         desk.ask(lambda models: studio.say_label(models, desk.store, key, label, settings, analyst=who, expected=shown))
-        study = place.need(desk, photo)
+        study = address.need(desk, photo)
     words = (study.caption, study.photo.protected)
     proposed = desk.ask(lambda models: tuple(workflow.proposals(models, *words, settings)))
     desk.store.add_proposals(study.photo.key, study.caption, proposed)
     return [
         Variation(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
-        for p in place.need(desk, photo).perturbations
+        for p in address.need(desk, photo).perturbations
     ]
 
 
@@ -129,7 +129,7 @@ def edit(
 
     Answers one entry per tau. Words to which a gate objects are refused with its reasons, unless `overrule` is true.
     """
-    known = place.need(desk, photo)
+    known = address.need(desk, photo)
     settings = desk.models.profile.settings
     settings = replace(settings, taus=tuple(taus)) if taus else settings
     settings = replace(settings, num_inference_steps=steps) if steps else settings

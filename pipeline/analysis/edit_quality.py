@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from pipeline.analysis.intervals import Mean, mean
 from pipeline.analysis.weakness import ALL
-from pipeline.classifiers.classification import is_prediction_flip
+from pipeline.classifiers.base import is_prediction_flip
 from pipeline.curation.selection import chosen
 from pipeline.errors import DataError
 from pipeline.images import fit
 from pipeline.scoring.perceptual import Distance
-from pipeline.scoring.quality import FID_LEAST, Confidence, cout, diversity, frechet, kid, psnr, sparsity, ssim
+from pipeline.scoring.picture_quality import FID_LEAST, Confidence, cout, diversity, frechet, kid, psnr, sparsity, ssim
+from pipeline.statistics.intervals import Mean, mean
 from pipeline.types import Classifier, Counterfactual, Study
 
 DECIBELS = (0.0, 100.0)  # pictures of 8 bits that differ at all, and by how much

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from pipeline.captions.agreement import objection
 from pipeline.captions.factors import FACTORS
 from pipeline.captions.gates import naming
+from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import synonyms
 from pipeline.captions.wording import key
 from pipeline.errors import DataError

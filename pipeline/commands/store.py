@@ -11,7 +11,7 @@ from pipeline.commands.rows import show
 from pipeline.commands.terminal import Address, AsJson, Sentences, run_of
 
 if TYPE_CHECKING:
-    from pipeline.store.upkeep import Finding
+    from pipeline.store.maintenance import Finding
 
 app = typer.Typer(cls=Sentences, no_args_is_help=True, help="Check, copy or tidy a data folder.")
 Data = Annotated[Path, typer.Option("--data", envvar="EXPLORER_DATA", help="The data folder.")]
@@ -21,7 +21,7 @@ HERE = Path("data")
 @app.command()
 def check(data: Data = HERE, database: Address = "", as_json: AsJson = False) -> None:
     """Tell whether every record and picture is there and whole; status 1 when something is lost or damaged."""
-    from pipeline.store.upkeep import check as findings
+    from pipeline.store.maintenance import check as findings
 
     found = tuple(findings(run_of(data, database)))
     show(map(_row, found), as_json) if found or as_json else typer.echo("Everything is there and whole.", err=True)
@@ -36,7 +36,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy everything as it is now into a new data folder, while the application may run."""
-    from pipeline.store.upkeep import backup as copy
+    from pipeline.store.maintenance import backup as copy
 
     show([{"backup": str(out), "pictures": copy(run_of(data, database), out)}], as_json)
 
@@ -49,7 +49,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Copy a backup into a new data folder, its records into an empty PostgreSQL database if one is named."""
-    from pipeline.store.upkeep import backup as copy
+    from pipeline.store.maintenance import backup as copy
 
     pictures = copy(run_of(source, ""), data, database)
     show([{"restored": str(data), "pictures": pictures}], as_json)
@@ -65,8 +65,8 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """List the files that nothing needs: pictures without a row, caches, leftovers; remove them with --delete."""
-    from pipeline.store.upkeep import HOUR
-    from pipeline.store.upkeep import gc as sweep
+    from pipeline.store.maintenance import HOUR
+    from pipeline.store.maintenance import gc as sweep
 
     found = sweep(run_of(data, database), delete=delete, older=hours * HOUR)
     show(map(_row, found), as_json) if found or as_json else None

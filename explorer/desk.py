@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pipeline.curation.catalogue import Catalogue
-from pipeline.editing.inversions import Inversions
+from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import Cancelled, PipelineError
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, WAITING, Hold, Interrupted, Job
 from pipeline.store.store import Store

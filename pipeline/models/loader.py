@@ -18,8 +18,8 @@ from typing import TypeVar, cast
 
 from safetensors import SafetensorError
 
-from pipeline.classifiers.networks import family_of, is_folder, is_form, published
 from pipeline.classifiers.promotion import with_promoted
+from pipeline.classifiers.sources import family_of, is_folder, is_form, published
 from pipeline.classifiers.trial import tried
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
@@ -38,9 +38,9 @@ EDITORS = {
     "stable-diffusion": "pipeline.editing.prompt_to_prompt:StableDiffusionEditor",
     "instruct-pix2pix": "pipeline.editing.instruction:InstructPix2PixEditor",
 }
-SCORERS = {"open_clip": "pipeline.scoring.scoring:OpenClipScorer"}
+SCORERS = {"open_clip": "pipeline.scoring.clip:OpenClipScorer"}
 CLASSIFIERS = {
-    "timm": "pipeline.classifiers.classification:TimmClassifier",
+    "timm": "pipeline.classifiers.base:TimmClassifier",
     "torchvision": "pipeline.classifiers.families:TorchvisionClassifier",
     "transformers": "pipeline.classifiers.families:TransformersClassifier",
 }

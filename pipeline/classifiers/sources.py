@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from pipeline.classifiers.labels import distinct
 from pipeline.errors import DataError, InputError, ModelError
 from pipeline.importing.lists import read_labels
+from pipeline.profiles import pieces
 from pipeline.runtime.hub import HubModel, hub_model
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ class Bare(NamedTuple):
     architecture: str  # as timm or torchvision calls it
     weights: Path
     labels: tuple[str, ...]
-
-
-def pieces(text: str) -> tuple[str, ...]:
-    """The parts of 'architecture + weights.safetensors + labels.txt'; a folder or a name is one part."""
-    return tuple(piece.strip() for piece in text.split(" + "))
 
 
 def is_form(text: str) -> bool:

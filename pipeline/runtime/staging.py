@@ -1,0 +1,41 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from pipeline.errors import DataError, StoreError
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises `DataError` when the folder is a file or holds something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} exists already and is not empty; name a new folder.")
+
+
+@contextmanager
+def new_folder(folder: Path, moment: AbstractContextManager[None] | None = None) -> Iterator[Path]:
+    """A hidden folder beside `folder` that takes its place at the end, or vanishes when something fails.
+
+    It takes its place within `moment`, such as `Store.alone()`.
+    """
+    refuse_used(folder)
+    partial: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        yield partial
+        partial.chmod(0o755)  # mkdtemp's folder is for its owner alone
+        with moment or nullcontext():
+            partial.replace(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written: {error.strerror or error}; free some space or choose another."
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The README's script for programs, as it stands there, against the application."""
+"""The documented script for programs, as it stands in docs/api.md, against the application."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.usefixtures("browser")  # in whose event loop Gradio makes its locks; alone it leaves loops open
-def test_the_readmes_script_goes_round_the_whole_loop(address: str, store: Store, tmp_path: Path) -> None:
-    part = (ROOT / "README.md").read_text().partition("<!-- client: begin -->")[2].partition("<!-- client: end -->")[0]
+def test_the_documented_script_goes_round_the_whole_loop(address: str, store: Store, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    part = page.partition("<!-- client: begin -->")[2].partition("<!-- client: end -->")[0]
     script = part.strip().removeprefix("```python\n").removesuffix("```").replace("http://127.0.0.1:7860", address)
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

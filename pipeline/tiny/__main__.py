@@ -88,11 +88,11 @@ def measure(
     n: Annotated[int, typer.Option("--n", min=4, help="Held-out scenes a figure; edits use a third of them.")] = 120,
     only: Annotated[list[str] | None, typer.Option(help="Measure this only; may be repeated.")] = None,
 ) -> None:
-    """Measure every bar on held-out scenes; write the figures to the model cards and to the README's table."""
+    """Measure every bar on held-out scenes; write the figures to the model cards and to docs/results.md."""
     from pipeline.tiny import cards, measure
 
     figures = measure.measure(models, n, tuple(only or measure.MEASURES))
-    cards.write(models, figures, ROOT / "README.md")
+    cards.write(models, figures, ROOT / "docs" / "results.md")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Writes what was measured into the model cards and the README's table; every figure there comes from `measured.json`.
+"""Writes what was measured into the model cards and docs/results.md; every figure there comes from `measured.json`.
 
 Knows how each model was trained in words, and which bar each figure is held against; trains and measures nothing.
 """
@@ -115,16 +115,16 @@ def beside(figures: Figures) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def write(folder: Path, figures: Figures, readme: Path) -> None:
-    """Every model's README.md and the table between the README's marks. Raises `DataError` when the marks are gone."""
+def write(folder: Path, figures: Figures, page: Path) -> None:
+    """Write every model's README.md, and the table between the page's marks. Raises `DataError` when they are gone."""
     for name, (title, how, group) in CARDS.items():
         if (folder / name).is_dir():
             (folder / name / "README.md").write_text(_card(title, how, figures.get(group, {})))
-    text = readme.read_text()
+    text = page.read_text()
     if BEGIN not in text or END not in text:
-        raise DataError(f"{readme.name} has no place for the table; put the lines {BEGIN} and {END} into it.")
+        raise DataError(f"{page.name} has no place for the table; put the lines {BEGIN} and {END} into it.")
     before, _, rest = text.partition(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n{table(figures)}\n\n{beside(figures)}\n{END}{rest.partition(END)[2]}")
+    page.write_text(f"{before}{BEGIN}\n{table(figures)}\n\n{beside(figures)}\n{END}{rest.partition(END)[2]}")
 
 
 def _card(title: str, how: str, figures: Mapping[str, float]) -> str:

@@ -314,7 +314,8 @@ def captioned(store: Store, models: SeamModels, key: str, words: str) -> None:
     store.set_caption(key, workflow.describe(models, study, SETTINGS, words).caption, analyst="Ada")
 
 
-def test_jobs_go_on(earlier: Earlier, desk: Desk) -> None:
+def test_jobs_go_on(earlier: Earlier, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.store.jobs.LEASE", 0.2)  # of the process that was killed
     before = {one["id"]: one["state"] for one in earlier.expected.get("jobs", [])}
     assert set(before.values()) in (set(), {WAITING, RUNNING, DONE, FAILED, CANCELLED})
     made = {one.key for one in desk.store.entries()}

@@ -28,7 +28,7 @@ class Settings:
     caption_min_tokens: int = 20  # paper: at least 20 words
     caption_max_tokens: int = 100
     repetition_penalty: float = 1.5  # paper: "significant"
-    # Sentence cosines of the gates on captions, chosen with all-MiniLM-L6-v2 on tests/pipeline/gate_pairs.jsonl:
+    # Sentence cosines of the gates on captions, chosen with all-MiniLM-L6-v2 on the pairs in the gates' tests:
     max_label_similarity: float = 0.55  # from here on replaced words count as the label itself
     max_definition_similarity: float = 0.3  # the same against WordNet's definition of the label
     max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)

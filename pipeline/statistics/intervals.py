@@ -203,7 +203,7 @@ class Clusters:
         telling = self.photos - np.max(agreeing, axis=0)  # photos that do not just say what most say
         kish = n**2 / np.maximum(1.0, self._totals(self._size**2))
         # Of a rare answer only the photos that give it tell how alike edits are. Hence these degrees of freedom, which
-        # simulation finds neither too few nor too many (tests/pipeline/test_intervals.py).
+        # simulation finds neither too few nor too many (tests/pipeline/statistics/test_intervals.py).
         freedom = np.maximum(1, np.minimum(2 * telling - 1, self.photos - 1))
         with np.errstate(divide="ignore", invalid="ignore"):
             worth = n * alone / self._variance(values) * (Z / stdtrit(freedom, TAIL)) ** 2

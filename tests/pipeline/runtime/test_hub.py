@@ -15,7 +15,7 @@ from pipeline.runtime import hub
 from pipeline.runtime.hub import hub_model, located
 from tests.hub import hub as serving
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = 3_000_000
 Fetch = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -22,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.tiny.language import variations
 from pipeline.types import Factor
 
-BASE = Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny" / "perturber"
+BASE = Path(__file__).resolve().parents[3] / "assets" / "models" / "tiny" / "perturber"
 BRIEF = Recipe(learning_rate=3e-3, steps=6, batch=4, max_tokens=96, save_every=3, attention="eager")
 
 

@@ -23,7 +23,7 @@ from pipeline.types import Axis, Models, Perturbation, Study
 from tests import twins
 from tests.stores import save
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STEPS = 6
 
 

@@ -38,7 +38,7 @@ from tests.seams import SETTINGS, SeamModels
 
 PATIENCE = 120.0  # seconds, on a busy machine
 
-FOLDERS = Path(__file__).resolve().parents[1] / "data" / "folders"
+FOLDERS = Path(__file__).resolve().parents[2] / "data" / "folders"
 SAID = {"v1": 0, "v2": 2, "v3": 2, "v4": 2, "v5-first": 2, "v5": 2}  # captions that analysts wrote
 KEPT = ("v1", "v2", "v3", "v4", "v5", "v5-first", "v4 on a server", "v5 on a server")
 

@@ -19,7 +19,7 @@ from pipeline.types import ANALYST, FOLDER, GUESS, Perturbation, Study
 from tests.seams import PROFILE, SETTINGS, ColourClassifier, ColourScorer, SeamModels, picture, settings
 from tests.stores import contents, save, study_of
 
-FOLDERS = Path(__file__).resolve().parents[1] / "data" / "folders"
+FOLDERS = Path(__file__).resolve().parents[2] / "data" / "folders"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pipeline.reinforcement.reinforcement import Recipe, reinforce, save
 from pipeline.reinforcement.training_data import Item
 from pipeline.tiny.world import BIAS, LABELS, draw, sample, twins
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import json, sys
 from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.analysis.clusters import insights
 from pipeline.types import Study
-from tests.pipeline.test_weakness import study_of
+from tests.pipeline.analysis.test_weakness import study_of
 from tests.seams import WordPerturber
 
 EMBED = WordPerturber().embed

@@ -16,7 +16,7 @@ from pipeline.reinforcement.runs import add_look, read_run, write_run
 from pipeline.types import Look, Reinforcement
 from tests.runs import EDITS, run_of, split_of
 
-FIRST = Path(__file__).resolve().parents[1] / "data" / "runs" / "v1"  # written by the code before version 2
+FIRST = Path(__file__).resolve().parents[2] / "data" / "runs" / "v1"  # written by the code before version 2
 ANSWERS = {"ood": split_of(photos=12, wrong={0, 1}), EDITS: split_of(photos=8, edits=3, wrong={2})}
 ADA, BOB = Look(alpha=1.0, analyst="ada", time=86400.0), Look(alpha=0.0, analyst="bob", time=2 * 86400.0)
 

@@ -29,7 +29,7 @@ from pipeline.reinforcement.heads import Epoch, Part, interpolate, train_head
 from pipeline.reinforcement.reinforcement import Item, Recipe, at_alpha, checkpoint_file, reinforce, save
 from pipeline.reinforcement.runs import read_run
 from pipeline.types import Reinforcement
-from tests.pipeline.test_families import transformers_folder
+from tests.pipeline.classifiers.test_families import transformers_folder
 from tests.seams import LABELS, ColourClassifier, SeamModels, folder_of, picture
 
 RECIPE = Recipe(learning_rate=0.02, alpha=0.5, max_epochs=12, unfreeze="last-block")

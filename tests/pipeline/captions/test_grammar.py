@@ -10,7 +10,7 @@ import pytest
 from pipeline.captions.grammar import guess, objection
 from pipeline.tiny.world import VALUES, redraw, sample
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CAPTION = "a photo of a brown rabbit next to a tree in a snowy field"
 
 

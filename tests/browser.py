@@ -6,10 +6,14 @@ Any error on the console, any fault of the page, any failed request and any requ
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from explorer import build_app, serving
 from pipeline import workflow
 from pipeline.store.store import Store
 from pipeline.tiny.world import Scene, draw, redraw
@@ -17,7 +21,9 @@ from pipeline.types import Counterfactual, Decision, Models, Perturbation, Score
 from tests.stores import save
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+    from explorer.desk import Desk
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -32,6 +38,32 @@ def browser_is_missing() -> str:
     except ImportError:
         return "playwright is not installed"
     return "" if Path(CHROMIUM).exists() else f"there is no browser at {CHROMIUM}"
+
+
+@contextmanager
+def launched(desk: Desk, accounts: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+    """The application on a free port; its address."""
+    app = build_app(desk)
+    # Gradio's own search for a port leaves a socket behind for every port that is taken.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = {"server_name": "127.0.0.1", "server_port": port, "prevent_thread_lock": True, "quiet": True}
+    _, url, _ = app.launch(auth=list(accounts) or None, **options, **serving())
+    yield url.rstrip("/")
+    app.close()
+
+
+@contextmanager
+def visiting(browser: Browser, address: str) -> Iterator[Page]:
+    """A page of a browser that was never here; whatever it complains about fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(SLOW)
+    page, faults = context.new_page(), Faults(address)
+    faults.watch(page)
+    yield page
+    context.close()
+    assert faults.found == []
 
 
 @dataclass

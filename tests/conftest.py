@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 # Before any library reads them.
 os.environ |= {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "TOKENIZERS_PARALLELISM": "false"}
 
+import gradio as gr
 import pytest
+from gradio.routes import App
 
-from explorer import build_app, serving
+from explorer import build_app
 from explorer.desk import Desk
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
@@ -22,7 +24,7 @@ from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import Scene, sample
 from pipeline.types import Models
-from tests.browser import CHROMIUM, FLAGS, SLOW, Faults, browser_is_missing
+from tests.browser import CHROMIUM, FLAGS, browser_is_missing, launched, visiting
 from tests.postgres import Server, binaries
 from tests.postgres import serving as serving_postgres
 
@@ -92,42 +94,36 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def address(models: Models, store: Store) -> Iterator[str]:
+def desk(models: Models, store: Store) -> Iterator[Desk]:
+    """What all pages share."""
+    opened = Desk(models=models, store=store)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def address(desk: Desk) -> Iterator[str]:
     """The application on a free port."""
-    desk = Desk(models=models, store=store)
-    app = build_app(desk)
-    # Gradio's own search for a port leaves a socket behind for every port that is taken.
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    _, url, _ = app.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **serving())
-    yield url.rstrip("/")
-    app.close()
-    desk.close()
+    with launched(desk) as url:
+        yield url
 
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The first page, opened; whatever the browser complains about fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(SLOW)
-    opened, faults = context.new_page(), Faults(address)
-    faults.watch(opened)
-    opened.goto(address)
-    opened.wait_for_selector("#examples .thumb")
-    yield opened
-    context.close()
-    assert faults.found == []
+    """The first page, opened."""
+    with visiting(browser, address) as opened:
+        opened.goto(address)
+        opened.wait_for_selector("#examples .thumb")
+        yield opened
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any connection that leaves this machine fails the test."""
-    connect = socket.socket.connect
+@pytest.fixture
+def built(desk: Desk) -> gr.Blocks:
+    """The application with its routes, behind no port."""
 
-    def local_only(self: socket.socket, address: object) -> None:
-        host = address[0] if isinstance(address, tuple) else "local"
-        assert host in {"127.0.0.1", "::1", "localhost", "local"}, f"a test tried to reach {host}"
-        connect(self, address)  # type: ignore[arg-type]
+    async def making() -> gr.Blocks:  # where no loop runs Gradio makes one for every page, and leaves it open
+        made = build_app(desk)
+        made.app = App.create_app(made, app_kwargs={})
+        return made
 
-    monkeypatch.setattr(socket.socket, "connect", local_only)
+    return asyncio.run(making())

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
-import pytest
 import typer
-from gradio.routes import App
 
 import app as program
-from explorer import build_app
-from explorer.desk import Desk
 from explorer.middleware import ROUTES
 from pipeline.__main__ import app as commands
 from pipeline.importing.archives import OPENED
 from pipeline.importing.lists import FORMATS
-from pipeline.models.loader import LoadedModels
-from pipeline.store.store import Store
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "security.md").read_text()
 
@@ -33,22 +26,8 @@ def listed(heading: str, table: int = 0) -> set[str]:
     return {name for row in rows[2:] for name in re.findall(r"`([^`]+)`", row)}
 
 
-@pytest.fixture
-def demo(models: LoadedModels, tmp_path: Path) -> Iterator[gr.Blocks]:
-    """The application, not launched."""
-    store = Store(tmp_path / "data")
-
-    async def built() -> gr.Blocks:  # where no loop runs Gradio makes one for every page, and leaves it open
-        made = build_app(Desk(models=models, store=store))
-        made.app = App.create_app(made, app_kwargs={})
-        return made
-
-    yield asyncio.run(built())
-    store.close()
-
-
-def test_every_endpoint_and_function_is_listed(demo: gr.Blocks) -> None:
-    found = [one for one in demo.fns.values() if one.fn is not None]
+def test_every_endpoint_and_function_is_listed(built: gr.Blocks) -> None:
+    found = [one for one in built.fns.values() if one.fn is not None]
     names = {
         is_public: {
             str(one.api_name) if is_public else f"{one.fn.__module__.rpartition('.')[2]}.{one.fn.__name__}"
@@ -61,10 +40,10 @@ def test_every_endpoint_and_function_is_listed(demo: gr.Blocks) -> None:
     assert names[False] == listed("Functions of the pages")
 
 
-def test_every_server_function_is_listed(demo: gr.Blocks) -> None:
+def test_every_server_function_is_listed(built: gr.Blocks) -> None:
     found = {
         (block.elem_id, name)
-        for block in demo.blocks.values()
+        for block in built.blocks.values()
         for name in dir(block)
         if getattr(getattr(block, name, None), "_is_server_fn", False)
     }
@@ -72,8 +51,8 @@ def test_every_server_function_is_listed(demo: gr.Blocks) -> None:
     assert found == deck | {("label-grid", name) for name in listed("Server functions of the label grid")}
 
 
-def test_every_kind_of_upload_is_listed(demo: gr.Blocks) -> None:
-    assert not any(getattr(block, "file_types", None) for block in demo.blocks.values())  # each gets a true reason
+def test_every_kind_of_upload_is_listed(built: gr.Blocks) -> None:
+    assert not any(getattr(block, "file_types", None) for block in built.blocks.values())  # each gets a true reason
     assert listed("Uploads") == {*OPENED, *FORMATS, "anything else"}
 
 
@@ -86,8 +65,8 @@ def paths(routes: object) -> Iterator[str]:
             yield from paths(route.original_router.routes)
 
 
-def test_every_route_is_listed_and_open_or_shut_as_it_says(demo: gr.Blocks) -> None:
-    there = set(paths(demo.app.routes))
+def test_every_route_is_listed_and_open_or_shut_as_it_says(built: gr.Blocks) -> None:
+    there = set(paths(built.app.routes))
     is_open, shut = listed("Gradio's routes", 0), listed("Gradio's routes", 1)
     assert there - is_open - shut == set()
     assert is_open - there == set()

@@ -8,12 +8,12 @@ browser.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from urllib.parse import urlencode
 
 import gradio as gr
 
-from explorer.components.keymap import KEY_NAME, REASONS, key_label, keymap_json, sheet
+from explorer.components.driven import driven
+from explorer.components.keymap import REASONS, key_label, keymap_json, sheet
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import sentence
 from explorer.views import SCORES, diff, gate_name, percent, points
@@ -41,14 +41,7 @@ SAID = {"keep": "✓ kept", "reject": "✕ rejected", "unsure": "? unsure", "con
 
 def deck(functions: Sequence[Callable[..., object]]) -> gr.HTML:
     """The shell with its behaviour; `functions` answer the browser."""
-    return gr.HTML(
-        value=_shell(),
-        js_on_load=KEY_NAME + Path(__file__).with_name("deck.js").read_text(encoding="utf-8"),
-        server_functions=list(functions),
-        apply_default_css=False,
-        elem_id="deck",
-        elem_classes="component",
-    )
+    return driven("deck", _shell(), "deck.js", functions)
 
 
 def _shell() -> Html:

@@ -7,11 +7,10 @@ The shell is drawn once; `label_grid.js` beside this file fills it through the c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import gradio as gr
 
-from explorer.components.keymap import KEY_NAME
+from explorer.components.driven import driven
 from explorer.components.markup import Html, join, tag
 from explorer.views import percent
 
@@ -20,14 +19,7 @@ KEYS = "1 to 5: a label · arrows: another photo · L: any other label · A: all
 
 def label_grid(functions: Sequence[Callable[..., object]]) -> gr.HTML:
     """The shell with its behaviour; `functions` answer the browser."""
-    return gr.HTML(
-        value=_shell(),
-        js_on_load=KEY_NAME + Path(__file__).with_name("label_grid.js").read_text(encoding="utf-8"),
-        server_functions=list(functions),
-        apply_default_css=False,
-        elem_id="label-grid",
-        elem_classes="component",
-    )
+    return driven("label-grid", _shell(), "label_grid.js", functions)
 
 
 def _shell() -> Html:

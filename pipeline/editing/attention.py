@@ -117,12 +117,14 @@ def _injection(name: str, original: Processor, control: AttentionControl) -> Pro
     return original
 
 
-class SelfAttentionInjection:
-    """softmax(Q_source K_source^T) V_edit, which is the source's map on the edit's values, without storing a map."""
-
+class _Injection:
     def __init__(self, original: Processor, control: AttentionControl) -> None:
         self.original = original
         self.control = control
+
+
+class SelfAttentionInjection(_Injection):
+    """softmax(Q_source K_source^T) V_edit, which is the source's map on the edit's values, without storing a map."""
 
     def __call__(
         self,
@@ -139,12 +141,8 @@ class SelfAttentionInjection:
         return _merge(attn, scaled_dot_product_attention(query[rows], key[rows], value, scale=attn.scale))
 
 
-class CrossAttentionInjection:
+class CrossAttentionInjection(_Injection):
     """The source's word maps on the edit's values: a sum of two attentions, each without a map of its own."""
-
-    def __init__(self, original: Processor, control: AttentionControl) -> None:
-        self.original = original
-        self.control = control
 
     def __call__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from explorer import api, build_app, identity, serving
+from explorer import api, identity
 from explorer.address import place_of
 from explorer.alerts import shown
 from explorer.desk import Desk
@@ -20,7 +19,7 @@ from explorer.pages.explore import edits
 from pipeline.errors import ConflictError, DataError, InputError
 from pipeline.store.store import Store
 from pipeline.types import Decision, Study
-from tests.browser import SLOW, Faults
+from tests.browser import SLOW, Faults, launched
 from tests.seams import SeamModels, WordPerturber
 from tests.stores import save, study_of
 
@@ -140,14 +139,8 @@ def test_an_edit_that_a_gate_objects_to_says_so_and_can_be_overruled(tmp_path: P
 @pytest.fixture
 def address(desk: Desk) -> Iterator[str]:
     """The application, for ada and bo alone."""
-    app = build_app(desk)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {"server_name": "127.0.0.1", "server_port": port, "prevent_thread_lock": True, "quiet": True}
-    _, url, _ = app.launch(auth=[("ada", "a"), ("bo", "b")], **options, **serving())
-    yield url.rstrip("/")
-    app.close()
+    with launched(desk, [("ada", "a"), ("bo", "b")]) as url:
+        yield url
 
 
 @contextmanager

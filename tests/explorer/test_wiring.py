@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
-import pytest
-from gradio.routes import App
 
-from explorer import build_app
 from explorer.address import place_of
 from explorer.desk import Desk
 from explorer.pages.explore import captions, photo, proposals
-from pipeline.models.loader import LoadedModels
 from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of
@@ -27,23 +21,9 @@ RECORDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def demo(models: LoadedModels, tmp_path: Path) -> Iterator[gr.Blocks]:
-    """The application, not launched."""
-    store = Store(tmp_path / "data")
-
-    async def built() -> gr.Blocks:  # where no loop runs Gradio makes one for every page, and leaves it open
-        made = build_app(Desk(models=models, store=store))
-        made.app = App.create_app(made, app_kwargs={})
-        return made
-
-    yield asyncio.run(built())
-    store.close()
-
-
-def test_what_touches_records_is_not_in_the_queue_of_the_models(demo: gr.Blocks) -> None:
+def test_what_touches_records_is_not_in_the_queue_of_the_models(built: gr.Blocks) -> None:
     found = [
-        (one.fn.__module__, one.fn.__name__, one.concurrency_id) for one in demo.fns.values() if one.fn is not None
+        (one.fn.__module__, one.fn.__name__, one.concurrency_id) for one in built.fns.values() if one.fn is not None
     ]
     queued = {(module.rpartition(".")[2], name) for module, name, queue in found if queue == "models"}
     assert ("edits", "run") in queued

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import gradio as gr
 import pytest
 from typer.testing import CliRunner
 
-from explorer import api, build_app, serving
+from explorer import api
 from explorer.address import need, place_of
 from explorer.alerts import shown
 from explorer.desk import Desk
@@ -27,7 +26,7 @@ from pipeline.settings import Settings
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import ANALYST, FOLDER, GUESS, Check, Decision, Perturbation, Study
-from tests.browser import SLOW, Faults
+from tests.browser import visiting
 from tests.seams import SeamModels, WordPerturber, picture
 
 if TYPE_CHECKING:
@@ -173,26 +172,9 @@ def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
 
 
 @pytest.fixture
-def address(desk: Desk) -> Iterator[str]:
-    built = build_app(desk)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {"server_name": "127.0.0.1", "server_port": port, "prevent_thread_lock": True, "quiet": True}
-    _, url, _ = built.launch(**options, **serving())
-    yield url.rstrip("/")
-    built.close()
-
-
-@pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(SLOW)
-    opened, faults = context.new_page(), Faults(address)
-    faults.watch(opened)
-    yield opened
-    context.close()
-    assert faults.found == []
+    with visiting(browser, address) as opened:
+        yield opened
 
 
 def source(desk: Desk, study: Study) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""HTML that cannot be injected into: whatever is not `Html` already is escaped on its way in.
+"""HTML that cannot be injected into: whatever is not `Html` (MarkupSafe's) already is escaped on its way in.
 
 Knows no pipeline type. `gr.HTML` evaluates its template as a JavaScript template literal, and a Handlebars placeholder
 there would let a caption such as `${...}` run as code. So every component of this project keeps the template `${value}`
@@ -8,13 +8,16 @@ and receives finished markup that was built here.
 from __future__ import annotations
 
 import base64
-import html
 import io
 import re
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup, escape
+
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Html = Markup  # markup that is safe to show
 
 FOLDERS = re.compile(r"(?<![\w/.<])/(?:[^\s/'\"<>]+/)+(?=[^\s/'\"<>])")  # of an absolute path, all but its last part
 VOID = frozenset({"img", "input", "br", "hr"})
@@ -33,10 +36,6 @@ def without_folders(text: str) -> str:
     return FOLDERS.sub("", text)
 
 
-class Html(str):
-    """Markup that is safe to show."""
-
-
 def tag(name: str, /, *children: str, **attributes: str | bool | int | float | None) -> Html:
     """`<name attributes>children</name>`; text is escaped, `Html` is not.
 
@@ -48,14 +47,14 @@ def tag(name: str, /, *children: str, **attributes: str | bool | int | float | N
         if value is None or value is False:
             continue
         attribute = key.rstrip("_").replace("_", "-")
-        parts.append(attribute if value is True else f'{attribute}="{html.escape(str(value), quote=True)}"')
+        parts.append(attribute if value is True else f'{attribute}="{escape(str(value))}"')
     opening = f"<{' '.join(parts)}>"
     return Html(opening if name in VOID else f"{opening}{join(*children)}</{name}>")
 
 
 def join(*children: str) -> Html:
     """The children one after the other, each escaped unless it is `Html`."""
-    return Html("".join(child if isinstance(child, Html) else html.escape(child, quote=True) for child in children))
+    return Html().join(children)
 
 
 def picture_url(image: Image, side: int = 0) -> str:

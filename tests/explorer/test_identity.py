@@ -95,7 +95,7 @@ def test_a_stale_verdict_on_explore_is_refused_and_told(
     edits.keep(desk, place, key, before, "", ADA)
     verdict, *_, number, _ = edits.reject(desk, place, key, before, "", ADA)  # from another tab
     assert log(desk) == [("ada", "keep", "")]
-    assert "Meanwhile ada decided 'keep'" in told[0].replace("&#x27;", "'")
+    assert "Meanwhile ada decided 'keep'" in told[0].replace("&#39;", "'")
     assert "Kept and saved" in str(verdict)
     edits.reject(desk, place, key, number, "", ADA)
     assert log(desk)[-1] == ("ada", "reject", "")
@@ -104,7 +104,7 @@ def test_a_stale_verdict_on_explore_is_refused_and_told(
     edits.keep(desk, place, key, known, "", BO)
     edits.keep(desk, place, key, known, "", gr.Request(username="cy"))
     assert len(log(desk)) == 3
-    assert "Meanwhile bo decided 'keep'" in told[1].replace("&#x27;", "'")
+    assert "Meanwhile bo decided 'keep'" in told[1].replace("&#39;", "'")
 
 
 def test_a_program_overrules_nobody_unawares(desk: Desk, study: Study) -> None:

@@ -67,7 +67,7 @@ def restarted(desk: Desk) -> LoadedModels:
 
 def stays(desk: Desk, told: tuple[object, ...], scene: Scene) -> None:
     """It can be chosen on both pages after a restart, and classifies."""
-    assert "mine&#x27; can be chosen now" in str(told[0])
+    assert "mine&#39; can be chosen now" in str(told[0])
     assert "mine" in dict(told[1])["choices"]  # type: ignore[call-overload]
     again = restarted(desk)
     new = Desk(models=again, store=desk.store)
@@ -102,7 +102,7 @@ def test_another_folder_may_be_named_when_the_server_starts(desk: Desk, tmp_path
     timm_folder(tmp_path / "elsewhere" / "one")
     models = load(load_profile("tiny"), "cpu", tmp_path / "elsewhere")
     told = added(Desk(models=models, store=desk.store, model_folder=tmp_path / "elsewhere"), "", "one", "")
-    assert "one&#x27; can be chosen now" in str(told[0])
+    assert "one&#39; can be chosen now" in str(told[0])
 
 
 def test_what_leads_out_of_the_folder_is_not_listed(desk: Desk, tmp_path: Path) -> None:
@@ -211,12 +211,12 @@ def test_where_others_come_only_who_has_signed_in_adds(desk: Desk) -> None:
         added(shared, "", "one", "mine")
     with pytest.raises(InputError, match="visitors who have signed in"):
         classifiers.fetch_own(shared, "hf-hub:a/b", "mine", NOBODY)  # type: ignore[arg-type]
-    assert "mine&#x27; can be chosen now" in str(added(shared, "", "one", "mine", ADA)[0])
+    assert "mine&#39; can be chosen now" in str(added(shared, "", "one", "mine", ADA)[0])
 
 
 def test_a_name_is_found_and_is_used_once(desk: Desk) -> None:
     timm_folder(desk.store.root / "models" / "my model")
-    assert "my-model&#x27;" in str(added(desk, "", "my model", "")[0])
+    assert "my-model&#39;" in str(added(desk, "", "my model", "")[0])
     assert next(iter(desk.models.profile.classifiers)) == "resnet"
     with pytest.raises(DataError, match="There is a classifier 'my-model' already"):
         added(desk, "", "my model", "my-model")

@@ -69,7 +69,7 @@ def test_a_label_that_the_classifier_does_not_have_counts_nowhere_and_is_told(st
     assert len(found.studies) == 2
     assert found.left_out == LeftOut(foreign=("<boat>",))
     assert "1 photo counts nowhere here" in left_out_markup(found.left_out)
-    assert "&#x27;&lt;boat&gt;&#x27;" in left_out_markup(found.left_out)
+    assert "&#39;&lt;boat&gt;&#39;" in left_out_markup(found.left_out)
     for command in ("weakness", "quality"):
         told_of = CliRunner().invoke(app, [command, str(store.root), "--json"])
         assert "1 photo is left out, which shows what this classifier has no label for: '<boat>'." in told_of.stderr

@@ -268,7 +268,7 @@ def test_the_label_that_comes_with_a_picture_replaces_a_guess_and_asks_before_it
         (ada.key, "red", "green"),
         (other.key, "red", "blue"),
     }
-    assert "came as &#x27;red&#x27;, is &#x27;green&#x27; by what was said before" in told
+    assert "came as &#39;red&#39;, is &#39;green&#39; by what was said before" in told
     assert {one.label for one in desk.store.studies()} == {"green", "blue"}
 
     desk.store.set_label(ada.key, "blue", analyst="bo")

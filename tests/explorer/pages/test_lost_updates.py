@@ -133,7 +133,7 @@ def test_a_caption_upon_one_that_is_no_longer_there_is_refused_and_told(desk: De
     words, card, _, status = captions.rewrite(desk, key, "a red door", ADA, seen)  # in a window that was left open
     assert study(desk, key).caption == "a red wall"
     assert words == gr.skip()  # what was written stays in the box
-    assert "Meanwhile the caption became &#x27;a red wall&#x27;" in str(status)
+    assert "Meanwhile the caption became &#39;a red wall&#39;" in str(status)
     assert 'data-seen="a red wall"' in str(card)
     captions.rewrite(desk, key, "a red door", ADA, "a red wall")  # who has seen that may overrule it
     assert study(desk, key).caption == "a red door"

@@ -110,9 +110,9 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
 
 
 def _settle() -> None:
-    """Take what the start has made out of the garbage collector's rounds, each of which would halt all pages by it.
+    """Spare the garbage collector what the start has made and what stays: the libraries and the pages.
 
-    The libraries and the pages are about a million objects, which stay: half a second a round.
+    A full collection over these objects takes half a second, in which no page gets an answer.
     """
     gc.collect()
     gc.freeze()

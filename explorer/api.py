@@ -87,7 +87,7 @@ def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = 
     if label and known.label != find_label(label, known.prediction.labels):
         raise InputError(
             f"The picture is here already, and somebody said that it shows '{known.label}', which stays. "
-            f"Classify it without a label; perturb(label=...) says something else."
+            "Classify it without a label, or give the new label to /perturb."
         )
     return address.place_of(study), dict(study.photo.prediction.top())
 

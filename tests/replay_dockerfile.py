@@ -1,8 +1,8 @@
 """Replays the Dockerfile's steps without a container engine: `python -m tests.replay_dockerfile`.
 
-Copies what an image would hold to a clean folder, starts the Dockerfile's CMD there in its ENV, in what the README's
-`docker run` sets, and in nothing else of the environment, waits for its HEALTHCHECK, and stops. Packages are those of
-this Python; user and base image are not replayed. Status 0 when the health check passes.
+Copies what an image would hold to a clean folder, starts the Dockerfile's CMD there in its ENV, in what `docker run` of
+docs/deployment.md sets, and in nothing else of the environment, waits for its HEALTHCHECK, and stops. Packages are
+those of this Python; user and base image are not replayed. Status 0 when the health check passes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "deployment.md"
 PATIENCE = 300  # seconds
 
 
@@ -35,13 +35,19 @@ def copied(folder: Path) -> int:
     return len(kept)
 
 
+def settings(dockerfile: str, page: str) -> dict[str, str]:
+    """What the image and the documented `docker run` set."""
+    of_image = " ".join(re.findall(r"^ENV (.*)$", dockerfile, re.M)).split()
+    of_run = re.findall(r" -e (\w+)=(\S+)", re.findall(r"^docker run .*$", page, re.M)[0])
+    return dict(pair.split("=", 1) for pair in of_image) | dict(of_run)
+
+
 def main() -> int:
     """0 when the application answers as the Dockerfile's health check asks."""
     text = (ROOT / "Dockerfile").read_text()
     command = json.loads(re.findall(r"^CMD (\[.*\])$", text, re.M)[0])
     check = re.findall(r"^HEALTHCHECK .*CMD python -c \"(.*)\"$", text, re.M)[0]
-    environment = dict(pair.split("=", 1) for pair in re.findall(r"^ENV (.*)$", text, re.M)[0].split())
-    environment |= dict(re.findall(r" -e (\w+)=(\S+)", re.findall(r"^docker run .*$", README.read_text(), re.M)[0]))
+    environment = settings(text, PAGE.read_text())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from pipeline.__main__ import app as commands
+from tests import replay_dockerfile
 from tests.tree import PAGE, ROOT, written
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -89,3 +90,9 @@ def test_the_examples_of_the_command_line_are_understood() -> None:
             check=False,
         )
         assert done.returncode == 0, line
+
+
+def test_the_documented_container_is_open_to_this_computer_alone() -> None:
+    page, dockerfile = text_of("deployment.md"), (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert replay_dockerfile.settings(dockerfile, page)["EXPLORER_OPEN"] == "1"
+    assert "docker run -p 127.0.0.1:" in page

@@ -1,12 +1,19 @@
 // Pictures that are pasted, and folders that are dropped, arrive as uploads: a folder as a tar of its own, so that its
 // sub-folders stay labels.
 const box = () => document.querySelector('#upload');
-const arrive = (files) => {
-  const input = box()?.querySelector('input[type=file]'), held = new DataTransfer();
-  if (!input || !files.length) return;
+const input = async () => {  // absent while the page opens and while other files are on their way
+  for (;;) {
+    const there = box()?.querySelector('input[type=file]');
+    if (there || !element.isConnected) return there;
+    await new Promise((later) => setTimeout(later, 100));
+  }
+};
+const arrive = async (files) => {
+  const place = files.length && await input(), held = new DataTransfer();
+  if (!place) return;
   for (const file of files) held.items.add(file);
-  input.files = held.files;
-  input.dispatchEvent(new Event('change', {bubbles: true}));
+  place.files = held.files;
+  place.dispatchEvent(new Event('change', {bubbles: true}));
 };
 const inside = async (entry) => {
   if (entry.isFile) {
@@ -57,7 +64,7 @@ const onDrop = async (event) => {
   arrive(files);
 };
 const onPaste = (event) => {
-  if (!box()) { document.removeEventListener('paste', onPaste); return; }
+  if (!element.isConnected) { document.removeEventListener('paste', onPaste); return; }
   const files = [...event.clipboardData.files];
   if (!files.length || event.target.closest?.('input, textarea')) return;
   event.preventDefault();

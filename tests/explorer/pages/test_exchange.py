@@ -103,9 +103,14 @@ def test_what_a_window_left_open_would_overwrite_is_refused_and_told(page: Page,
 
 def test_a_pasted_picture_and_a_dropped_folder_are_uploads(page: Page, store: Store) -> None:
     first, second, third, _ = SCENES
+    page.wait_for_selector("#upload input[type=file]", state="attached")
     held = [base64.b64encode(encode(draw(scene))).decode() for scene in (first, second, third)]
+    # The box is still without its input, as on a page that is opening: what is pasted waits for it.
     page.evaluate(
         """([data]) => {
+          const input = document.querySelector('#upload input[type=file]'), {parentNode} = input;
+          input.remove();
+          setTimeout(() => parentNode.append(input), 300);
           const held = new DataTransfer();
           held.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], '', {type: 'image/png'}));
           document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: held, bubbles: true}));

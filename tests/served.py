@@ -8,7 +8,9 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,15 @@ class Server:
     data: Path
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     keys: set[str] = field(default_factory=set)  # photos that were accepted
+    numbers: dict[str, int] = field(default_factory=dict)  # of the pages' functions
+    visitor: threading.local = field(default_factory=threading.local)  # the page that a thread has open
+
+    @property
+    def session(self) -> str:
+        """The page's own, one for every thread: opening another takes the server longer than most answers."""
+        if not hasattr(self.visitor, "session"):
+            self.visitor.session = uuid.uuid4().hex
+        return str(self.visitor.session)
 
     def upload(self, content: bytes, name: str) -> Answer:
         """(True, path on the server) or (False, what was said)."""
@@ -58,22 +69,25 @@ class Server:
 
     def page(self, function: int, data: list[object], event: object = None, query: str = "") -> Answer:
         """A function of the page, as the page calls it; `query` is of the page's own address."""
-        session = f"s{time.monotonic_ns()}"
+        session = self.session
         asked = {"data": data, "event_data": event, "fn_index": function, "trigger_id": None, "session_hash": session}
         body, headers = json.dumps(asked).encode(), {"content-type": "application/json"}
         told = self.client.post(f"/gradio_api/queue/join?{query}", content=body, headers=headers)
         if told.status_code != 200:
             return False, told.text
+        answer = (False, "the stream ended")
         with self.client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
-            for line in stream.iter_lines():
+            for line in stream.iter_lines():  # to its end, which is the page's sign that it may ask again
                 if '"process_completed"' in line:
-                    return bool(json.loads(line.removeprefix("data: "))["success"]), line
-        return False, "the stream ended"
+                    answer = (bool(json.loads(line.removeprefix("data: "))["success"]), line)
+        return answer
 
     def function(self, name: str) -> int:
         """The number of a function of the page."""
-        found = self.client.get("/config").json()["dependencies"]
-        return next(one["id"] for one in found if one["api_name"] == name)
+        if not self.numbers:
+            found = self.client.get("/config").json()["dependencies"]
+            self.numbers = {one["api_name"]: one["id"] for one in reversed(found)}  # the first of a name counts
+        return self.numbers[name]
 
     def receive(self, content: bytes, name: str) -> Answer:
         """Upload, and have the page take in what is in it."""

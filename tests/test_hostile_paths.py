@@ -35,8 +35,9 @@ SENT = (
 )  # fmt: skip
 # These take words, numbers and names of the records, and nothing that becomes a file's name.
 QUIET = re.compile(
-    r"(caption|others|relabel|rewrite|suggest|write_own|run|study|cancel|pick|look|keep|reject|take_back|preview|"
-    r"renewed|draw|redraw|tell_words|tell_scores|tell_cells|tell_values|poll|slide|open_cell|deck|act|show)(_\d+)?\b|caption,|perturb|edit|decide"
+    r"(caption|others|answer|take_labels|start_photos|relabel|rewrite|suggest|write_own|run|study|cancel|pick|look|keep|"
+    r"reject|take_back|preview|renewed|draw|redraw|tell_words|tell_scores|tell_cells|tell_values|poll|slide|open_cell|"
+    r"deck|act|show)(_\d+)?\b|caption,|perturb|edit|decide"
 )
 SAMPLE = 5
 FILE = {"meta": {"_type": "gradio.FileData"}}
@@ -132,11 +133,19 @@ def test_endpoints(server: Server, texts: list[tuple[str, str]]) -> None:
 
 
 def test_every_function_of_the_pages(server: Server, texts: list[tuple[str, str]]) -> None:
-    """All values and all of the event are the text; where a photo comes first, it is one that is there."""
-    place = ordinary(server)
+    """All values and all of the event are the text, on a page that has a photo open."""
+    key, _, classifier = ordinary(server).partition("@")
+    restore, asked_for = server.function("restore"), f"photo={key}&classifier={quote(classifier)}"
+
+    def open_photo() -> None:
+        if not hasattr(server.visitor, "photo"):
+            accepted, told = server.page(restore, [], None, asked_for)
+            assert accepted, told
+            assert key in told
+            server.visitor.photo = key
+
     doors: dict[str, Callable[[str], Answer]] = {}
     config = server.client.get("/config").json()
-    kinds = {one["id"]: one["type"] for one in config["components"]}
     for one in config["dependencies"]:
         name, number, many = str(one["api_name"]), int(one["id"]), len(one["inputs"])
         takes_event = any(target[1] == "act" for target in one["targets"])
@@ -144,13 +153,10 @@ def test_every_function_of_the_pages(server: Server, texts: list[tuple[str, str]
             continue
 
         def ask(text: str, number: int = number, many: int = many) -> Answer:
+            open_photo()
             return server.page(number, [text] * many, dict.fromkeys(KEYS, text))
 
-        def ask_of_photo(text: str, number: int = number, many: int = many) -> Answer:
-            return server.page(number, [place, *[text] * (many - 1)], dict.fromkeys(KEYS, text))
-
-        is_of_photo = bool(one["inputs"]) and kinds[one["inputs"][0]] == "state"
-        doors[name] = ask_of_photo if is_of_photo else ask
+        doors[name] = ask
     assert {"add_own", "fetch_own", "reclassify", "start", "start_folder", "promote_run", "act_2"} <= set(doors)
     every(server, texts, doors)
     ordinary(server)

@@ -13,23 +13,10 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.errors import ProfileError, SettingsError
-from pipeline.settings import Profile, Settings
+from pipeline.settings import Profile, Settings, refusal
 
 PROFILES = Path(__file__).resolve().parent.parent / "assets" / "profiles"
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "bool": (bool,),
-    "int": (int,),
-    "float": (float, int),
-    "dict[str, str]": (dict,),
-    "dict[str, float]": (dict,),
-    "tuple[str, ...]": (list,),
-    "tuple[float, ...]": (list,),
-    "Settings": (dict,),
-}
-QUANTIZATIONS = ("", "8-bit", "4-bit")
-DTYPES = ("float32", "float16", "bfloat16")
 PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip", "examples", "demo")
 
 
@@ -64,10 +51,13 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
     table = _read(path)
     named = table.pop("base", None)
     base = None if named is None else _load(resolved(str(named), path.parent), (*above, path))
+    changes = table.pop("settings", {})
     values = _checked(table, Profile, path, required=base is None)
     values["name"] = table.get("name", path.stem)
     values["source"] = path.stem if path.parent == PROFILES.resolve() else path.name
-    settings = _checked(cast("dict[str, object]", table.get("settings", {})), Settings, path)
+    if not isinstance(changes, dict):
+        raise ProfileError(f"The profile '{path}' says settings = {changes!r}; write a table [settings].")
+    settings = _checked(changes, Settings, path)
     try:
         values["settings"] = replace(base.settings if base else Settings(), **settings)  # type: ignore[arg-type]
     except SettingsError as error:
@@ -84,7 +74,8 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
             own = cast("dict[str, object]", values.get(key, {}))
             values[key] = own | {name: one for name, one in getattr(base, key).items() if name not in own}
     profile = replace(base, **values) if base else Profile(**values)  # type: ignore[arg-type]
-    _check_values(profile, path)
+    if not profile.classifiers:
+        raise ProfileError(f"The profile '{path}' names no classifier; add one under [classifiers].")
     return profile
 
 
@@ -112,32 +103,23 @@ def _read(path: Path) -> dict[str, object]:
 def _checked(
     table: Mapping[str, object], kind: type[Profile] | type[Settings], path: Path, *, required: bool = False
 ) -> dict[str, object]:
-    """The table with lists as tuples; every key known, every value of its field's kind, none missing."""
+    """The table with lists as tuples; every key known, every value of its kind and within its bounds, none missing.
+
+    Numbers stay as they are written, 3 for 3.0 too, for the keys of pictures are made of them.
+    """
     known: dict[str, Field[object]] = {entry.name: entry for entry in fields(kind)}
     if unknown := sorted(set(table) - set(known)):
         raise ProfileError(
             f"The profile '{path}' has the unknown key '{unknown[0]}'; known here are {', '.join(known)}."
         )
     for key, value in table.items():
-        if not _fits(value, str(known[key].type)):
-            raise ProfileError(f"The profile '{path}' says {key} = {value!r}, but {known[key].type} is expected.")
+        if wish := refusal(kind, key, value):
+            raise ProfileError(f"The profile '{path}' says {key} = {value!r}; {wish}.")
     if required:
         missing = [key for key, entry in known.items() if key not in table and key != "name" and _is_required(entry)]
         if missing:
             raise ProfileError(f"The profile '{path}' lacks {', '.join(missing)}; assets/profiles shows the form.")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-
-
-def _fits(value: object, kind: str) -> bool:
-    if isinstance(value, bool) or kind == "bool":
-        return isinstance(value, bool) and kind == "bool"
-    if not isinstance(value, KINDS[kind]):
-        return False
-    if isinstance(value, dict):
-        return kind == "Settings" or all(_fits(one, kind.removeprefix("dict[str, ")[:-1]) for one in value.values())
-    if isinstance(value, list):
-        return all(_fits(one, kind.removeprefix("tuple[").removesuffix(", ...]")) for one in value)
-    return True
 
 
 def _is_required(entry: Field[object]) -> bool:
@@ -157,18 +139,3 @@ def resolved(value: str, folder: Path) -> str:
     if value.startswith(("./", "../")):
         return str((folder / value).resolve())
     return str(Path(value).expanduser()) if value.startswith("~") else value
-
-
-def _check_values(profile: Profile, path: Path) -> None:
-    if not profile.classifiers:
-        raise ProfileError(f"The profile '{path}' names no classifier; add one under [classifiers].")
-    if profile.dtype not in DTYPES:
-        raise ProfileError(f"The profile '{path}' says dtype = '{profile.dtype}'; use one of {', '.join(DTYPES)}.")
-    if profile.quantization not in QUANTIZATIONS:
-        raise ProfileError(
-            f"The profile '{path}' says quantization = '{profile.quantization}'; use 8-bit, 4-bit or \"\" for neither."
-        )
-    if profile.image_size < 8:
-        raise ProfileError(
-            f"The profile '{path}' says image_size = {profile.image_size}; give its pixels, such as 512."
-        )

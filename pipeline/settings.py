@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.errors import SettingsError
 
@@ -16,14 +19,41 @@ DRAWING = (
 )  # fmt: skip
 """The settings, beside tau, on which the pixels of an edit depend."""
 
+# Beside its bounds an annotation has words that say what to give instead.
+Fraction = Annotated[float, Field(ge=0, le=1), "a fraction from 0 to 1"]
+
+
+def refusal(kind: type, name: str, value: object) -> str:
+    """Say what to give for a field instead of this value; "" for one of its kind and within its bounds.
+
+    3 passes for 3.0 and a list for a tuple, but neither true for a number nor "3" for 3.
+    """
+    hint, adapter = _adapters(kind)[name]
+    try:
+        adapter.validate_python(tuple(value) if isinstance(value, list) else value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        of_kind = first["msg"].removeprefix("Input should be ").replace("tuple", "list")
+        words = getattr(hint, "__metadata__", (of_kind,))[-1]
+        return f"give {words}" + "".join(f" for '{place}'" for place in first["loc"] if isinstance(place, str))
+    return ""
+
+
+@cache
+def _adapters(kind: type) -> dict[str, tuple[Any, TypeAdapter[object]]]:
+    strict = ConfigDict(strict=True, allow_inf_nan=False)
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: (hint, TypeAdapter(hint, config=strict)) for name, hint in hints.items() if not is_dataclass(hint)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One request. Defaults are the published reference's; a profile replaces what suits its models better."""
 
     factors: tuple[str, ...] = ("subject", "object", "background", "adjective", "domain")
-    proposals: int = 1  # perturbations asked for per factor
-    temperature: float = 0.7  # of the language model's sampling
+    # perturbations asked for per factor, and how freely the language model words them
+    proposals: Annotated[int, Field(ge=1, le=50), "a whole number from 1 to 50"] = 1
+    temperature: Annotated[float, Field(gt=0), "a number above 0, such as 0.7"] = 0.7
     caption_prefix: str = "a photo of"  # words the captioner is made to begin with; "" for none
     caption_min_tokens: int = 20  # paper: at least 20 words
     caption_max_tokens: int = 100
@@ -34,12 +64,15 @@ class Settings:
     max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)
     min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
     inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
-    null_text_learning_rate: float = 1e-2  # of Adam at the first denoising step; falls to half of it at the last
+    # of Adam at the first denoising step; falls to half of it at the last
+    null_text_learning_rate: Annotated[float, Field(gt=0), "a positive number"] = 1e-2
     null_text_min_gain: float = 0.0  # share of its loss that an inner step has to gain, or it is the last; 0: all ten
-    num_inference_steps: int = 50  # DDIM steps
-    guidance_scale: float = 7.5
-    taus: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)  # fraction of steps with the source's self-attention
-    cross_replace_steps: float = 0.8  # fraction of steps with the source's cross-attention
+    # DDIM steps
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000), "a whole number from 1 to 1000, such as 50"] = 50
+    guidance_scale: Annotated[float, Field(ge=1), "a number, 1 (no guidance) or more"] = 7.5
+    # fraction of steps with the source's self-attention; what is not finite is refused with the other bounds of a tau
+    taus: tuple[Annotated[float, Field(allow_inf_nan=True)], ...] = (0.4, 0.5, 0.6, 0.7, 0.8)
+    cross_replace_steps: Fraction = 0.8  # fraction of steps with the source's cross-attention
     cross_replace_words: tuple[str, ...] = ()  # exceptions, as "beach=0.4": a word of the edited caption, its fraction
     # "refine": new words keep their own maps; "replace": they take those of the words that went; "auto": "replace"
     # for captions whose words were swapped one for one, "refine" for all others
@@ -47,9 +80,10 @@ class Settings:
     word_weight: float = 2.0  # re-weighting of the edited words' cross-attention
     # share of its maximum above which a changed word's map may be edited (prompt-to-prompt and LANCE: 0.3); 0 lets the
     # edit change the whole picture
-    local_blend: float = 0.0
-    local_blend_start: float = 0.2  # fraction of steps before the rest of the picture is held to the source
-    captions_at_once: int = 0  # captions edited in one trajectory; 0: all of them, which is cheapest; 1: one is soonest
+    local_blend: Annotated[float, Field(ge=0, lt=1), "a threshold of at least 0 and below 1, such as 0.3"] = 0.0
+    local_blend_start: Fraction = 0.2  # fraction of steps before the rest of the picture is held to the source
+    # captions edited in one trajectory; 0: all of them, which is cheapest; 1: one is soonest
+    captions_at_once: Annotated[int, Field(ge=0), "a whole number, or 0 for all of them"] = 0
     min_image_similarity: float = 0.7  # gates on `Scores`; LANCE's thresholds
     min_source_alignment: float = 0.2
     min_edited_alignment: float = 0.2
@@ -59,47 +93,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuses values outside their range with `SettingsError`."""
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise SettingsError(f"{one.name} is {value}; give an ordinary number.")
+        for name in _adapters(Settings):
+            if wish := refusal(Settings, name, value := getattr(self, name)):
+                raise SettingsError(f"{name} is {value!r}; {wish}.")
         for tau in self.taus:
             if not 0.0 <= tau <= 1.0:
                 raise SettingsError(f"tau is {tau}, but it is a fraction of the denoising steps; give 0 to 1.")
         if not self.taus:
             raise SettingsError("No tau was given; give at least one between 0 and 1, such as 0.4.")
-        if not 0.0 <= self.cross_replace_steps <= 1.0:
-            raise SettingsError(f"cross_replace_steps is {self.cross_replace_steps}; give a fraction from 0 to 1.")
         for entry in self.cross_replace_words:
             _word_fraction(entry)
         if self.cross_attention not in CROSS_ATTENTION:
             raise SettingsError(
                 f"The cross_attention '{self.cross_attention}' is unknown; use {', '.join(CROSS_ATTENTION)}."
             )
-        if not (0.0 <= self.local_blend < 1.0 and 0.0 <= self.local_blend_start <= 1.0):
-            raise SettingsError(
-                f"local_blend is {self.local_blend} from {self.local_blend_start} of the steps on; give a threshold of "
-                "at least 0 and below 1, such as 0.3, and a fraction from 0 to 1."
-            )
-        if self.captions_at_once < 0:
-            raise SettingsError(f"captions_at_once is {self.captions_at_once}; give a number, or 0 for all of them.")
-        if not 1 <= self.num_inference_steps <= 1000:
-            raise SettingsError(f"num_inference_steps is {self.num_inference_steps}; give 1 to 1000, such as 50.")
-        if self.guidance_scale < 1.0:
-            raise SettingsError(f"guidance_scale is {self.guidance_scale}; give 1 (no guidance) or more.")
-        if self.null_text_learning_rate <= 0:
-            raise SettingsError(f"null_text_learning_rate is {self.null_text_learning_rate}; give a positive number.")
         if self.inversion not in INVERSIONS:
             raise SettingsError(f"The inversion '{self.inversion}' is unknown; use {', '.join(INVERSIONS)}.")
-        if self.temperature <= 0:
-            raise SettingsError(f"The temperature is {self.temperature}; give more than 0, such as 0.7.")
         if not 0 <= self.caption_min_tokens <= self.caption_max_tokens or self.caption_max_tokens < 1:
             raise SettingsError(
                 f"A caption of {self.caption_min_tokens} to {self.caption_max_tokens} tokens was asked for; "
                 "give a least and a greatest number in that order, such as 20 and 100."
             )
-        if not 1 <= self.proposals <= 50:
-            raise SettingsError(f"{self.proposals} proposals per factor were asked for; ask for 1 to 50.")
 
     @property
     def word_fractions(self) -> tuple[tuple[str, float], ...]:
@@ -135,9 +149,11 @@ class Profile:
     diffusion: str
     clip: str
     classifiers: dict[str, str]  # name shown -> whatever `networks.family_of` knows; the first is the default
-    image_size: int  # pixels, width and height of the pictures the editor works on
-    dtype: str = "float32"
-    quantization: str = ""  # "8-bit" or "4-bit" captioner and language model, on CUDA with bitsandbytes; "" for neither
+    # pixels, width and height of the pictures the editor works on
+    image_size: Annotated[int, Field(ge=8), "8 pixels or more, such as 512"]
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    # captioner and language model in so many bits, on CUDA with bitsandbytes
+    quantization: Annotated[Literal["", "8-bit", "4-bit"], '8-bit, 4-bit or "" for neither'] = ""
     compiled: bool = (
         False  # torch.compile for the UNet: each size of batch costs minutes once, then its calls are cheaper
     )

@@ -226,7 +226,7 @@ def test_nothing_in_a_cell_steers_the_terminal() -> None:
         (["perturb", "   "], "caption is empty"),
         (["perturb", "a wall", "--factor", "smell"], "'smell'"),
         (["perturb", "a wall", "--label", "sled"], "'sled'"),
-        (["perturb", "a wall", "-n", "0"], "0 proposals"),
+        (["perturb", "a wall", "-n", "0"], "proposals is 0; give a whole number from 1 to 50"),
         (["edit", "RED", "--edited-caption", "", "--out", "OUT"], "caption is empty"),
         (["edit", "RED", "--edited-caption", "a wall", "--caption", "", "--out", "OUT"], "caption is empty"),
         (["edit", "RED", "--edited-caption", "a wall", "--caption", "a wall", "--out", "OUT"], "at least one word"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 
 import pytest
@@ -101,7 +103,24 @@ def test_a_relative_path_and_a_name_in_toml_work(tmp_path: Path, monkeypatch: py
         (COMPLETE.replace("image_size = 64", 'image_size = 64\ndtype = "int8"'), "dtype = 'int8'"),
         (COMPLETE.replace("taus = [0.2, 1]", "taus = [2.0]"), "tau is 2.0"),
         (COMPLETE.replace("taus = [0.2, 1]", 'taus = ["a"]'), "taus = ['a']"),
+        (COMPLETE.replace("taus = [0.2, 1]", "taus = [true]"), "taus = [True]; give a valid number"),
+        (COMPLETE.replace("taus = [0.2, 1]", "taus = 0.5"), "taus = 0.5; give a valid list"),
         (COMPLETE.replace("taus = [0.2, 1]", "tau = 0.5"), "unknown key 'tau'"),
+        (COMPLETE.replace("taus = [0.2, 1]", 'seed = "3"'), "seed = '3'; give a valid integer"),
+        (COMPLETE.replace("taus = [0.2, 1]", "seed = 2.0"), "seed = 2.0; give a valid integer"),
+        (COMPLETE.replace("taus = [0.2, 1]", "temperature = true"), "give a number above 0, such as 0.7"),
+        (COMPLETE.replace("taus = [0.2, 1]", "temperature = nan"), "give a number above 0, such as 0.7"),
+        (COMPLETE.replace("image_size = 64", "image_size = 64\ncompiled = 1"), "compiled = 1; give a valid boolean"),
+        (
+            COMPLETE.replace("image_size = 64", 'image_size = 64\nquantization = "2-bit"'),
+            '8-bit, 4-bit or "" for neither',
+        ),
+        (COMPLETE.replace("image_size = 64", "image_size = 64\nmin_round_trip = nan"), "give a finite number"),
+        (COMPLETE.replace("image_size = 64", "image_size = 64\nsizes = {clip = true}"), "a valid number for 'clip'"),
+        (
+            COMPLETE.partition("[settings]")[0].replace("image_size", "settings = 5\nimage_size"),
+            "write a table [settings]",
+        ),
         (COMPLETE.replace('second = "resnet18.tv_in1k"', "second = 5"), "classifiers"),
         (COMPLETE.replace('first = "./classifiers/first"\nsecond = "resnet18.tv_in1k"', ""), "no classifier"),
         ("settings = 5\n" + COMPLETE.replace("[settings]", "[evaluation2]"), "evaluation2"),
@@ -156,11 +175,31 @@ def test_a_profile_may_build_on_another_and_its_own_classifiers_come_first(tmp_p
         ({"local_blend": 1.0}, "below 1, such as 0.3"),
         ({"local_blend_start": -0.1}, "fraction from 0 to 1"),
         ({"captions_at_once": -1}, "0 for all"),
+        ({"captions_at_once": 1.0}, "whole number"),
+        ({"num_inference_steps": 1001}, "a whole number from 1 to 1000, such as 50"),
+        ({"num_inference_steps": "3"}, "num_inference_steps is '3'"),
+        ({"guidance_scale": float("inf")}, "1 \\(no guidance\\) or more"),
+        ({"guidance_scale": True}, "guidance_scale is True"),
+        ({"taus": (float("nan"),)}, "tau is nan"),
+        ({"taus": ("0.4",)}, "a valid number"),
+        ({"proposals": 51}, "from 1 to 50"),
+        ({"seed": None}, "a valid integer"),
+        ({"word_weight": float("nan")}, "word_weight is nan; give a finite number"),
     ],
 )
 def test_settings_of_the_editor_outside_their_range(change: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Settings(**change)  # type: ignore[arg-type]
+
+
+def test_settings_stay_as_they_are_given_and_can_be_compared_hashed_and_sent() -> None:
+    """Keys of pictures are made of their text, so 3 must not become 3.0."""
+    settings = Settings(guidance_scale=3, taus=(0.2, 1))
+    assert (repr(settings.guidance_scale), repr(settings.taus)) == ("3", "(0.2, 1)")
+    assert settings == pickle.loads(pickle.dumps(settings)) == Settings(**asdict(settings))
+    assert hash(settings) == hash(Settings(guidance_scale=3.0, taus=(0.2, 1.0)))
+    with pytest.raises(FrozenInstanceError):
+        settings.seed = 1  # type: ignore[misc]
 
 
 def test_fractions_of_words_are_read() -> None:

@@ -67,10 +67,10 @@ def test_what_is_quantised_takes_less_memory() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('quantization = "2-bit"', "use 8-bit, 4-bit"),
-        ("quantization = 4", "but str is expected"),
-        ('compiled = "yes"', "but bool is expected"),
-        ("image_size = true", "but int is expected"),
+        ('quantization = "2-bit"', "quantization = '2-bit'; give 8-bit, 4-bit or \"\" for neither"),
+        ("quantization = 4", 'quantization = 4; give 8-bit, 4-bit or "" for neither'),
+        ('compiled = "yes"', "compiled = 'yes'; give a valid boolean"),
+        ("image_size = true", "image_size = True; give 8 pixels or more, such as 512"),
     ],
 )
 def test_the_keys_are_checked(line: str, words: str, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 # The application on the tiny profile, offline, as a user without rights; the port and user are those of a Docker Space.
-FROM python:3.11-slim
+FROM python:3.11.13-slim-bookworm
 
-# Where pip finds torch, such as the index of its CPU or CUDA wheels; "" takes the default ones, which run on both.
-ARG TORCH_INDEX=""
+# Where torch and torchvision come from, both from one place or they do not fit: PyTorch's wheels for CPUs.
+# "" takes the default ones, which run on CUDA too and are some gigabytes larger.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 RUN useradd --create-home --uid 1000 explorer
 WORKDIR /home/explorer/app
-COPY requirements.txt .
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} -r requirements.txt
+COPY requirements.txt constraints.txt ./
+RUN if [ -n "$TORCH_INDEX" ]; then \
+        pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" -c constraints.txt torch torchvision; \
+    fi && pip install --no-cache-dir -c constraints.txt -r requirements.txt
 COPY --chown=explorer . .
 RUN mkdir /home/explorer/data && chown explorer /home/explorer/data
 

@@ -111,7 +111,7 @@ def attach(model: torch.nn.Module, recipe: Recipe) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     try:
-        return cast("PeftModel", get_peft_model(model, lora))  # type: ignore[arg-type]
+        return cast("PeftModel", get_peft_model(model, lora))
     except ValueError as error:
         raise ModelError(f"The base has no layers {', '.join(recipe.targets)} for an adapter: {error}") from error
 
@@ -236,7 +236,8 @@ def _opened(base: str, recipe: Recipe) -> torch.nn.Module:
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     model = AutoModelForCausalLM.from_pretrained(base, use_safetensors=True, quantization_config=quantised)
-    return cast("torch.nn.Module", prepare_model_for_kbit_training(model, recipe.checkpointing))
+    ready = prepare_model_for_kbit_training(model, recipe.checkpointing)  # type: ignore[no-untyped-call]
+    return cast("torch.nn.Module", ready)
 
 
 def _listener(step: Step) -> TrainerCallback:

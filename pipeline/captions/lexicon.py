@@ -82,7 +82,7 @@ def _class(name: str) -> frozenset[str]:
 @cache
 def _defined(subset: str) -> tuple[tuple[tuple[str, ...], str], ...]:
     """Names and definition of every class of an ImageNet subset."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     told = (text.partition(": ") for text in ImageNetInfo(subset).label_descriptions(detailed=True))
     return tuple((label_names(lemmas), definition) for lemmas, _, definition in told)
@@ -91,10 +91,11 @@ def _defined(subset: str) -> tuple[tuple[tuple[str, ...], str], ...]:
 @cache
 def _offsets() -> dict[str, tuple[int, ...]]:
     """Word -> WordNet offsets of the ImageNet classes that bear it."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     found: dict[str, tuple[int, ...]] = {}
-    for synset, lemmas in ImageNetInfo("imagenet-22k").label_descriptions(as_dict=True).items():
-        for name in label_names(lemmas):
+    info = ImageNetInfo("imagenet-22k")
+    for synset in info.label_names():  # type: ignore[no-untyped-call]
+        for name in label_names(info.label_name_to_description(synset)):
             found[singular(name)] = (*found.get(singular(name), ()), int(synset[1:]))
     return found

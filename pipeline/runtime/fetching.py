@@ -62,7 +62,7 @@ def _work(model: HubModel, pipe: Connection) -> None:
     """The process: fetches, and tells."""
     seen, lock = 0, threading.Lock()  # files come in several threads
 
-    class Told(tqdm):  # type: ignore[misc]  # the library's own kind of bar
+    class Told(tqdm):  # the library's own kind of bar
         """Counts the bytes; the library has one bar for files and two for bytes, of which the fullest counts."""
 
         def __init__(self, *args: Any, **options: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL.Image import Image
 
@@ -80,7 +80,7 @@ def structure(folder: Path, device: str) -> Distance:
 
     if not (folder / "model.safetensors").is_file():  # timm would take a pickle instead
         raise ModelError(f"The DINO '{folder}' has no model.safetensors; other formats are not opened.")
-    network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).to(device).eval()
+    network: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).to(device).eval()
     preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
     seen: list[torch.Tensor] = []
     network.blocks[-1].attn.qkv.register_forward_hook(lambda _, inputs, output: seen.append(output))

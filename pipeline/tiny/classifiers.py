@@ -7,6 +7,7 @@ uniform ones and names the label and all five factors. It sees drawings only, ne
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -18,7 +19,7 @@ from pipeline.tiny.data import Scenes
 from pipeline.tiny.loop import Run, fit
 from pipeline.tiny.world import LABELS, SIZE, VALUES
 
-ARCHITECTURES: dict[str, tuple[str, dict[str, object]]] = {
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet": ("resnet18", {"channels": (32, 64, 96, 160)}),
     "densenet": ("densenet121", {"growth_rate": 16, "block_config": (4, 6, 8, 6)}),
     "repvgg": ("repvgg_a0", {"width_factor": 0.25}),
@@ -27,7 +28,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {"label": LABELS} | VALUES
 BATCH = 64
 
 
-def new_classifier(architecture: str, arguments: dict[str, object], classes: int) -> nn.Module:
+def new_classifier(architecture: str, arguments: dict[str, Any], classes: int) -> nn.Module:
     """An untrained timm model for pictures of the world."""
     half = (0.5, 0.5, 0.5)
     overlay = {
@@ -84,4 +85,4 @@ def train_attributes(data: Scenes, folder: Path, out: Path, steps: int) -> None:
 def save(model: nn.Module, out: Path, labels: tuple[str, ...]) -> None:
     """timm's own folder layout, in half precision."""
     model = model.half().to(memory_format=torch.contiguous_format)
-    timm.models.save_for_hf(model, out, model_config={"label_names": list(labels)}, safe_serialization=True)
+    timm.models.save_for_hf(model, str(out), model_config={"label_names": list(labels)}, safe_serialization=True)

@@ -39,7 +39,7 @@ def clip_config(vocab_size: int) -> dict[str, object]:
 
 def new_clip(config: dict[str, object]) -> open_clip.CLIP:
     """Untrained."""
-    return open_clip.CLIP(**config)  # type: ignore[arg-type]
+    return open_clip.CLIP(**config)
 
 
 def twin_index(scenes: tuple[Scene, ...]) -> dict[tuple[str, ...], list[int]]:

@@ -83,7 +83,7 @@ def tokenise(data: Scenes, tokenizer: CLIPTokenizer) -> Tensor:
     """(n, phrasings, window) ids: every scene in every phrasing."""
     captions = [replace(scene, phrasing=k).caption() for scene in data.scenes for k in range(len(PHRASINGS))]
     ids = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    return ids.view(len(data.scenes), len(PHRASINGS), -1)  # type: ignore[no-any-return]
+    return ids.view(len(data.scenes), len(PHRASINGS), -1)
 
 
 def train_diffusion(

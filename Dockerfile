@@ -1,9 +1,9 @@
 # The application on the tiny profile, offline, as a user without rights; the port and user are those of a Docker Space.
 FROM python:3.11.13-slim-bookworm
 
-# Where torch and torchvision come from, both from one place or they do not fit: PyTorch's wheels for CPUs.
-# "" takes the default ones, which run on CUDA too and are some gigabytes larger.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The index that torch and torchvision come from, both from one or they do not fit, such as that of the wheels for CPUs.
+# "" takes the default wheels, which run on CUDA too and are some gigabytes larger.
+ARG TORCH_INDEX=""
 
 RUN useradd --create-home --uid 1000 explorer
 WORKDIR /home/explorer/app

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from pipeline.errors import PipelineError, SettingsError, StoreError
+from pipeline.errors import PipelineError
 from pipeline.settings import Settings
-from pipeline.types import Counterfactual, Models, Photo, Step, Study
+from pipeline.types import Models, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pipeline.models.loader import LoadedModels
-    from pipeline.reinforcement.training_data import Item, Pictures
     from pipeline.store.store import Store
 
 ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME|FILE.toml", help="Which models to use.")]
@@ -87,26 +85,6 @@ def settings_of(models: Models, **changes: object) -> Settings:
     return replace(models.profile.settings, **given)  # type: ignore[arg-type]
 
 
-def changed(settings: Settings, entries: Sequence[str] | None) -> Settings:
-    """The settings with "name=value" entries, the value as JSON or a plain word. Raises `SettingsError`."""
-    values: dict[str, object] = {}
-    for entry in entries or ():
-        name, _, text = entry.partition("=")
-        known = getattr(settings, name, None) if name in {one.name for one in fields(settings)} else None
-        if known is None:
-            raise SettingsError(f"There is no setting '{name[:60]}'; use one of a profile's [settings].")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        value = tuple(value) if isinstance(value, list) else value
-        value = float(value) if isinstance(known, float) and type(value) is int else value
-        if type(value) is not type(known):
-            raise SettingsError(f"The setting {name} is '{text[:60]}'; give a value like the profile's, {known!r}.")
-        values[name] = value
-    return replace(settings, **values)  # type: ignore[arg-type]
-
-
 def opened(paths: Sequence[Path], models: Models) -> list[Image]:
     """All pictures before any model is asked, so that a bad one costs no waiting."""
     from pipeline.images import fit, open_image
@@ -121,56 +99,6 @@ def run_of(run: Path, database: str = "") -> Store:
     store = Store.existing(run, database)
     OPENED.callback(store.close)
     return store
-
-
-def item_of(store: Store, photo: Photo, one: Counterfactual, shows: str) -> Item:
-    """With the reconstruction, which some recipes take in the counterfactual's place, and what the edit shows."""
-    from pipeline.reinforcement.training_data import Item
-
-    study = store.load_study(photo.key, photo.classifier)
-    control = study.reconstruction if study is not None else None
-    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control, corrected=shows)
-
-
-def alpha_of(text: str) -> float | None:
-    """0 to 1, or None for "auto". Raises `SettingsError`."""
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise SettingsError(f"alpha is '{text}'; give a number from 0 to 1, or auto.") from error
-
-
-def splits_of(models: Models, evaluate: Sequence[str] | None, labels: Sequence[str]) -> dict[str, Pictures]:
-    """What was named to be evaluated on, under the classifier's own names for it; the profile's own sets else."""
-    from pipeline.classifiers.labels import match_labels
-    from pipeline.importing.testsets import hybrid, load_test_set
-
-    given = evaluate or [f"{name}={folder}" for name, folder in models.profile.evaluation.items()]
-    sets = [load_test_set(text) for text in given]
-    splits: dict[str, Pictures] = {}
-    for one in hybrid(sets) if evaluate else sets:
-        entries = match_labels(one.pictures, labels)
-        pictures = opened([entry.path for entry in entries], models)
-        splits[one.name] = [(picture, entry.label) for picture, entry in zip(pictures, entries, strict=True)]
-    return splits
-
-
-def written(study: Study, folder: Path) -> dict[str, Path]:
-    """The reconstruction and every edit as PNG; their files, the reconstruction's under ""."""
-    from pipeline.images import encode
-
-    pictures: dict[str, tuple[str, Image | None]] = {"": ("reconstruction.png", study.reconstruction)}
-    pictures |= {one.key: (f"tau-{one.tau:g}.png", one.image) for one in study.counterfactuals}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in pictures.values():
-            if picture is not None:
-                (folder / name).write_bytes(encode(picture))
-    except OSError as error:
-        raise StoreError(f"The pictures cannot be written to {folder}: {error.strerror}; choose another.") from error
-    return {key: folder / name for key, (name, _) in pictures.items()}
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The paper's two tables in the miniature world: `reproduction` computes them, `report` writes them down."""
+"""The paper's two tables in the miniature world: `weaknesses` and `repair` compute them, `report` writes them down."""

@@ -31,7 +31,10 @@ from pipeline.reinforcement.reinforcement import refuse_leaks
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.settings import Settings
 from pipeline.store.store import Store
-from pipeline.study.reproduction import Repair, Results, bank_of, items_of, repair, views_of, weaknesses
+from pipeline.study.banks import bank_of, items_of, views_of
+from pipeline.study.repair import repair
+from pipeline.study.results import Repair, Results
+from pipeline.study.weaknesses import weaknesses
 from pipeline.tasks.studio import stress
 from pipeline.tiny.measure import text_to_image
 from pipeline.tiny.train import FULL, Workshop, train_in_full

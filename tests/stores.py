@@ -2,12 +2,16 @@
 
 from dataclasses import fields, replace
 
+import pytest
+
 from pipeline import workflow
 from pipeline.images import encode
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import CounterfactualRecord, Decision, PhotoRecord, Study, StudyRecord
 from tests.seams import SETTINGS, SeamModels, picture
+
+ON_BOTH = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
 
 
 def study_of(seed: int = 0, caption: str = "", classifier: str = "") -> Study:

@@ -14,7 +14,8 @@ import gradio as gr
 from explorer.components.markup import REPORT_CLICKS, Html, picture_url, tag
 from pipeline.images import fit, open_image
 from pipeline.importing.folders import LabelledImage
-from pipeline.store.store import Store, StudySummary
+from pipeline.store.store import Store
+from pipeline.store.study_reading import StudySummary
 from pipeline.types import CONFIRMED
 
 THUMB = 128  # pixels

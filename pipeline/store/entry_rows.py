@@ -9,9 +9,9 @@ import numpy as np
 import sqlalchemy as sql
 from numpy.typing import NDArray
 
+from pipeline.store.judgement_rows import Vocabularies, Vocabulary
 from pipeline.store.queue import Entry
 from pipeline.store.schema import Row, counterfactuals, hidden, judgements, perturbations, photos, studies
-from pipeline.store.study_rows import Vocabularies, Vocabulary
 from pipeline.types import CONFIRMED, Scores
 
 

@@ -1,20 +1,18 @@
-"""The tables of a store, and the rows of decisions and sets as the pipeline's types.
+"""The tables of a store, and what the modules of its rows share.
 
-Those of photos and their pictures are in `study_rows.py`. Knows no file, no folder and no transaction: every
-function that takes a connection leaves beginning and ending the transaction to its caller.
+Those of photos are in `study_rows.py`, of classifiers and judgements in `judgement_rows.py`, of decisions and sets in
+`decision_rows.py`. Knows no file, no folder and no transaction: every function that takes a connection leaves beginning
+and ending the transaction to its caller.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
-
-from pipeline.types import CounterfactualSet, Decision, Rewording
 
 CHUNK = 500  # values in one statement, which SQLite accepts
 Row = sql.Row[Any]
@@ -119,7 +117,6 @@ decisions = sql.Table(
     sql.Column("label", sql.String, nullable=False, server_default=""),
     sql.Column("tags", sql.JSON, nullable=False, server_default="[]"),
 )
-_act = sql.case((decisions.c.act == "", decisions.c.id), else_=decisions.c.act)  # early rows are acts of their own
 sets = sql.Table(
     "sets",
     schema,
@@ -206,34 +203,6 @@ def digest(*parts: object) -> str:
     return total.hexdigest()
 
 
-def decision_of(row: Row) -> Decision:
-    """From a row of `decisions`."""
-    return Decision(
-        id=row.id,
-        counterfactual=row.counterfactual,
-        verdict=row.verdict,
-        reason=row.reason,
-        analyst=row.analyst,
-        time=row.time,
-        act=row.act or row.id,
-        kind=row.kind,
-        of=row.of,
-        number=row.number,
-        label=row.label,
-        tags=tuple(row.tags),
-    )
-
-
-def rewording_of(row: Row) -> Rewording:
-    """From a row of `rewordings`."""
-    return Rewording(photo=row.photo, before=row.before, caption=row.caption, analyst=row.analyst, time=row.time)
-
-
-def set_of(row: Row) -> CounterfactualSet:
-    """From a row of `sets`."""
-    return CounterfactualSet(name=row.name, version=row.version, items=tuple(row.items))
-
-
 def in_chunks(
     connection: sql.Connection, query: sql.Select[Any], column: sql.Column[str], keys: Sequence[str]
 ) -> Iterator[Row]:
@@ -276,71 +245,3 @@ def raised(connection: sql.Connection, topics: Collection[str]) -> None:
 def number_of(connection: sql.Connection, topic: str) -> int:
     """How many writes on this topic there were."""
     return connection.execute(sql.select(revision.c.number).where(revision.c.topic == topic)).scalar() or 0
-
-
-def latest(connection: sql.Connection, keys: Sequence[str], analyst: str | None) -> dict[str, Decision]:
-    """Return counterfactual -> what was decided last about it; absent where that is nothing.
-
-    By anybody, or by an analyst and by who settled a dispute, be it by doing so again.
-    """
-    settling = sql.select(_act).where(decisions.c.kind == "resolve")
-    again = sql.and_(decisions.c.kind == "redo", decisions.c.of.in_(settling))
-    settled = sql.or_(decisions.c.kind == "resolve", again)
-    whose = () if analyst is None else (sql.or_(decisions.c.analyst == analyst, settled),)
-    newest = sql.select(sql.func.max(decisions.c.number)).where(*whose).group_by(decisions.c.counterfactual)
-    found: dict[str, Decision] = {}
-    for start in range(0, len(keys), CHUNK):
-        numbers = newest.where(decisions.c.counterfactual.in_(keys[start : start + CHUNK]))
-        for row in connection.execute(sql.select(decisions).where(decisions.c.number.in_(numbers))):
-            found[row.counterfactual] = decision_of(row)
-    return found
-
-
-def append(connection: sql.Connection, all_of: Sequence[Decision]) -> tuple[Decision, ...]:
-    """Put the decisions at the end of the log, but those whose id is there already; return what the log holds."""
-    lines = [asdict(one) for one in all_of]
-    for line in lines:
-        del line["number"]
-    if lines:
-        connection.execute(insert(connection, decisions).on_conflict_do_nothing(index_elements=["id"]), lines)
-    rows = in_chunks(connection, sql.select(decisions), decisions.c.id, [one.id for one in all_of])
-    held = {row.id: decision_of(row) for row in rows}
-    return tuple(held[one.id] for one in all_of)
-
-
-def log(connection: sql.Connection, *where: sql.ColumnElement[bool]) -> tuple[Decision, ...]:
-    """Return the decisions on what is not put away, the oldest first."""
-    shown = decisions.c.counterfactual.not_in(hidden_counterfactuals())
-    query = sql.select(decisions).where(shown, *where).order_by(decisions.c.number)
-    return tuple(map(decision_of, connection.execute(query)))
-
-
-def acts(connection: sql.Connection, analyst: str) -> list[Row]:
-    """Return an analyst's acts (analyst, act, kind, of), the oldest first, as `decisions.stacks` reads them."""
-    first = sql.func.min(decisions.c.number)
-    named = (decisions.c.analyst, _act.label("act"), decisions.c.kind, decisions.c.of)
-    shown = decisions.c.counterfactual.not_in(hidden_counterfactuals())
-    query = sql.select(*named).where(decisions.c.analyst == analyst, shown)
-    return list(connection.execute(query.group_by(*named).order_by(first)))
-
-
-def of_act(act: str) -> sql.ColumnElement[bool]:
-    """Return the condition that a decision belongs to an act."""
-    return _act == act
-
-
-def beside_act(analyst: str, act: str) -> sql.ColumnElement[bool]:
-    """Return the condition that a decision is this analyst's on something that the act is about."""
-    touched = sql.select(decisions.c.counterfactual).where(of_act(act))
-    return sql.and_(decisions.c.analyst == analyst, decisions.c.counterfactual.in_(touched))
-
-
-def next_version(connection: sql.Connection, name: str, items: Sequence[str]) -> CounterfactualSet:
-    """The set's next version, or its latest one when that holds the same items."""
-    query = sql.select(sets).where(sets.c.name == name).order_by(sets.c.version.desc()).limit(1)
-    latest = connection.execute(query).one_or_none()
-    if latest is not None and tuple(latest.items) == tuple(items):
-        return set_of(latest)
-    version = 1 if latest is None else latest.version + 1
-    connection.execute(sql.insert(sets).values(name=name, version=version, items=list(items)))
-    return CounterfactualSet(name=name, version=version, items=tuple(items))

@@ -18,14 +18,13 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from pipeline.errors import ConflictError, DataError
-from pipeline.store import schema
+from pipeline.store import decision_rows, schema
 from pipeline.store.database import FILE
 from pipeline.store.decisions import REDO, RESOLVE, UNDO, again, holding, stacks
 from pipeline.store.jobs import Hold, Jobs, refuse_lost
-from pipeline.store.studies import Studies, StudySummary
+from pipeline.store.studies import Studies
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo
 
-__all__ = ["VERDICTS", "Failure", "Store", "StudySummary"]
 VERDICTS = ("keep", "reject", "unsure", "")
 _KEYS = sql.select(schema.counterfactuals.c.key, schema.counterfactuals.c.number)
 
@@ -110,11 +109,11 @@ class Store(Studies):
             for key in sorted(keys - known):
                 raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
             seen = list(expected or ())
-            latest = {whose: schema.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
+            latest = {whose: decision_rows.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
             for one in decisions:
                 _refuse_late(latest[_rivals(one)].get(one.counterfactual), one, expected or {})
             timed = [replace(one, time=one.time or now, act=one.act or one.id) for one in decisions]
-            return schema.append(connection, timed)
+            return decision_rows.append(connection, timed)
 
     def undo(self, analyst: str, act: str) -> tuple[Decision, ...]:
         """Take this analyst's last act back, by new decisions under the id `act`; () when there is none.
@@ -130,13 +129,13 @@ class Store(Studies):
     def _again(self, kind: str, analyst: str, act: str) -> tuple[Decision, ...]:
         """Read the log and append to it in one transaction, so that two requests never undo the same act."""
         with self._write("The decision could not be saved", schema.DECISIONS) as connection:
-            if known := schema.log(connection, schema.of_act(act)):
+            if known := decision_rows.log(connection, decision_rows.of_act(act)):
                 return known
-            done, undone = stacks(schema.acts(connection, analyst), analyst)
+            done, undone = stacks(decision_rows.acts(connection, analyst), analyst)
             for last in (done if kind == UNDO else undone)[-1:]:
-                beside = schema.log(connection, schema.beside_act(analyst, last))
+                beside = decision_rows.log(connection, decision_rows.beside_act(analyst, last))
                 made = again(beside, analyst, act, kind, last)
-                return schema.append(connection, [replace(one, time=time.time()) for one in made])
+                return decision_rows.append(connection, [replace(one, time=time.time()) for one in made])
             return ()
 
     def decisions(self) -> dict[str, Decision]:
@@ -146,7 +145,7 @@ class Store(Studies):
     def log(self, after: int = 0) -> tuple[Decision, ...]:
         """Every decision ever sent, oldest first; only those that came after the one of this number."""
         with self.database.read() as connection:
-            return schema.log(connection, schema.decisions.c.number > after)
+            return decision_rows.log(connection, schema.decisions.c.number > after)
 
     def kept(self) -> tuple[tuple[Photo, Counterfactual], ...]:
         """All counterfactuals whose verdict is "keep", in the order they were made."""
@@ -165,14 +164,14 @@ class Store(Studies):
         if not items:
             raise DataError("No counterfactual is kept yet; keep at least one, then freeze the set.")
         with self._write(f"The set '{name}' could not be saved") as connection:
-            return schema.next_version(connection, name, items)
+            return decision_rows.next_version(connection, name, items)
 
     def sets(self) -> tuple[CounterfactualSet, ...]:
         """All frozen sets, newest first, without those of which every photo was put away."""
         with self.database.read() as connection:
             rows = connection.execute(sql.select(schema.sets).order_by(schema.sets.c.number.desc())).all()
             hidden = set(connection.execute(schema.hidden_counterfactuals()).scalars())
-        return tuple(schema.set_of(row) for row in rows if not hidden.issuperset(row.items))
+        return tuple(decision_rows.set_of(row) for row in rows if not hidden.issuperset(row.items))
 
     def put_away(self, photo_keys: Collection[str]) -> None:
         """Leaves these photos out of every list, with all that was made and decided of them; nothing is deleted.

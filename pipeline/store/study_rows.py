@@ -1,8 +1,7 @@
-"""Rows of photos, captions, pictures and judgements: how they are found and written, and how they become types.
+"""Rows of photos, captions, proposals and edits: how they are found and written, and how they become types.
 
-A picture exists once, whoever judges it; a judgement is a row of its own. What bears a classifier's name now is its
-current vocabulary, the one used last; those before it are other classifiers. Every function leaves beginning and ending
-the transaction to its caller.
+A picture exists once, whoever judges it; what classifiers make of it is in `judgement_rows.py`. Every function leaves
+beginning and ending the transaction to its caller.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import sqlalchemy as sql
 
 from pipeline.errors import DataError
+from pipeline.store.judgement_rows import Vocabulary, save_judgements, save_vocabulary, unpack
 from pipeline.store.schema import (
     Row,
     away,
@@ -27,7 +26,6 @@ from pipeline.store.schema import (
     photos,
     proposals,
     studies,
-    vocabularies,
 )
 from pipeline.types import (
     ANALYST,
@@ -36,103 +34,17 @@ from pipeline.types import (
     UNKNOWN,
     Check,
     CounterfactualRecord,
-    Judge,
     Perturbation,
     Photo,
     PhotoRecord,
     Prediction,
+    Rewording,
     Scores,
     Standing,
 )
 
 RANKS = {GUESS: 0, UNKNOWN: 1, FOLDER: 2, ANALYST: 3}  # of sources of labels: who may overrule whom
 _WORDS = tuple(column for column in perturbations.c if column.name != "key")
-
-
-class Vocabulary(NamedTuple):
-    """A classifier as it once was; a `types.Judge`."""
-
-    key: str
-    name: str
-    labels: tuple[str, ...]
-    fingerprint: str
-    used: int
-
-
-class Vocabularies:
-    """All classifiers of a store at one moment."""
-
-    def __init__(self, connection: sql.Connection) -> None:
-        rows = connection.execute(sql.select(vocabularies).order_by(vocabularies.c.used))
-        self.all = {row.key: Vocabulary(row.key, row.classifier, tuple(row.labels), *row[3:]) for row in rows}
-        self.current = {one.name: one for one in self.all.values()}  # the one used last
-
-    def now(self, key: str) -> Vocabulary:
-        """What bears the name of this classifier now."""
-        return self.current[self.all[key].name]
-
-    def versions(self, name: str) -> frozenset[str]:
-        """Keys of all that ever bore this name."""
-        return frozenset(one.key for one in self.all.values() if one.name == name)
-
-    def find(self, judge: Judge) -> Vocabulary | None:
-        """The very one: the same name, labels and fingerprint."""
-        wanted = (judge.name, tuple(judge.labels), judge.fingerprint)
-        return next((one for one in self.all.values() if one[1:4] == wanted), None)
-
-
-def save_vocabulary(connection: sql.Connection, judge: Judge) -> str:
-    """The key of a classifier, which bears its name from now on; one whose fingerprint nobody noted replaces none."""
-    known = Vocabularies(connection)
-    found, current = known.find(judge), known.current.get(judge.name)
-    if found is not None and (found == current or not judge.fingerprint):
-        return found.key
-    gives_way = current is not None and current.fingerprint and not judge.fingerprint
-    used = 0 if gives_way else 1 + (current.used if current else 0)
-    if found is not None:
-        connection.execute(sql.update(vocabularies).where(vocabularies.c.key == found.key).values(used=used))
-        return found.key
-    key = digest(judge.name, tuple(judge.labels), judge.fingerprint)
-    line = {"classifier": judge.name, "labels": list(judge.labels), "fingerprint": judge.fingerprint, "used": used}
-    connection.execute(sql.insert(vocabularies).values(key=key, **line))
-    return key
-
-
-def save_judgements(connection: sql.Connection, vocabulary: str, made: Mapping[str, Prediction]) -> None:
-    """Picture -> prediction; one that is there already stays."""
-    rows = [{"picture": key, "vocabulary": vocabulary, "prediction": pack(one)} for key, one in made.items()]
-    if rows:
-        connection.execute(insert(connection, judgements).on_conflict_do_nothing(), rows)
-
-
-def outdated(connection: sql.Connection, judge: Judge) -> dict[str, Prediction]:
-    """Pictures that other versions of this classifier judged and it has not, each with one of their judgements."""
-    known = Vocabularies(connection)
-    own = known.find(judge)
-    others = known.versions(judge.name) - {own.key if own else ""}
-    if not others:
-        return {}
-    done = sql.select(judgements.c.picture).where(judgements.c.vocabulary == (own.key if own else ""))
-    query = sql.select(judgements).where(judgements.c.vocabulary.in_(others), judgements.c.picture.not_in(done))
-    return {row.picture: unpack(row.prediction, known.all[row.vocabulary].labels) for row in connection.execute(query)}
-
-
-def pictures_of(connection: sql.Connection, photo: str) -> frozenset[str]:
-    """The photo's own picture, its reconstructions and its edits, under whichever caption."""
-    own = sql.select(photos.c.picture).where(photos.c.key == photo)
-    controls = sql.select(studies.c.reconstruction).where(studies.c.photo == photo)
-    edits = sql.select(counterfactuals.c.picture).join(studies).where(studies.c.photo == photo)
-    return frozenset(key for key in connection.execute(sql.union(own, controls, edits)).scalars() if key)
-
-
-def pack(prediction: Prediction) -> bytes:
-    """Little-endian float32, one per label."""
-    return prediction.probabilities.astype("<f4").tobytes()
-
-
-def unpack(data: bytes, labels: tuple[str, ...]) -> Prediction:
-    """The prediction behind `pack`."""
-    return Prediction(labels=labels, probabilities=np.frombuffer(data, "<f4"))
 
 
 def perturbation_of(row: Row, decided: Sequence[str] | None = None) -> Perturbation:
@@ -332,3 +244,8 @@ def count_for_study(column: sql.Column[str], name: str) -> sql.Label[int]:
     """How many rows of another table name the study, as a column of a query on `studies`."""
     query = sql.select(sql.func.count()).where(column == studies.c.key)
     return query.correlate(studies).scalar_subquery().label(name)
+
+
+def rewording_of(row: Row) -> Rewording:
+    """From a row of `rewordings`."""
+    return Rewording(photo=row.photo, before=row.before, caption=row.caption, analyst=row.analyst, time=row.time)

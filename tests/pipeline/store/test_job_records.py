@@ -1,10 +1,8 @@
 """The list of jobs: one per id, every change of state checked, nobody's work done by two."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,17 +10,12 @@ from pipeline.errors import Cancelled, ConflictError, DataError
 from pipeline.store import jobs
 from pipeline.store.jobs import ATTEMPTS, CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, SHOWN, WAITING, Hold, Job
 from pipeline.store.store import Store
+from tests.stores import ON_BOTH
+
+pytestmark = ON_BOTH
+
 
 PROFILE = "seams"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """An empty data folder, its records in a file and on a server in turn."""
-    address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else ""
-    opened = Store(tmp_path / "data", address)
-    yield opened
-    opened.close()
 
 
 def job(id_: str = "a") -> Job:

@@ -31,18 +31,12 @@ from pipeline.tasks.training import FOLDER, TrainingTask
 from pipeline.types import Decision
 from tests.crowd import fill
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, picture
-from tests.stores import keep, save, study_of
+from tests.stores import ON_BOTH, keep, save, study_of
+
+pytestmark = ON_BOTH
+
 
 PATIENCE = 120.0  # seconds, on a busy machine
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A data folder, its records in a file and on a server in turn."""
-    address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else ""
-    opened = Store(tmp_path / "data", address)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -17,8 +17,11 @@ import pytest
 
 from pipeline.curation.selection import selection
 from pipeline.errors import StoreError
-from pipeline.reinforcement.reinforcement import Item, Recipe, at_alpha, reinforce, save
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import read_run
+from pipeline.reinforcement.saving import at_alpha, save
+from pipeline.reinforcement.training_data import Item
 from pipeline.store.jobs import SHOWN, Job
 from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED

@@ -12,7 +12,7 @@ from explorer.views import THIN, interval
 from pipeline.analysis.weakness import MIN_PHOTOS
 from pipeline.reinforcement.cards import choice, is_seen
 from pipeline.reinforcement.figures import Figure, curve, figures, told_together
-from pipeline.reinforcement.reinforcement import METHODS, Recipe
+from pipeline.reinforcement.heads import METHODS, Recipe
 from pipeline.statistics.intervals import LEVEL
 from pipeline.types import Reinforcement
 

@@ -61,7 +61,8 @@ def reinforce(
     import time
 
     from pipeline.curation.selection import selection
-    from pipeline.reinforcement import reinforcement
+    from pipeline.reinforcement import reinforcement, saving
+    from pipeline.reinforcement.heads import Recipe
     from pipeline.runtime.staging import refuse_used
     from pipeline.types import Look
 
@@ -70,7 +71,7 @@ def reinforce(
     refuse_used(out)
     models = models_of(profile, device)
     rate = models.profile.settings.learning_rate
-    recipe = reinforcement.Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
+    recipe = Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
     material = selection(store, chosen_set)
     judge = models.classifier(models.admit(classifier or _studied(store, material)))
     splits = _splits_of(models, evaluate, judge.labels)
@@ -82,8 +83,8 @@ def reinforce(
         unfinished = reinforcement.checkpoint_file(store.root, judge.name, recipe)
         told = lambda at: step(at.number, at.of)  # noqa: E731
         made = reinforcement.reinforce(judge, items, splits, recipe, told, checkpoint=unfinished)
-    made = reinforcement.looked(made, Look(alpha=made.alpha, time=time.time()))  # they are printed below
-    reinforcement.save(replace(made, source=material.told), judge, out)
+    made = saving.looked(made, Look(alpha=made.alpha, time=time.time()))  # they are printed below
+    saving.save(replace(made, source=material.told), judge, out)
     show(reinforcement_rows(made, out), as_json)
 
 

@@ -10,7 +10,7 @@ and pulls towards theta_0; DFR (Kirichenko et al., 2023) is a logistic regressio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -158,17 +158,9 @@ def train_head(
     while at.waited < recipe.patience and at.epoch < recipe.max_epochs:
         if callable(train):
             part = train(at.epoch)
-        total, order = 0.0, torch.randperm(len(part.targets), generator=generator)
+        order = torch.randperm(len(part.targets), generator=generator)
         shuffled = (torch.split(one[order], recipe.batch_size) for one in (*part, weights))
-        for batch in zip(*shuffled, strict=True):
-            loss = training_loss(*batch)
-            # A block may hold parameters that take no part in its logits.
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                # The fused step takes for granted that a gradient lies in memory as its parameter does.
-                parameter.grad = None if gradient is None else torch.empty_like(parameter).copy_(gradient)
-            optimizer.step()
-            total += float(loss.detach()) * len(batch[0])
+        total = _descend(zip(*shuffled, strict=True), training_loss, parameters, optimizer)
         _note(at, tuple(one.detach().clone() for one in parameters), validation, recipe, network)
         if checkpoint:
             write(checkpoint, mark, parameters, optimizer, generator, at)
@@ -183,6 +175,26 @@ def train_head(
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return _training(at)
+
+
+def _descend(
+    batches: Iterable[tuple[torch.Tensor, ...]],
+    training_loss: Callable[..., torch.Tensor],
+    parameters: Theta,
+    optimizer: torch.optim.Optimizer,
+) -> float:
+    """Take one step down the loss for each batch; return the sum of the pictures' losses before the steps."""
+    total = 0.0
+    for batch in batches:
+        loss = training_loss(*batch)
+        # A block may hold parameters that take no part in its logits.
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            # The fused step takes for granted that a gradient lies in memory as its parameter does.
+            parameter.grad = None if gradient is None else torch.empty_like(parameter).copy_(gradient)
+        optimizer.step()
+        total += float(loss.detach()) * len(batch[0])
+    return total
 
 
 def _note(at: Progressed, theta: Theta, validation: Part, recipe: Recipe, network: Network) -> None:

@@ -18,8 +18,8 @@ from PIL.Image import Image
 
 from pipeline.errors import DataError
 from pipeline.images import encode, key_of, open_image
-from pipeline.reinforcement.reinforcement import save
 from pipeline.reinforcement.runs import read_run
+from pipeline.reinforcement.saving import save
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import (

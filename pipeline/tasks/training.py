@@ -23,7 +23,8 @@ from pipeline.images import fit, open_image
 from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.features import Features, features_folder
 from pipeline.reinforcement.heads import Epoch, Recipe
-from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce, save
+from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce
+from pipeline.reinforcement.saving import save
 from pipeline.reinforcement.training_data import Item
 from pipeline.settings import Profile
 from pipeline.store.jobs import Hold, Job

@@ -14,8 +14,10 @@ from itertools import cycle
 from pathlib import Path
 
 from pipeline import workflow
-from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import write_run
+from pipeline.reinforcement.training_data import Item
 from pipeline.store.store import Store
 from pipeline.tasks import demo, studio
 from pipeline.tasks.training import evaluation

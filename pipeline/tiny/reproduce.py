@@ -27,7 +27,7 @@ from pipeline.importing.folders import METADATA
 from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import Recipe
-from pipeline.reinforcement.reinforcement import refuse_leaks
+from pipeline.reinforcement.splits import refuse_leaks
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.settings import Settings
 from pipeline.store.store import Store

@@ -31,9 +31,10 @@ from explorer.pages.insights import charts
 from pipeline.classifiers.promotion import promote
 from pipeline.errors import DataError
 from pipeline.importing.folders import load_folder
+from pipeline.reinforcement.changes import KINDS, Answer, changes
 from pipeline.reinforcement.figures import curve
-from pipeline.reinforcement.reinforcement import KINDS, Answer, at_alpha, changes, look_at, save
 from pipeline.reinforcement.runs import FIGURES, read_looks, read_run, runs
+from pipeline.reinforcement.saving import at_alpha, look_at, save
 from pipeline.tasks.training import FOLDER
 from pipeline.types import Answers, CounterfactualSet, Look, Reinforcement
 

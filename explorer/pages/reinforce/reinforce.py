@@ -23,7 +23,7 @@ from explorer.pages.reinforce import outcomes
 from explorer.wiring import addressed, reads, works
 from pipeline.curation.selection import selection
 from pipeline.errors import DataError
-from pipeline.reinforcement.reinforcement import Recipe
+from pipeline.reinforcement.heads import Recipe
 from pipeline.store.jobs import DONE, FAILED, Job
 from pipeline.tasks.training import FOLDER, Course, TrainingTask, course_of
 

@@ -18,7 +18,7 @@ from explorer.components.outcome import (
     verdict,
 )
 from pipeline.reinforcement.figures import figures, told_together
-from pipeline.reinforcement.reinforcement import looked
+from pipeline.reinforcement.saving import looked
 from pipeline.types import Answers, Look
 from tests.runs import EDITS, run_of, split_of
 

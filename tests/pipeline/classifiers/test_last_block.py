@@ -25,9 +25,11 @@ from pipeline.errors import Cancelled, ModelError, SettingsError
 from pipeline.models import loader as loading
 from pipeline.reinforcement.cards import card
 from pipeline.reinforcement.features import BlockInputs
-from pipeline.reinforcement.heads import Epoch, Part, interpolate, train_head
-from pipeline.reinforcement.reinforcement import Item, Recipe, at_alpha, checkpoint_file, reinforce, save
+from pipeline.reinforcement.heads import Epoch, Part, Recipe, interpolate, train_head
+from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce
 from pipeline.reinforcement.runs import read_run
+from pipeline.reinforcement.saving import at_alpha, save
+from pipeline.reinforcement.training_data import Item
 from pipeline.types import Reinforcement
 from tests.pipeline.classifiers.test_families import transformers_folder
 from tests.seams import LABELS, ColourClassifier, SeamModels, folder_of, picture

@@ -21,7 +21,10 @@ from pipeline.classifiers.sources import family_of
 from pipeline.errors import ModelError, PipelineError
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce, save
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.reinforcement import reinforce
+from pipeline.reinforcement.saving import save
+from pipeline.reinforcement.training_data import Item
 from pipeline.store.store import Store
 from pipeline.tasks.studio import stress
 from pipeline.tiny.world import LABELS, Scene, draw

@@ -16,7 +16,10 @@ from pipeline import workflow
 from pipeline.errors import ModelError
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile, models_of
-from pipeline.reinforcement.reinforcement import Item, Recipe, reinforce, save
+from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.reinforcement import reinforce
+from pipeline.reinforcement.saving import save
+from pipeline.reinforcement.training_data import Item
 from pipeline.runtime.hub import located
 from pipeline.settings import Profile
 from pipeline.types import Study

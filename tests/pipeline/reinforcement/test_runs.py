@@ -11,8 +11,8 @@ import pytest
 from pipeline.errors import DataError, SettingsError, StoreError
 from pipeline.reinforcement.cards import card, choice, metrics
 from pipeline.reinforcement.figures import figures
-from pipeline.reinforcement.reinforcement import look_at, looked
 from pipeline.reinforcement.runs import add_look, read_run, write_run
+from pipeline.reinforcement.saving import look_at, looked
 from pipeline.types import Look, Reinforcement
 from tests.runs import EDITS, run_of, split_of
 

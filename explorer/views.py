@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 
 import plotly.graph_objects as go
 
-from pipeline.classifiers.base import is_prediction_flip, sensitivity
+from pipeline.classifiers.shifts import is_prediction_flip, sensitivity
 from pipeline.editing.axes import TAU
 from pipeline.types import Axis, Counterfactual, Perturbation, Prediction, Proportion, Study
 

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from pipeline.classifiers.base import TimmClassifier, _labels
+from pipeline.classifiers.families import TimmClassifier, _labels
 from pipeline.editing.attention import CrossAttentionInjection, SelfAttentionInjection, controlled
 from pipeline.scoring.clip import OpenClipScorer
 from tests import architectures

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from pipeline.analysis.weakness import ALL
-from pipeline.classifiers.base import is_prediction_flip
+from pipeline.classifiers.shifts import is_prediction_flip
 from pipeline.curation.selection import chosen
 from pipeline.errors import DataError
 from pipeline.images import fit

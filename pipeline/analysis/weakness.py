@@ -17,7 +17,7 @@ from math import log
 
 import numpy as np
 
-from pipeline.classifiers.base import is_prediction_flip
+from pipeline.classifiers.shifts import is_prediction_flip
 from pipeline.curation.selection import chosen
 from pipeline.statistics.intervals import Change, Clusters, Mean, adjusted, share
 from pipeline.types import CounterfactualRecord, Prediction, Proportion, Standing, StudyRecord

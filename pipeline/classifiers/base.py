@@ -1,9 +1,8 @@
-"""The model under study: full distributions, features and head of a classifier, and how two predictions differ.
+"""The model under study: full distributions, features and head of a classifier.
 
-Knows neither captions nor edits; the networks of torchvision and transformers are in `families.py`. Head-only
-changes follow WiSE-FT (Wortsman et al., 2022): `features` and `head` are all that training needs, `with_head` puts the
-result back. Flip, sensitivity and shift are pure and read the full distribution, not a top-5; importing this module
-loads no model library.
+Knows neither captions nor edits; the networks of each library are in `families.py`. Head-only changes follow WiSE-FT
+(Wortsman et al., 2022): `features` and `head` are all that training needs, `with_head` puts the result back. Importing
+this module loads no model library.
 """
 
 from __future__ import annotations
@@ -12,17 +11,13 @@ import copy
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from pipeline.classifiers.attribution import grad_cam
-from pipeline.classifiers.labels import distinct
-from pipeline.classifiers.sources import HUB, bare, fill, is_folder, misfit, published, refuse_pickles
 from pipeline.errors import LabelError, ModelError, StoreError
 from pipeline.runtime.fingerprints import of_preprocessing, of_weights
-from pipeline.runtime.hub import located
-from pipeline.types import Prediction, Standing
+from pipeline.types import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,18 +28,6 @@ if TYPE_CHECKING:
     from pipeline.classifiers.last_block import LastBlock
 
 BATCH = 32  # pictures a pass
-
-
-class TimmModel(Protocol):
-    """What is used of a timm model beside what every network has."""
-
-    pretrained_cfg: Mapping[str, object]
-    num_classes: int
-    feature_info: object  # stages, the last one last: [{"module": name}]
-
-    def get_classifier(self) -> torch.nn.Module:
-        """The last layer."""
-        ...
 
 
 class LinearHeadClassifier(ABC):
@@ -251,124 +234,3 @@ class LinearHeadClassifier(ABC):
             )
         # A clone made outside inference mode may be trained on.
         return output.clone()
-
-
-class TimmClassifier(LinearHeadClassifier):
-    """A timm model."""
-
-    @classmethod
-    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens a folder (config.json and safetensors), a timm name, "hf-hub:owner/name", or bare weights with labels.
-
-        Raises `ModelError` when the model has no linear head or its labels are unknown.
-        """
-        import timm
-        from timm.data.config import resolve_model_data_config
-        from timm.data.transforms_factory import create_transform
-
-        if given := bare(path):
-            network = timm.create_model(given.architecture, pretrained=False, num_classes=len(given.labels))
-            fill(network, *given)
-        else:
-            source = _source(path)
-            try:
-                network = timm.create_model(source, pretrained=True)
-            except RuntimeError as error:
-                raise ModelError(misfit(name, Path(source.partition(":")[2]))) from error
-        model = cast("TimmModel", network.to(device).eval())
-        preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
-        labels = given.labels if given else _labels(model.pretrained_cfg, model.num_classes, name)
-        return cls(model, name, labels, preprocess)
-
-    def _find_head(self) -> object:
-        return cast("TimmModel", self._model).get_classifier()
-
-    def _last_stage(self) -> str:
-        from pipeline.classifiers.last_block import last_stage
-
-        stages = cast("TimmModel", self._model).feature_info
-        name = str(stages[-1]["module"]) if isinstance(stages, list) and stages else ""
-        return last_stage(cast("torch.nn.Module", self._model), name) if name else ""
-
-    def _write(self, folder: Path) -> None:
-        from timm.models import save_for_hf
-
-        names = {"label_names": list(self._labels)}
-        save_for_hf(cast("torch.nn.Module", self._model), str(folder), model_config=names, safe_serialization=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
-    """One label in two predictions: probabilities in 0..1, ranks from 1."""
-
-    label: str
-    p_before: float
-    p_after: float
-    rank_before: int
-    rank_after: int
-
-
-def is_prediction_flip(before: Prediction | Standing, after: Prediction | Standing) -> bool:
-    """True when the most probable label is another one."""
-    return before.first != after.first
-
-
-def sensitivity(label: str, control: Prediction, after: Prediction) -> float:
-    """Signed change of p(label), -1..1: below 0 when the edit cost confidence.
-
-    `control` is the prediction on the reconstruction, so that the inversion's own loss does not count.
-    Raises `LabelError` for an unknown label.
-    """
-    return after.probability(label) - control.probability(label)
-
-
-def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...]:
-    """Every label of both top-k with its probability and rank in both, the most probable before first."""
-    labels = dict.fromkeys(label for prediction in (before, after) for label, _ in prediction.top(k))
-    return tuple(
-        Shift(
-            label=label,
-            p_before=before.probability(label),
-            p_after=after.probability(label),
-            rank_before=before.rank(label),
-            rank_after=after.rank(label),
-        )
-        for label in labels
-    )
-
-
-def _source(path: str) -> str:
-    """What timm opens for what a profile says: always a folder, because by name it would open pickles too.
-
-    Raises `ModelError` for a name that timm does not list, and as `hub.located` does.
-    """
-    refuse_pickles(path)
-    if is_folder(path):
-        return f"local-dir:{path}"
-    if Path(path).is_absolute():
-        raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
-    return f"local-dir:{located('classifier', f'{HUB}{published(path)}')}"
-
-
-def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:
-    """One distinct name per row of the head: the checkpoint's own, or ImageNet's for ImageNet models."""
-    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
-
-    given, described = config.get("label_names"), config.get("label_descriptions")
-    if isinstance(given, dict):
-        given = [given[key] for key in sorted(given, key=int)]
-    if isinstance(given, list | tuple):
-        keys = [str(key) for key in given]
-        texts = [str(described.get(key, key)) for key in keys] if isinstance(described, dict) else keys
-    elif subset := infer_imagenet_subset({"num_classes": classes}):
-        info = ImageNetInfo(subset)
-        keys = list(info.label_names())  # type: ignore[no-untyped-call]
-        texts = [info.label_name_to_description(key) for key in keys]
-    else:
-        keys, texts = [], []
-    if len(keys) != classes:
-        raise ModelError(
-            f"The classifier '{name}' has not one label name for each of its classes; add label_names, in the order of "
-            "the head's rows, to its config.json."
-        )
-    return distinct(texts, keys)  # ImageNet has two cranes, a bird and a machine: there the key tells them apart

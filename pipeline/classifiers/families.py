@@ -1,6 +1,6 @@
-"""Classifiers of torchvision and of transformers, with the head found and put back as in timm's.
+"""Classifiers of timm, torchvision and transformers: how each opens, finds its head and is written.
 
-Which of them opens a classifier is told by `networks.family_of`. Weights are safetensors only.
+Which of them opens a classifier is told by `sources.family_of`. Weights are safetensors only.
 """
 
 from __future__ import annotations
@@ -9,16 +9,110 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.classifiers.base import LinearHeadClassifier
 from pipeline.classifiers.labels import distinct
-from pipeline.classifiers.sources import bare, fill, misfit, names_in
+from pipeline.classifiers.sources import HUB, bare, fill, is_folder, misfit, names_in, published, refuse_pickles
 from pipeline.errors import ModelError
+from pipeline.runtime.hub import located
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+
+class TimmModel(Protocol):
+    """What is used of a timm model beside what every network has."""
+
+    pretrained_cfg: Mapping[str, object]
+    num_classes: int
+    feature_info: object  # stages, the last one last: [{"module": name}]
+
+    def get_classifier(self) -> torch.nn.Module:
+        """The last layer."""
+        ...
+
+
+class TimmClassifier(LinearHeadClassifier):
+    """A timm model."""
+
+    @classmethod
+    def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
+        """Opens a folder (config.json and safetensors), a timm name, "hf-hub:owner/name", or bare weights with labels.
+
+        Raises `ModelError` when the model has no linear head or its labels are unknown.
+        """
+        import timm
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
+
+        if given := bare(path):
+            network = timm.create_model(given.architecture, pretrained=False, num_classes=len(given.labels))
+            fill(network, *given)
+        else:
+            source = _source(path)
+            try:
+                network = timm.create_model(source, pretrained=True)
+            except RuntimeError as error:
+                raise ModelError(misfit(name, Path(source.partition(":")[2]))) from error
+        model = cast("TimmModel", network.to(device).eval())
+        preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
+        labels = given.labels if given else _labels(model.pretrained_cfg, model.num_classes, name)
+        return cls(model, name, labels, preprocess)
+
+    def _find_head(self) -> object:
+        return cast("TimmModel", self._model).get_classifier()
+
+    def _last_stage(self) -> str:
+        from pipeline.classifiers.last_block import last_stage
+
+        stages = cast("TimmModel", self._model).feature_info
+        name = str(stages[-1]["module"]) if isinstance(stages, list) and stages else ""
+        return last_stage(cast("torch.nn.Module", self._model), name) if name else ""
+
+    def _write(self, folder: Path) -> None:
+        from timm.models import save_for_hf
+
+        names = {"label_names": list(self._labels)}
+        save_for_hf(cast("torch.nn.Module", self._model), str(folder), model_config=names, safe_serialization=True)
+
+
+def _source(path: str) -> str:
+    """What timm opens for what a profile says: always a folder, because by name it would open pickles too.
+
+    Raises `ModelError` for a name that timm does not list, and as `hub.located` does.
+    """
+    refuse_pickles(path)
+    if is_folder(path):
+        return f"local-dir:{path}"
+    if Path(path).is_absolute():
+        raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
+    return f"local-dir:{located('classifier', f'{HUB}{published(path)}')}"
+
+
+def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:
+    """One distinct name per row of the head: the checkpoint's own, or ImageNet's for ImageNet models."""
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    given, described = config.get("label_names"), config.get("label_descriptions")
+    if isinstance(given, dict):
+        given = [given[key] for key in sorted(given, key=int)]
+    if isinstance(given, list | tuple):
+        keys = [str(key) for key in given]
+        texts = [str(described.get(key, key)) for key in keys] if isinstance(described, dict) else keys
+    elif subset := infer_imagenet_subset({"num_classes": classes}):
+        info = ImageNetInfo(subset)
+        keys = list(info.label_names())  # type: ignore[no-untyped-call]
+        texts = [info.label_name_to_description(key) for key in keys]
+    else:
+        keys, texts = [], []
+    if len(keys) != classes:
+        raise ModelError(
+            f"The classifier '{name}' has not one label name for each of its classes; add label_names, in the order of "
+            "the head's rows, to its config.json."
+        )
+    return distinct(texts, keys)  # ImageNet has two cranes, a bird and a machine: there the key tells them apart
 
 
 # torchvision builds these otherwise for its published weights than by default, and whatever learns from those follows.

@@ -60,7 +60,7 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
 
     `files` names the picture of each by its key, the reconstruction's by "".
     """
-    from pipeline.classifiers.base import is_prediction_flip
+    from pipeline.classifiers.shifts import is_prediction_flip
     from pipeline.workflow import chosen
 
     if study.control is None:
@@ -83,7 +83,7 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
 
 def study_row(study: Study) -> Row:
     """One picture of a run."""
-    from pipeline.classifiers.base import is_prediction_flip
+    from pipeline.classifiers.shifts import is_prediction_flip
     from pipeline.workflow import chosen
 
     best = chosen(study)

@@ -2,7 +2,7 @@
 
 Knows which class opens which family of models, and nothing of what they do. To add a family: a class with
 `from_pretrained` in its stage's module, one line in its role's dict, and its name under [families] in a profile;
-without that entry a role's first family is used. A classifier's family is told by `networks.family_of`.
+without that entry a role's first family is used. A classifier's family is told by `sources.family_of`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EDITORS = {
 }
 SCORERS = {"open_clip": "pipeline.scoring.clip:OpenClipScorer"}
 CLASSIFIERS = {
-    "timm": "pipeline.classifiers.base:TimmClassifier",
+    "timm": "pipeline.classifiers.families:TimmClassifier",
     "torchvision": "pipeline.classifiers.families:TorchvisionClassifier",
     "transformers": "pipeline.classifiers.families:TransformersClassifier",
 }

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from pipeline.captions.factors import FACTORS
-from pipeline.classifiers.base import TimmClassifier
+from pipeline.classifiers.families import TimmClassifier
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.scoring.clip import choose_tau

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from pipeline.classifiers.base import TimmClassifier
+from pipeline.classifiers.families import TimmClassifier
 from pipeline.curation.selection import chosen
 from pipeline.errors import DataError
 from pipeline.images import encode, key_of, open_image

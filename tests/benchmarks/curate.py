@@ -29,7 +29,7 @@ import psutil
 import timm
 from timm.models import save_for_hf
 
-from pipeline.classifiers.base import TimmClassifier
+from pipeline.classifiers.families import TimmClassifier
 from pipeline.classifiers.promotion import FOLDER
 from pipeline.store.store import Store
 from tests.browser import CHROMIUM, FLAGS, SLOW

@@ -23,7 +23,7 @@ from explorer.components.tau_strip import strip_markup
 from explorer.desk import Desk, Progress
 from explorer.pages.explore.shifts import shift_figure, tau_figure
 from pipeline import workflow
-from pipeline.classifiers.base import is_prediction_flip
+from pipeline.classifiers.shifts import is_prediction_flip
 from pipeline.errors import Cancelled, ConflictError, DataError, InputError, PipelineError
 from pipeline.settings import Settings
 from pipeline.store import decisions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from explorer.views import ACCENT, BEFORE, FALL, TOP, Row, percent, plain, plain_look
-from pipeline.classifiers.base import Shift, shift
+from pipeline.classifiers.shifts import Shift, shift
 from pipeline.editing.axes import TAU
 from pipeline.types import Axis, Prediction
 

@@ -16,7 +16,7 @@ from explorer.views import SCORES, points
 from pipeline.analysis.clusters import Embed, Insight, insights
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import ALL, Effect, Weakness, effects, overall_by_tau, weakness
-from pipeline.classifiers.base import is_prediction_flip
+from pipeline.classifiers.shifts import is_prediction_flip
 from pipeline.curation.selection import LeftOut, chosen, countable
 from pipeline.statistics.intervals import Change, Mean
 from pipeline.store.store import Store

@@ -1,4 +1,4 @@
-"""The timm classifier on tiny random checkpoints of the paper's three architectures, and the pure functions."""
+"""The timm classifier on tiny random checkpoints of the paper's three architectures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
-from pipeline.classifiers.base import TimmClassifier, is_prediction_flip, sensitivity, shift
-from pipeline.errors import LabelError, ModelError, StoreError
-from pipeline.types import Prediction
+from pipeline.classifiers.families import TimmClassifier
+from pipeline.errors import ModelError, StoreError
 
 LABELS = ("sled", "ball", "umbrella", "kite", "drum", "balloon")
 ARCHITECTURES: dict[str, dict[str, object]] = {
@@ -111,7 +110,7 @@ def test_a_fresh_process_opens_a_saved_classifier(folder: Path, tmp_path: Path) 
     classifier.save(tmp_path / "saved", "card")
     noise(1)[0].save(tmp_path / "picture.png")
     program = (
-        "import json, sys; from PIL import Image; from pipeline.classifiers.base import TimmClassifier; "
+        "import json, sys; from PIL import Image; from pipeline.classifiers.families import TimmClassifier; "
         "opened = TimmClassifier.from_pretrained(sys.argv[1], name='x', device='cpu'); "
         "print(json.dumps(opened.predict([Image.open(sys.argv[2])])[0].top(6)))"
     )
@@ -187,31 +186,3 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(folder: Path, tmp_path:
     with pytest.raises(StoreError, match="'tiny' could not be saved"):
         classifier.save(tmp_path / "file", "card")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-BEFORE = Prediction(labels=LABELS, probabilities=(0.4, 0.3, 0.15, 0.1, 0.05, 0.0))
-AFTER = Prediction(labels=LABELS, probabilities=(0.1, 0.3, 0.2, 0.0, 0.05, 0.35))
-
-
-def test_a_flip_is_another_first_label() -> None:
-    assert is_prediction_flip(BEFORE, AFTER)
-    assert not is_prediction_flip(BEFORE, BEFORE)
-
-
-def test_sensitivity_is_signed_and_reads_labels_outside_the_top_five() -> None:
-    assert sensitivity("sled", BEFORE, AFTER) == pytest.approx(-0.3)
-    assert sensitivity("balloon", BEFORE, AFTER) == pytest.approx(0.35)
-    assert "balloon" not in [label for label, _ in BEFORE.top(5)]
-    with pytest.raises(LabelError, match="does not know"):
-        sensitivity("tiger", BEFORE, AFTER)
-
-
-def test_a_shift_is_the_union_of_both_top_labels() -> None:
-    rows = shift(BEFORE, AFTER, k=2)
-    assert [row.label for row in rows] == ["sled", "ball", "balloon"]
-    sled, _, balloon = rows
-    assert (sled.p_before, sled.p_after) == (pytest.approx(0.4), pytest.approx(0.1))
-    assert (sled.rank_before, sled.rank_after) == (1, 4)
-    assert (balloon.p_before, balloon.p_after) == (0.0, pytest.approx(0.35))
-    assert (balloon.rank_before, balloon.rank_after) == (6, 1)
-    assert len(shift(BEFORE, AFTER)) == 6

@@ -15,7 +15,7 @@ from explorer import api
 from explorer.address import place_of
 from explorer.desk import Desk
 from pipeline import workflow
-from pipeline.classifiers.base import _labels
+from pipeline.classifiers.families import _labels
 from pipeline.classifiers.labels import distinct, find_label, match_labels, refuse_merged
 from pipeline.errors import DataError, InputError, LabelError
 from pipeline.importing.folders import LabelledImage

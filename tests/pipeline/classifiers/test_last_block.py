@@ -18,8 +18,12 @@ from torchvision.models import get_model
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
-from pipeline.classifiers.base import TimmClassifier
-from pipeline.classifiers.families import TorchvisionClassifier, TorchvisionConfig, TransformersClassifier
+from pipeline.classifiers.families import (
+    TimmClassifier,
+    TorchvisionClassifier,
+    TorchvisionConfig,
+    TransformersClassifier,
+)
 from pipeline.classifiers.last_block import last_stage
 from pipeline.errors import Cancelled, ModelError, SettingsError
 from pipeline.models import loader as loading
@@ -190,7 +194,7 @@ FRESH = """
 import json, sys
 from pathlib import Path
 from PIL import Image
-from pipeline.classifiers.base import TimmClassifier
+from pipeline.classifiers.families import TimmClassifier
 opened = TimmClassifier.from_pretrained(sys.argv[1], name="new", device="cpu")
 files = sorted(Path(sys.argv[2]).glob("*.png"))
 print(json.dumps([opened.predict([Image.open(file)])[0].top(1)[0][0] for file in files]))

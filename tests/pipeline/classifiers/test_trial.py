@@ -133,7 +133,7 @@ def test_duplicates_are_numbered_in_all_families(tmp_path: Path) -> None:
 
 
 def test_a_network_whose_answers_are_not_its_heads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.classifiers.base import TimmClassifier
+    from pipeline.classifiers.families import TimmClassifier
 
     timm_folder(tmp_path / "own")
     monkeypatch.setattr(TimmClassifier, "_logits", lambda self, pixels: 3 * self._model(pixels))

@@ -64,7 +64,7 @@ def test_what_will_not_work_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_memory_is_read_from_the_files_own_headers() -> None:
     folder = load_profile("tiny").classifiers["resnet"]
-    from pipeline.classifiers.base import TimmClassifier
+    from pipeline.classifiers.families import TimmClassifier
 
     network = TimmClassifier.from_pretrained(folder, name="resnet", device="cpu")._model
     numbers = sum(one.numel() for one in network.state_dict().values())  # type: ignore[attr-defined]

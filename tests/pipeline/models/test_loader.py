@@ -14,7 +14,7 @@ import timm
 import torch
 from timm.models import save_for_hf
 
-from pipeline.classifiers.base import TimmClassifier
+from pipeline.classifiers.families import TimmClassifier
 from pipeline.errors import InputError, ModelError, ProfileError
 from pipeline.models.loader import CLASSIFIERS, ROLES, LoadedModels, load
 from pipeline.profiles import load_profile

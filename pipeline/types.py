@@ -43,6 +43,8 @@ class Factor:
     name: str
     instruction: str  # what the language model is told
     help: str  # what the analyst is told
+    judge: Callable[[Any], str] | None = None  # what speaks against a changed place, "" for nothing; None: any passes
+    spans: bool = False  # whether it may reach over the prepositions of its place, as a background does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

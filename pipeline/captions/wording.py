@@ -22,6 +22,7 @@ class Place:
     came: tuple[str, ...]
     before: tuple[str, ...]  # the caption's words in front of it
     after: tuple[str, ...]  # and behind it
+    tells_picture: bool = False  # whether the kind of picture changed, as `grammar.objection` finds
 
 
 def word_diff(caption: str, edited_caption: str) -> tuple[str, str]:

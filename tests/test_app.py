@@ -32,6 +32,8 @@ from tests.browser import SLOW, open_example, stock, suggest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

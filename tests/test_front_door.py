@@ -19,6 +19,8 @@ from pipeline.models.loader import LoadedModels
 from pipeline.tiny.measure import psnr
 from pipeline.tiny.world import LABELS, VALUES, Scene, draw, parse, redraw
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, object]
 
 

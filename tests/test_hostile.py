@@ -25,6 +25,8 @@ from tests.hostile import Hostile
 from tests.hostile_archives import PICTURE, SPRUNG, archives
 from tests.served import PATIENCE, ROOT, VISITOR, Server, served
 
+pytestmark = pytest.mark.slow
+
 GROWTH = 600_000_000  # bytes that a server may have grown: allocators keep what the largest picture took
 LEAK = 100_000_000  # and bytes more when the heaviest pictures come once more
 GOOD = hostile.saved(hostile.picture(96, 96, seed=7))

@@ -21,6 +21,8 @@ from pipeline.store.store import Store
 from pipeline.types import Models
 from tests.browser import SLOW
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

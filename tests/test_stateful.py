@@ -25,6 +25,8 @@ from pipeline.store.store import Store
 from pipeline.types import Decision
 from tests.stateful import JUDGES, PROFILE, drawn, key, machine, on_postgres, on_sqlite, photo_of, take_steps
 
+pytestmark = pytest.mark.slow
+
 ANALYSTS = ("Ada", "Grace", "Ada")  # of the threads; two sit at one name
 ROUNDS = 25
 SEARCHES = 12  # for a planted fault; each finds the rarer one in about one of three, and which do changes with the code

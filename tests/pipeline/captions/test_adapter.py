@@ -22,6 +22,8 @@ from pipeline.settings import Settings
 from pipeline.tiny.language import variations
 from pipeline.types import Factor
 
+pytestmark = pytest.mark.slow
+
 BASE = Path(__file__).resolve().parents[3] / "assets" / "models" / "tiny" / "perturber"
 BRIEF = Recipe(learning_rate=3e-3, steps=6, batch=4, max_tokens=96, save_every=3, attention="eager")
 

@@ -38,6 +38,8 @@ from pipeline.types import Reinforcement
 from tests.pipeline.classifiers.test_families import transformers_folder
 from tests.seams import LABELS, ColourClassifier, SeamModels, folder_of, picture
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(learning_rate=0.02, alpha=0.5, max_epochs=12, unfreeze="last-block")
 
 

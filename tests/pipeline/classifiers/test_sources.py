@@ -31,6 +31,8 @@ from pipeline.tiny.world import LABELS, Scene, draw
 from tests.own_classifiers import MAKERS, cached, transformers_folder
 from tests.seams import SeamModels
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory, scenes: tuple[Scene, ...]) -> Path:

@@ -25,6 +25,8 @@ from pipeline.types import Classifier
 from tests.own_classifiers import SMALL
 from tests.seams import picture
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["sled", "ball", "kite"]
 
 

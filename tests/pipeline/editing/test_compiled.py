@@ -15,6 +15,8 @@ from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 CAPTION, EDITED = "a photo of a dog in the snow", "a photo of a cat in the snow"
 
 

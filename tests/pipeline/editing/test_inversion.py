@@ -17,6 +17,8 @@ from pipeline.errors import Cancelled, CaptionError, EditingError, SettingsError
 from pipeline.settings import Settings
 from tests.benchmarks.reference import plain_null_text
 
+pytestmark = pytest.mark.slow
+
 CAPTION = "a photo of a dog"
 STEPS = 8
 

@@ -21,6 +21,8 @@ from pipeline.settings import Settings
 from pipeline.types import Edit, Inversion
 from tests.benchmarks.reference import plain_edit, plain_latents
 
+pytestmark = pytest.mark.slow
+
 CAPTION = "a photo of a dog in the snow"
 EDITED = ("a photo of a zebra in the snow", "a photo of a red dog on the ball")
 TAUS = (0.2, 0.5, 0.8)

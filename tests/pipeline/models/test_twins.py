@@ -25,6 +25,8 @@ from pipeline.settings import Profile
 from pipeline.types import Study
 from tests import twins
 
+pytestmark = pytest.mark.slow
+
 QUICK = {
     "factors": ("background",),
     "caption_prefix": "a photo of",

@@ -23,6 +23,8 @@ from pipeline.types import Axis, Models, Perturbation, Study
 from tests import twins
 from tests.stores import save
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = 6
 

@@ -14,6 +14,8 @@ from pipeline.store.store import Store
 from pipeline.tiny.reproduce import PHOTOS_SEED, SMALL, Plan, _truth, reproduce
 from pipeline.tiny.world import BIAS, HOME, draw, sample
 
+pytestmark = pytest.mark.slow
+
 PLAN = Plan(
     photos=12, tests=12, seeds=1, replicates=2, samples=2, epochs=2, taus=(0.4,), strengths=(0.5, BIAS), scenes=64,
     training=0.003,

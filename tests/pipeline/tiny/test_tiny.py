@@ -19,6 +19,8 @@ from pipeline.tiny.loop import Run, fit
 from pipeline.tiny.words import TEXT_WINDOW, clip_tokenizer, vocabulary, word_tokenizer
 from pipeline.tiny.world import VALUES, parse, sample
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

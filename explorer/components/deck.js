@@ -1,4 +1,5 @@
-// The behaviour of the deck. Only a window of pairs is ever here; the server has the rest and the truth.
+// The behaviour of the deck. Only a window of pairs is ever here; the server has the rest and the truth. What is sent
+// is told in deck_queue.js, what the address holds in deck_address.js; both come before this.
 const AHEAD = 6;      // pairs fetched before they are needed
 const PAGE = 24;      // pairs on a page of the grid
 const root = element.querySelector('.triage');
@@ -16,11 +17,8 @@ let keys = {...keymap, ...recall('keys', {})};
 
 // What belongs to the address: a reload comes back here
 const query = new URLSearchParams(location.search);
-const FIELDS = ['order', 'state', 'by_label', 'by_factor', 'text'];
-const view = {order: 'uncertain', state: 'waiting', by_label: '', by_factor: '', text: '', seed: 0};
-for (const name of FIELDS) if (query.get(name)) view[name] = query.get(name);
-view.seed = Number(query.get('seed')) || 0;
-let mode = query.get('mode') === 'grid' ? 'grid' : 'focus';
+const view = viewOf(query);
+let mode = modeOf(query);
 
 let list = [];          // the window: pairs in order
 let place = 0;          // the one that is shown or has the cursor
@@ -43,37 +41,18 @@ let written = 0;
 const address = () => {
   clearTimeout(written);
   written = setTimeout(() => {
-    const now = new URLSearchParams(location.search);
-    for (const name of FIELDS) view[name] ? now.set(name, view[name]) : now.delete(name);
-    view.order === 'random' ? now.set('seed', view.seed) : now.delete('seed');
-    mode === 'grid' ? now.set('mode', 'grid') : now.delete('mode');
-    here() ? now.set('item', here().key) : now.delete('item');
+    const now = queryOf(location.search, view, mode, here()?.key);
     history.replaceState(history.state, '', location.pathname + '?' + now);  // Gradio's base is the first page
   }, 250);
 };
 
-// Saving: one request after the other, repeated under the same id until the server has it on the disk
-let chain = Promise.resolve(), pending = 0;
-const saving = () => {
-  part('.saved').textContent = pending ? 'Saving…' : 'Saved';
+// Saving
+const saving = (pending, failed) => {
+  part('.saved').textContent = failed ? 'Not saved yet, trying again…' : pending ? 'Saving…' : 'Saved';
   part('.saved').classList.toggle('busy', pending > 0);
 };
-const send = (name, data, done) => {
-  pending += 1;
-  saving();
-  chain = chain.then(async () => {
-    for (let wait = 500; ; wait = Math.min(2 * wait, 10000)) {
-      try {
-        const answer = await ask(name, data());
-        if (answer && (answer.items || answer.error)) { pending -= 1; saving(); done(answer); break; }
-      } catch { /* the server is away: the same request again */ }
-      part('.saved').textContent = 'Not saved yet, trying again…';
-      await new Promise((go) => setTimeout(go, wait));
-    }
-    if (!pending) { tallySoon(); changed(); }
-  });
-};
-window.addEventListener('beforeunload', (event) => { if (pending && root.isConnected) event.preventDefault(); });
+const {send, pending} = queueOf({ask, told: saving, idle: () => { tallySoon(); changed(); }});
+window.addEventListener('beforeunload', (event) => { if (pending() && root.isConnected) event.preventDefault(); });
 
 let telling = 0;
 const changed = () => { clearTimeout(telling); telling = setTimeout(() => trigger('decided', {}), 600); };
@@ -92,7 +71,7 @@ const tally = async () => {
   part('[name=analyst]').hidden = !!answer.analyst;  // whoever signed in has that name
   part('.signed-in').textContent = answer.analyst ? `Signed in as ${answer.analyst}` : '';
   for (const [name, count] of [['undo', answer.undo], ['redo', answer.redo]]) {
-    part(`[data-do=${name}]`).disabled = !count && !pending;
+    part(`[data-do=${name}]`).disabled = !count && !pending();
   }
 };
 let words = {label: [], tag: []};
@@ -243,7 +222,7 @@ const go = (step) => {
 };
 const finish = () => {
   say('That was the last one.');
-  if (view.state === 'all' || pending) { notice('That was the last one.'); return; }
+  if (view.state === 'all' || pending()) { notice('That was the last one.'); return; }
   open('');
 };
 const page = async (on) => {

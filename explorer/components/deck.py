@@ -28,6 +28,7 @@ STATES = (
     ("conflict", "Conflicts"),
     ("all", "All"),
 )
+SCRIPTS = ("deck_queue.js", "deck_address.js", "deck.js")
 ORDERS = (
     ("uncertain", "most uncertain"),
     ("shift", "biggest shift"),
@@ -41,7 +42,7 @@ SAID = {"keep": "✓ kept", "reject": "✕ rejected", "unsure": "? unsure", "con
 
 def deck(functions: Sequence[Callable[..., object]]) -> gr.HTML:
     """The shell with its behaviour; `functions` answer the browser."""
-    return driven("deck", _shell(), "deck.js", functions)
+    return driven("deck", _shell(), SCRIPTS, functions)
 
 
 def _shell() -> Html:

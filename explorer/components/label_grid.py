@@ -19,7 +19,7 @@ KEYS = "1 to 5: a label · arrows: another photo · L: any other label · A: all
 
 def label_grid(functions: Sequence[Callable[..., object]]) -> gr.HTML:
     """The shell with its behaviour; `functions` answer the browser."""
-    return driven("label-grid", _shell(), "label_grid.js", functions)
+    return driven("label-grid", _shell(), ("label_grid.js",), functions)
 
 
 def _shell() -> Html:

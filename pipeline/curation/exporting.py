@@ -1,7 +1,8 @@
 """Frozen sets on their way out: as an ImageFolder with everything that is known, as Parquet, WebDataset or CSV.
 
-The ImageFolder is the set; the other forms hold the same rows for other programs. Hugging Face's `datasets` reads the
-folder as it is: `file_name` is the edit, `original_file_name` its source, so that each row is a pair. Knows no model.
+The ImageFolder is the set; the other forms hold the same rows (`pairs.py`) for other programs. Hugging Face's
+`datasets` reads the folder as it is: `file_name` is the edit, `original_file_name` its source, so that each row is a
+pair. Knows no model.
 """
 
 from __future__ import annotations
@@ -10,37 +11,22 @@ import csv
 import hashlib
 import io
 import json
-import re
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.curation.pairs import pairs, plain
 from pipeline.curation.selection import labelled
 from pipeline.errors import DataError, SettingsError, StoreError
-from pipeline.images import encode
 from pipeline.importing.folders import METADATA
-from pipeline.importing.lists import as_cell
+from pipeline.importing.texts import as_cell
 from pipeline.runtime.staging import new_folder
-from pipeline.store.decisions import Views, settled, views
 from pipeline.store.store import Store
-from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction
+from pipeline.types import CounterfactualSet
 
 MANIFEST = "MANIFEST.json"
-ORIGINALS = "originals"
-
-Row = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One line of a set with its two pictures, as PNG."""
-
-    row: Row
-    edit: bytes
-    original: bytes
 
 
 def find_set(store: Store, name: str, version: int = 0) -> CounterfactualSet:
@@ -59,7 +45,7 @@ def title_of(chosen_set: CounterfactualSet) -> str:
 
     A name that is no file's as it stands gets a digest, lest two sets have one file.
     """
-    name = _plain(chosen_set.name).replace(" ", "-")
+    name = plain(chosen_set.name).replace(" ", "-")
     if name != chosen_set.name:
         name += f"-{hashlib.sha256(chosen_set.name.encode()).hexdigest()[:8]}"
     return f"{name}-v{chosen_set.version:03d}"
@@ -117,21 +103,6 @@ def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Pat
         (partial / "README.md").write_text(_card(chosen_set, labels, left_out), encoding="utf-8")
         (partial / MANIFEST).write_text(json.dumps(_sums(partial), indent=1) + "\n", encoding="utf-8")
     return folder
-
-
-def pairs(store: Store, chosen_set: CounterfactualSet) -> Iterator[Pair]:
-    """Yield the lines of a set in its order, without those that `labelled` leaves out; verdicts are those of now.
-
-    Raises `DataError` when nothing is left.
-    """
-    said = views(store.log())
-    material = labelled(store, chosen_set.items, said)
-    if not material.labels:
-        raise DataError(" ".join(("Nothing of this set can be exported.", *material.left_out)))
-    for photo, one in store.pairs(list(material.labels)):
-        label = material.labels[one.key]
-        row = {**_places(photo, one, label), **_measured(photo, one, label), **_judged(photo, one, label, said)}
-        yield Pair(row=row, edit=encode(one.image), original=encode(photo.image))
 
 
 def cell(value: object) -> str:
@@ -207,66 +178,6 @@ def _whole(file: Path, write: Callable[[Path], None]) -> Path:
         if file.parent.is_dir():
             partial.unlink(missing_ok=True)
     return file
-
-
-def _plain(label: str) -> str:
-    """Words as a folder's name; metadata.jsonl holds them to the letter."""
-    return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
-
-
-def _places(photo: Photo, one: Counterfactual, label: str) -> Row:
-    """Where the two pictures lie; no label's folder can be taken for that of the originals."""
-    folder = _plain(label)
-    folder = f"{folder}_" if folder.lower() == ORIGINALS else folder
-    return {
-        "file_name": f"{folder}/{one.key[:32]}.png",
-        "original_file_name": f"{ORIGINALS}/{photo.key[:32]}.png",
-    }
-
-
-def _measured(photo: Photo, one: Counterfactual, label: str) -> Row:
-    """What was asked for and what came of it. `key` and `photo` are hashes of all that determined the pictures."""
-    words = one.perturbation
-    return {
-        "key": one.key,
-        "photo": photo.key,
-        "photo_name": photo.name,
-        "label": label,
-        "photo_label": photo.label,
-        "caption": words.caption,
-        "edited_caption": words.edited_caption,
-        "factor": words.factor,
-        "words_before": words.original,
-        "words_after": words.edit,
-        "tau": one.tau,
-        "scores": asdict(one.scores),
-        "missed": list(one.missed),
-        "seed": one.seed,
-        "settings": one.settings,
-        "models": [{"role": role, "model": name} for role, name in one.models.items()],
-        "classifier": photo.classifier,
-        "prediction_before": _top(photo.prediction),
-        "prediction_after": _top(one.prediction),
-    }
-
-
-def _judged(photo: Photo, one: Counterfactual, label: str, said: Views) -> Row:
-    """The verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
-    opinions = said.get(one.key, {})
-    holds = settled(opinions) or Decision(id="", counterfactual=one.key, verdict="")
-    return {
-        **{name: getattr(holds, name) for name in ("verdict", "reason", "analyst", "time")},
-        "corrected_label": label if label != photo.label else "",
-        "tags": list(dict.fromkeys(name for its in opinions.values() for name in its.tags)),
-        "analysts": [
-            {"analyst": who, "verdict": its.verdict, "label": its.label, "tags": list(its.tags)}
-            for who, its in opinions.items()
-        ],
-    }
-
-
-def _top(prediction: Prediction) -> list[Row]:
-    return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
 
 
 def _card(chosen_set: CounterfactualSet, labels: Sequence[str], left_out: Sequence[str]) -> str:

@@ -37,7 +37,8 @@ from pipeline.importing.folders import (
     load_folder,
     load_list,
 )
-from pipeline.importing.lists import FORMATS, Refusal, is_list, label_of, parquet_rows, place_of
+from pipeline.importing.list_formats import parquet_rows
+from pipeline.importing.lists import FORMATS, Refusal, is_list, label_of, place_of
 
 MAX_MEMBERS = 5_000
 MAX_LIST = 2_000_000  # bytes of a list of labels, which is read into memory as a whole

@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import DataError
 from pipeline.images import is_picture
-from pipeline.importing.lists import FORMATS, Refusal, Row, is_list, label_of, place_of, read_table, tidy
+from pipeline.importing.lists import FORMATS, Refusal, Row, is_list, label_of, place_of, read_table
+from pipeline.importing.texts import tidy
 
 METADATA = "metadata.jsonl"
 TABLES = tuple(f"metadata{suffix}" for suffix in FORMATS)

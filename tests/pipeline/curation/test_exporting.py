@@ -18,12 +18,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import workflow
-from pipeline.curation.exporting import FORMS, archive, cell, export, find_set, pairs, title_of
+from pipeline.curation.exporting import FORMS, archive, cell, export, find_set, title_of
+from pipeline.curation.pairs import pairs
 from pipeline.errors import DataError, SettingsError, StoreError
 from pipeline.images import encode, open_image
 from pipeline.importing.archives import open_source
 from pipeline.importing.folders import load_folder
-from pipeline.importing.lists import tidy
+from pipeline.importing.texts import tidy
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import FOLDER, CounterfactualSet, Decision

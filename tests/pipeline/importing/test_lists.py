@@ -20,7 +20,8 @@ from pipeline.errors import DataError, PipelineError
 from pipeline.images import encode
 from pipeline.importing.archives import PARQUET, arrivals, open_source, unpacked
 from pipeline.importing.folders import Found, load_folder
-from pipeline.importing.lists import as_cell, from_cell, place_of, read_labels, read_table
+from pipeline.importing.lists import place_of, read_labels, read_table
+from pipeline.importing.texts import from_cell
 from tests.seams import picture
 
 PNG = encode(picture("red"))
@@ -223,13 +224,6 @@ def test_labels_of_a_class_list(tmp_path: Path) -> None:
         assert read_labels(data, "labels.txt") == ("sled", "ball")
     with pytest.raises(DataError, match="not UTF-8: byte 0xE9 in line 2"):
         read_labels(b"sled\ncaf\xe9\n", "labels.txt")
-
-
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(st.text())
-def test_a_cell_that_no_spreadsheet_runs_is_read_back(text: str) -> None:
-    assert from_cell(as_cell(text)) == text
-    assert not as_cell(text).startswith(("=", "+", "-", "@", "\t", "\r", "|"))
 
 
 ODD = ("one.png", "file_name", "label", "../x", "C:\\x", "=1", '"', "a;b", "\u2028", "\ufeff")

@@ -24,7 +24,8 @@ from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import Cancelled, PipelineError
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, WAITING, Hold, Interrupted, Job
 from pipeline.store.store import Store
-from pipeline.tasks.tasks import APART, KINDS, Task, job_of, task_of
+from pipeline.tasks.kinds import APART, KINDS, task_of
+from pipeline.tasks.tasks import Task, job_of
 from pipeline.types import Models, Step
 
 Item = TypeVar("Item")

@@ -38,7 +38,9 @@ from pipeline.reinforcement.runs import read_run
 from pipeline.store import jobs, maintenance
 from pipeline.store.jobs import DONE
 from pipeline.store.store import Store
-from pipeline.tasks.tasks import PhotosTask, StudyTask, Task, task_of
+from pipeline.tasks.kinds import task_of
+from pipeline.tasks.studying import PhotosTask, StudyTask
+from pipeline.tasks.tasks import Task
 from pipeline.tasks.training import FOLDER, TrainingTask
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import draw, sample

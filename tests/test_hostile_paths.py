@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.store.store import Store
-from pipeline.tasks.tasks import FolderTask, folder_task, folders
+from pipeline.tasks.studying import FolderTask, folder_task, folders
 from tests import hostile
 from tests.hostile_paths import paths
 from tests.seams import SeamModels

@@ -8,7 +8,7 @@ SQLite as on PostgreSQL; the price is that a job whose holder was killed waits s
 A holder that was merely paused for longer may work on for a moment beside the one that took over, but only one's writes
 count: each take raises the job's revision, which is its fencing token, and whatever rests on an older one is refused in
 its own transaction, a job's end and heartbeats here, everything that its work saves by `Store.fenced`. What there is to
-do, and how, is told in `pipeline/tasks/tasks.py`.
+do, and how, is told in `pipeline/tasks/`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Job:
     """One line of the list of jobs; times in seconds since the epoch, 0 for not yet."""
 
     id: str
-    kind: str  # as in `tasks.KINDS`
+    kind: str  # as in `tasks/kinds.py`
     title: str
     profile: str  # name of the profile whose models do it
     analyst: str = ""  # who started it

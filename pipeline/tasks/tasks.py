@@ -1,40 +1,25 @@
-"""What the jobs of a data folder do: study a photo, many, or a labelled folder, reinforce a classifier, fetch one.
+"""What every job of a data folder is: parameters, and work that can be cut off anywhere.
 
 A task is its parameters, and a generator that does the work and yields whenever something is finished and saved, so
 that whoever drives it may let other work with the models pass. It can be cut off anywhere: begun again, it finds in the
 data folder what is finished, passes over that, and ends with the same result. How a job is recorded is told in
-`pipeline/store/jobs.py`, the training of a head in `pipeline/tasks/training.py`.
+`pipeline/store/jobs.py`, which tasks there are in `pipeline/tasks/kinds.py`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import ClassVar, Protocol
 
-from pipeline import workflow
-from pipeline.classifiers.promotion import keep
-from pipeline.classifiers.sources import HUB
 from pipeline.editing.inversion_cache import Inversions
-from pipeline.errors import Cancelled, ConflictError, DataError, PerturbationError, PipelineError, StoreError
-from pipeline.importing.folders import load_folder
-from pipeline.reinforcement.heads import Recipe
-from pipeline.runtime.fetching import fetch_apart
-from pipeline.runtime.hub import HubModel
-from pipeline.settings import Profile, Settings
+from pipeline.settings import Profile
 from pipeline.store.jobs import Hold, Job
 from pipeline.store.keys import sources
 from pipeline.store.schema import digest
-from pipeline.store.store import Failure, Store
-from pipeline.tasks import studio
-from pipeline.tasks.training import TrainingTask
-from pipeline.types import Models, Step, Study
-
-FOLDERS = "folders"  # below the data folder: labelled folders to be studied on the server
-LEFT_OUT = 3  # names told of the photos that could not be studied
+from pipeline.store.store import Store
+from pipeline.types import Models
 
 
 class Task(Protocol):
@@ -57,296 +42,9 @@ class Task(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyTask:
-    """One photo under all factors: variations of those that have none yet, then every edit that is lacking."""
-
-    photo: str
-    classifier: str
-    caption: str  # "": the captioner's
-    name: str
-    settings: Settings
-    kind: ClassVar[str] = "study"
-
-    @property
-    def title(self) -> str:
-        """The photo's file."""
-        return f"{self.name or 'A photo'} under {_factors(self.settings)}"
-
-    @property
-    def result(self) -> str:
-        """The photo's place."""
-        return f"{self.photo}@{self.classifier}"
-
-    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        study = studio.need(store, self.photo, self.classifier)
-        if self.caption and study.caption != self.caption:
-            raise DataError("The photo has another caption by now; start the job again for that one.")
-        begun = False
-
-        def step(done: int, total: int) -> None:
-            if begun:
-                hold.step(done, total, "editing")
-            else:
-                hold.step(0, 0, "inverting")  # its steps are others than those of the edits
-
-        hold.step(0, 0, "captions and variations")
-        for _ in _varied(hold, models, store, study, self.settings):
-            yield
-        for _ in _edited(hold, models, store, study, self.settings, step, inversions):
-            begun = True
-            yield
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhotosTask:
-    """Many photos of the store, each under all factors; one that fails is noted, and the others go on."""
-
-    photos: tuple[tuple[str, str], ...]  # key and classifier
-    settings: Settings
-    kind: ClassVar[str] = "photos"
-    result: ClassVar[str] = ""
-
-    @property
-    def title(self) -> str:
-        """How many."""
-        count = len(self.photos)
-        return f"{count} photo{'s' * (count != 1)} under {_factors(self.settings)}"
-
-    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        job, finished = hold.job.id, store.finished(hold.job.id)
-        for done, (key, classifier) in enumerate(self.photos):
-            if key in finished:
-                continue
-            name = key[:8]
-            try:
-                study = studio.need(store, key, classifier)
-                name = study.photo.name or name
-                hold.step(done, len(self.photos), name)
-                for _ in _varied(hold, models, store, study, self.settings):
-                    yield
-                look: Step = lambda _done, _total: hold.look()  # noqa: E731
-                for _ in _edited(hold, models, store, study, self.settings, look, inversions):
-                    yield
-            except (StoreError, Cancelled):
-                raise
-            except PipelineError as error:
-                store.fail(job, name, str(error))
-            else:
-                store.finish(job, key, name)
-                hold.kept()
-            yield
-        hold.step(len(self.photos), len(self.photos), "")
-        hold.tell(error=_left_out(store.failures(job), len(self.photos)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderTask:
-    """Every picture of a labelled folder that lies on the server, as `studio.stress` studies it."""
-
-    folder: str  # its name below `FOLDERS` in the data folder
-    contents: str  # hash of its files' names, labels and sizes
-    classifier: str
-    settings: Settings
-    kind: ClassVar[str] = "folder"
-    result: ClassVar[str] = ""
-
-    @property
-    def title(self) -> str:
-        """The folder's name."""
-        return f"The folder {self.folder} under {_factors(self.settings)}"
-
-    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        folder = _folder(store, self.folder)
-        found, left_out = load_folder(folder), list[Failure]()
-        total = len(found.pictures)
-        hold.step(0, 0, "looking at what is finished")
-        look: Step = lambda _done, _total: hold.look()  # noqa: E731
-        studied = studio.stress(
-            models, folder, store, self.settings, self.classifier, step=look, begun=hold.step, failed=left_out.append
-        )
-        for _ in studied:
-            hold.kept()
-            yield
-        hold.step(total, total, "")
-        faults = (f"{one.name}: {one.reason}" for one in found.faults[:LEFT_OUT])
-        hold.tell(error=" ".join(filter(None, (_left_out(left_out, total), *faults))))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchTask:
-    """A classifier that a visitor adds, from a hub to this computer; when it is here a job opens it.
-
-    It needs no model, so that pages and other jobs go on meanwhile.
-    """
-
-    repo: str
-    revision: str  # a commit
-    size: int  # bytes to be fetched, as the hub told
-    name: str  # what it will be called
-    kind: ClassVar[str] = "fetch"
-    result: ClassVar[str] = ""
-
-    @property
-    def title(self) -> str:
-        """What comes from where, and how much."""
-        return f"Fetching {self.repo}, {amount(self.size)}, to be called {self.name}"
-
-    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        model = HubModel(role="classifier", repo=self.repo, revision=self.revision)
-        fetch_apart(model, self.size, lambda done, total: hold.step(done, total, "MB fetched"))
-        hold.kept()
-        yield
-        task = AddTask(text=f"{HUB}{model}", name=self.name)
-        store.jobs.add(*job_of(task, models.profile, hold.job.analyst))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddTask:
-    """A classifier that lies on this computer is opened and, when that goes well, can be chosen from then on."""
-
-    text: str  # as `promotion.add` takes it
-    name: str
-    kind: ClassVar[str] = "classifier"
-    result: ClassVar[str] = ""
-
-    @property
-    def title(self) -> str:
-        """What it will be called."""
-        return f"Adding the classifier {self.name}"
-
-    def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        models.adopt(store.root)
-        if self.name not in models.profile.classifiers:  # an attempt that was cut off may have come so far
-            keep(models, store.root, self.text, self.name)
-        yield
-
-
-KINDS: Mapping[str, Callable[..., Task]] = {
-    one.kind: one for one in (StudyTask, PhotosTask, FolderTask, TrainingTask, FetchTask, AddTask)
-}
-APART = (FetchTask.kind,)  # need no model, and are carried out beside the others
-
-
-def amount(size: int) -> str:
-    """Bytes in words, such as "102 MB" or "4.1 GB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
-
-
 def job_of(task: Task, profile: Profile, analyst: str = "") -> tuple[Job, str]:
     """The task as a job to be added, and its parameters as JSON; its id is a hash of everything that determines it."""
     parameters = json.dumps(asdict(task), sort_keys=True)  # type: ignore[call-overload]
     id_ = digest(task.kind, parameters, sources(profile), profile.image_size)
     job = Job(id=id_, kind=task.kind, title=task.title, profile=profile.name, analyst=analyst, result=task.result)
     return job, parameters
-
-
-def task_of(kind: str, parameters: str) -> Task:
-    """The task behind `job_of`. Raises `DataError` when this program knows no such task."""
-    try:
-        values = json.loads(parameters)
-        if "settings" in values:
-            values["settings"] = Settings(**_tuples(values["settings"]))
-        if "recipes" in values:
-            values["recipes"] = tuple(Recipe(**one) for one in values["recipes"])
-        return KINDS[kind](**_tuples(values))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"This job of the kind '{kind}' is of another version; start it again.") from error
-
-
-def unstudied(store: Store) -> tuple[tuple[str, str], ...]:
-    """Key and classifier of every photo without an edit, in a fixed order."""
-    return tuple(sorted((one.key, one.classifier) for one in store.studies() if not one.counterfactuals))
-
-
-def folders(store: Store) -> tuple[str, ...]:
-    """Names of the labelled folders that can be studied; a link that leads elsewhere is none of them."""
-    root = (store.root / FOLDERS).resolve()
-    found = root.glob("[!.]*") if root.is_dir() else ()
-    return tuple(sorted(path.name for path in found if path.is_dir() and path.resolve().is_relative_to(root)))
-
-
-def folder_task(store: Store, name: str, classifier: str, settings: Settings) -> FolderTask:
-    """Raises `DataError` for a folder that is not among `folders`, or holds no picture."""
-    found = load_folder(_folder(store, name)).pictures
-    contents = digest(*((one.path.name, one.label, one.path.stat().st_size) for one in found))
-    return FolderTask(folder=name, contents=contents, classifier=classifier, settings=settings)
-
-
-def _folder(store: Store, name: str) -> Path:
-    if name not in folders(store):
-        raise DataError(f"There is no folder '{name[:60]}' in the data folder's '{FOLDERS}'; put one there first.")
-    return store.root / FOLDERS / name
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, however deep."""
-
-    def tupled(value: object) -> object:
-        return tuple(map(tupled, value)) if isinstance(value, list) else value
-
-    return {name: tupled(value) for name, value in values.items()}
-
-
-def _factors(settings: Settings) -> str:
-    count = len(settings.factors)
-    return "all factors" if count > 1 else f"the factor {settings.factors[0]}"
-
-
-def _varied(hold: Hold, models: Models, store: Store, study: Study, settings: Settings) -> Iterator[None]:
-    """Caption, and variations of every factor that has none yet; each is saved before the next is asked for."""
-    key, classifier = study.photo.key, study.photo.classifier
-    if not study.caption:
-        hold.look()
-        caption = workflow.describe(models, study, settings).caption
-        with suppress(ConflictError):  # a person was quicker, and theirs is taken
-            store.set_caption(key, caption, expected="")
-        hold.kept()
-        yield
-    failed: list[PerturbationError] = []
-    for factor in settings.factors:
-        hold.look()
-        study = studio.need(store, key, classifier)  # anew, because an analyst may be at work on it
-        if any(one.factor == factor and one.caption == study.caption for one in study.perturbations):
-            continue
-        try:
-            fresh = workflow.propose(models, replace(study, perturbations=()), replace(settings, factors=(factor,)))
-            store.add_proposals(key, study.caption, fresh.perturbations)
-            hold.kept()
-        except PerturbationError as error:
-            failed.append(error)
-        yield
-    if failed and len(failed) == len(settings.factors):
-        raise failed[0]
-
-
-def _edited(
-    hold: Hold,
-    models: Models,
-    store: Store,
-    study: Study,
-    settings: Settings,
-    step: Step,
-    inversions: Inversions,
-) -> Iterator[None]:
-    """Every accepted variation at every tau that the store lacks."""
-    key, classifier = study.photo.key, study.photo.classifier
-    study = studio.need(store, key, classifier)
-    wanted = [one for one in study.perturbations if one.accepted and one.caption == study.caption]
-    if not wanted:
-        raise DataError("No variation of its caption passes the gates; open the photo and write one.")
-    for grown in studio.edit(
-        models, store, key, wanted, settings, classifier, caption=study.caption, step=step, inversions=inversions
-    ):
-        if len(grown.counterfactuals) > len(study.counterfactuals):
-            hold.kept()
-        yield
-
-
-def _left_out(failures: Sequence[Failure], total: int) -> str:
-    """What could not be studied, by name with the reason; "" when nothing is missing."""
-    if not failures:
-        return ""
-    told = " ".join(f"{one.name}: {one.message}" for one in failures[:LEFT_OUT])
-    more = f" And {len(failures) - LEFT_OUT} more." if len(failures) > LEFT_OUT else ""
-    return f"{len(failures)} of {total} photos were left out. {told}{more}"

@@ -24,7 +24,9 @@ from pipeline.store import jobs
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
 from pipeline.store.store import Store
 from pipeline.tasks import training
-from pipeline.tasks.tasks import FolderTask, PhotosTask, StudyTask, folder_task, folders, job_of, task_of, unstudied
+from pipeline.tasks.kinds import task_of
+from pipeline.tasks.studying import FolderTask, PhotosTask, StudyTask, folder_task, folders, unstudied
+from pipeline.tasks.tasks import job_of
 from pipeline.tasks.training import FOLDER, TrainingTask, course_of
 from pipeline.types import Classifier, Decision, Reinforcement
 from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, folder_of, picture, quarters, settings

@@ -1,7 +1,7 @@
 """Choosing the classifier under study, and adding one: by a published name, or from the list of a folder on the server.
 
 Nothing that a visitor sends is a path. What has to be fetched from a hub is told with its size first, and then fetched
-by a job (`pipeline/tasks/tasks.py`); the data folder keeps what was added.
+by a job (`pipeline/tasks/adding.py`); the data folder keeps what was added.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.classifiers.sources import HUB, published
 from pipeline.errors import InputError, PipelineError
 from pipeline.runtime.hub import HubModel, here, offered
 from pipeline.store.jobs import DONE
-from pipeline.tasks.tasks import FetchTask, amount
+from pipeline.tasks.adding import FetchTask, amount
 
 FORMS = "A name that timm lists (resnet50.tv_in1k), torchvision:NAME, or OWNER/NAME@COMMIT of a hub. Safetensors only."
 NONE = ("none of them", "")

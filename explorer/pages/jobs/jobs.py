@@ -19,7 +19,8 @@ from explorer.pages.explore import classifiers, edits
 from explorer.wiring import reads
 from pipeline.errors import DataError
 from pipeline.store.jobs import DONE, SHOWN
-from pipeline.tasks.tasks import FOLDERS, PhotosTask, StudyTask, Task, folder_task, folders, unstudied
+from pipeline.tasks.studying import FOLDERS, PhotosTask, StudyTask, folder_task, folders, unstudied
+from pipeline.tasks.tasks import Task
 
 SECONDS = 2.0  # between two looks at the list
 

@@ -16,7 +16,7 @@ import pytest
 from explorer.desk import Desk
 from explorer.pages.explore import captions, edits, photo, proposals
 from pipeline.store.store import Store
-from pipeline.tasks.tasks import StudyTask
+from pipeline.tasks.studying import StudyTask
 from pipeline.types import Study
 from tests.seams import SETTINGS, SeamModels, picture
 

@@ -26,7 +26,8 @@ from pipeline.reinforcement.heads import Recipe
 from pipeline.store import decisions, jobs, schema
 from pipeline.store.jobs import DONE, RUNNING, Hold, Job
 from pipeline.store.store import Store
-from pipeline.tasks.tasks import PhotosTask, StudyTask, Task, job_of
+from pipeline.tasks.studying import PhotosTask, StudyTask
+from pipeline.tasks.tasks import Task, job_of
 from pipeline.tasks.training import FOLDER, TrainingTask
 from pipeline.types import Decision
 from tests.crowd import fill
@@ -34,8 +35,6 @@ from tests.seams import LABELS, PROFILE, SETTINGS, SeamModels, picture
 from tests.stores import ON_BOTH, keep, save, study_of
 
 pytestmark = ON_BOTH
-
-
 PATIENCE = 120.0  # seconds, on a busy machine
 
 

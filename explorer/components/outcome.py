@@ -1,16 +1,15 @@
-"""What a reinforcement did: the recipe in words, figures on validation and test sets, and several runs side by side."""
+"""What a reinforcement did: the recipe in words, and figures on validation and test sets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from explorer.components.markup import Html, join, tag
 from explorer.pages.insights.sheets import Cell, Sheet, sheet_markup
 from explorer.views import THIN, interval
 from pipeline.analysis.weakness import MIN_PHOTOS
-from pipeline.reinforcement.cards import choice, is_seen
+from pipeline.reinforcement.cards import choice
 from pipeline.reinforcement.figures import Figure, curve, figures, told_together
 from pipeline.reinforcement.heads import METHODS, Recipe
 from pipeline.statistics.intervals import LEVEL
@@ -30,8 +29,6 @@ CHANCE = (
     f"after Holm's correction over all {{tested}} changes that have one here, classes included; below {LEVEL:g} a "
     f"change is called reliable. With fewer than {MIN_PHOTOS} photos nothing can be told."
 )
-COMPARE = "Choose two runs or more to see them side by side."
-HIDDEN = "not shown yet"
 
 
 def recipe_markup(recipe: Recipe) -> Html:
@@ -64,7 +61,7 @@ def validation_markup(made: Reinforcement | None) -> Html:
     if not made.validation:
         return tag("div", tag("p", told, class_="hint"), tag("p", NO_VALIDATION, class_="hint"), class_="facts wide")
     best = f"On validation alpha = {made.chosen:g} is best: the highest Acc@1 over its pictures, then the lowest loss."
-    rows = _whole(figures(made, made.validation))
+    rows = whole(figures(made, made.validation))
     table = _table("pictures", rows, made.alpha, tested=False)
     return tag("div", tag("p", told, class_="hint"), tag("p", best), table, sheet_markup(_curve_sheet(made)),
                class_="facts wide")  # fmt: skip
@@ -97,7 +94,7 @@ def result_markup(made: Reinforcement) -> Html:
     return tag(
         "div",
         tag("p", verdict(found, made.alpha)),
-        _table("pictures", _whole(found), made.alpha, tested=tested > 0),
+        _table("pictures", whole(found), made.alpha, tested=tested > 0),
         tag("p", CHANCE.format(tested=tested), class_="hint") if tested else Html(),
         *_by_class(found, made.alpha),
         origin,
@@ -122,7 +119,8 @@ def _name(one: Figure) -> str:
     return what if one.k == 1 else f"{what} (Acc@{one.k})"
 
 
-def _whole(found: Sequence[Figure]) -> list[Figure]:
+def whole(found: Sequence[Figure]) -> list[Figure]:
+    """Return the figures of whole splits."""
     return [one for one in found if not one.label]
 
 
@@ -158,19 +156,19 @@ def _row(row: Sequence[Figure], tested: bool) -> Html:
     cells = [
         tag("td", first.label or first.split),
         tag("td", str(first.n), photos),
-        tag("td", *_lines(row, [_share(one, after=False) for one in row])),
-        tag("td", *_lines(row, [_share(one, after=True) for one in row])),
+        tag("td", *_lines(row, [share(one, after=False) for one in row])),
+        tag("td", *_lines(row, [share(one, after=True) for one in row])),
         tag("td", *_lines(row, [signed(one) for one in row], coloured=True)),
     ]
     if tested:
-        cells.append(tag("td", *_lines(row, [_chance(one) for one in row])))
+        cells.append(tag("td", *_lines(row, [chance(one) for one in row])))
     return tag("tr", *cells)
 
 
 def _lines(row: Sequence[Figure], texts: Sequence[str], coloured: bool = False) -> Iterator[Html]:
     """The figure of Acc@1, and below it that of Acc@5."""
     for one, text in zip(row, texts, strict=True):
-        kind, around = (_kind(one), f": {_around(one)}") if coloured else ("", "")
+        kind, around = (kind_of(one), f": {_around(one)}") if coloured else ("", "")
         yield tag("span" if one.k == 1 else "small", text, class_=kind or None, title=f"Acc@{one.k}{around}")
 
 
@@ -181,12 +179,14 @@ def _around(one: Figure) -> str:
     return f"95 % interval {100 * one.change.low:+.1f} to {100 * one.change.high:+.1f} points"
 
 
-def _share(one: Figure, *, after: bool) -> str:
+def share(one: Figure, *, after: bool) -> str:
+    """Return the accuracy before or after, with its interval where that is known."""
     share = one.after if after else one.before
     return interval(share) if one.photos else f"{share.value:.0%}"
 
 
-def _chance(one: Figure) -> str:
+def chance(one: Figure) -> str:
+    """Return p after the correction, such as "0.012"."""
     p = one.change.p_adjusted
     return "–" if not one.tested else "<0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -197,7 +197,8 @@ def signed(one: Figure) -> str:
     return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f}{THIN}pt"
 
 
-def _kind(one: Figure) -> str:
+def kind_of(one: Figure) -> str:
+    """Return the look of a change: "rise", "fall" or ""."""
     return "rise" if one.change.value > 0 else "fall" if one.change.value < 0 else ""
 
 
@@ -218,112 +219,15 @@ FIGURES = ("pictures", "class", "metric", "n", "photos", "before", "after", "low
 
 def _sheet(found: Sequence[Figure], made: Reinforcement) -> Sheet:
     """Every test split and class at the run's alpha."""
-    rows = tuple((made.alpha, *_cells(one)) for one in found)
+    rows = tuple((made.alpha, *cells_of(one)) for one in found)
     return Sheet(name="test-sets", columns=("alpha", *FIGURES), rows=rows)
 
 
-def _cells(one: Figure) -> tuple[Cell, ...]:
+def cells_of(one: Figure) -> tuple[Cell, ...]:
+    """Return a figure in the columns `FIGURES`."""
     known = bool(one.photos)
     bounds = (one.after.low, one.after.high) if known else (None, None)
     around = (one.change.low, one.change.high) if known else (None, None)
     p = one.change.p_adjusted if one.tested else None
     return (one.split, one.label or "all", f"Acc@{one.k}", one.n, one.photos or None, one.before.value,
             one.after.value, *bounds, one.change.value, *around, p)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Compared:
-    """One run of a comparison with its figures: on validation, and on the test sets where they have been seen."""
-
-    name: str
-    made: Reinforcement  # at the alpha that it is compared at
-    checked: tuple[Figure, ...]
-    tested: tuple[Figure, ...]
-
-
-def comparison_markup(made: Mapping[str, Reinforcement]) -> Html:
-    """Runs side by side, each at its own alpha: accuracy after and its change by split; fewer than two ask for more.
-
-    What is told of test sets is told together: p is Holm's over all of it.
-    """
-    if len(made) < 2:
-        return tag("p", COMPARE, class_="empty")
-    runs = _compared(made)
-    head = tag("tr", tag("th", "pictures", scope="col"), *(_heading(one) for one in runs))
-    checks = dict.fromkeys(split for one in runs for split in one.made.validation)
-    tests = dict.fromkeys(split for one in runs for split in one.made.answers)
-    body = [
-        *(tag("tr", tag("td", split), *(_checked(one, split) for one in runs)) for split in checks),
-        *(tag("tr", tag("td", split), *(_tested(one, split) for one in runs)) for split in tests),
-    ]
-    told = sum(one.tested for run in runs for one in run.tested)
-    note = tag("p", _TOGETHER.format(tested=told), class_="hint") if told else Html()
-    table = tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
-    return join(tag("div", table, note, class_="facts wide runs"), sheet_markup(_compared_sheet(runs)))
-
-
-_TOGETHER = (
-    "p by photos, after Holm's correction over all {tested} changes on test sets in this table; "
-    f"below {LEVEL:g} a change is called reliable. Choose among runs on validation: the best of several is partly luck."
-)
-
-
-def _compared(made: Mapping[str, Reinforcement]) -> list[Compared]:
-    tested = {name: _whole(figures(one, one.answers)) if is_seen(one) else [] for name, one in made.items()}
-    together = iter(told_together([figure for found in tested.values() for figure in found]))
-    return [
-        Compared(
-            name=name,
-            made=one,
-            checked=tuple(_whole(figures(one, one.validation))),
-            tested=tuple(next(together) for _ in tested[name]),
-        )
-        for name, one in made.items()
-    ]
-
-
-def _heading(one: Compared) -> Html:
-    made = one.made
-    block = f" with {made.block}" if made.block else ""
-    told = f"{made.classifier}, {made.method}{block}, seed {made.seed}, alpha {made.alpha:g}"
-    changed = (
-        tag("small", "alpha changed after the tests were seen", class_="reason") if len(made.looks) > 1 else Html()
-    )
-    return tag("th", tag("b", told), tag("small", one.name), changed, scope="col")
-
-
-def _checked(one: Compared, split: str) -> Html:
-    return _cell([figure for figure in one.checked if figure.split == split], "")
-
-
-def _tested(one: Compared, split: str) -> Html:
-    row = [figure for figure in one.tested if figure.split == split]
-    if not row and split in one.made.answers:
-        return tag("td", tag("small", HIDDEN))
-    return _cell(row, f", p {_chance(row[0])}" if row and row[0].tested else "")
-
-
-def _cell(row: Sequence[Figure], chance: str) -> Html:
-    if not row:
-        return tag("td", "–")
-    first = row[0]
-    photos = f" of {first.photos} photos" if first.photos not in (first.n, 0) else ""
-    return tag(
-        "td",
-        _share(first, after=True),
-        " ",
-        tag("span", signed(first), class_=_kind(first)),
-        tag("small", f"n {first.n}{photos}, before {first.before.value:.0%}{chance}"),
-        *(tag("small", f"Acc@{one.k} {one.after.value:.0%}, {signed(one)}") for one in row[1:]),
-    )
-
-
-def _compared_sheet(runs: Sequence[Compared]) -> Sheet:
-    columns = ("run", "classifier", "recipe", "seed", "alpha", "set", *FIGURES)
-    rows: list[tuple[Cell, ...]] = []
-    for one in runs:
-        made = one.made
-        for kind, found in (("validation", one.checked), ("test", one.tested)):
-            about = (one.name, made.classifier, made.method, made.seed, made.alpha, kind)
-            rows += [(*about, *_cells(figure)) for figure in found]
-    return Sheet(name="runs", columns=columns, rows=tuple(rows))

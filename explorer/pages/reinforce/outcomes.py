@@ -20,8 +20,9 @@ from tempfile import TemporaryDirectory
 
 import gradio as gr
 
+from explorer.components.comparison import comparison_markup
 from explorer.components.markup import Html, join, tag
-from explorer.components.outcome import comparison_markup, result_markup, seen_alpha, step_markup, validation_markup
+from explorer.components.outcome import result_markup, seen_alpha, step_markup, validation_markup
 from explorer.components.pairs import Pair, explore_link, pairs_markup
 from explorer.components.status import said
 from explorer.desk import Desk

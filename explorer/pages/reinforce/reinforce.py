@@ -13,34 +13,19 @@ import gradio as gr
 
 from explorer import alerts
 from explorer.components.markup import Html
-from explorer.components.masthead import masthead, section
-from explorer.components.outcome import comparison_markup, recipe_markup, validation_markup
+from explorer.components.masthead import masthead
 from explorer.components.status import job_line, said
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, starting
 from explorer.pages.insights import charts
 from explorer.pages.reinforce import outcomes
+from explorer.pages.reinforce.layout import ALL, Outcome, Tests, draw_comparison, draw_lesson, draw_outcome, draw_tests
 from explorer.wiring import addressed, reads, works
 from pipeline.curation.selection import selection
 from pipeline.errors import DataError
 from pipeline.reinforcement.heads import Recipe
 from pipeline.store.jobs import DONE, FAILED, Job
 from pipeline.tasks.training import FOLDER, Course, TrainingTask, course_of
-
-ALL = "Everything kept"
-OPTIONS = {
-    "originals": "Train on the original photos too, so that they are not forgotten",
-    "last-block": "Train the classifier's last block too, not the head alone: slower, for AFR and DFR impossible",
-    "automatic": "Choose alpha on validation pictures instead of fixing it",
-}
-RECIPES = {
-    "counterfactual": "Counterfactual, the paper's",
-    "standard": "Standard: plain augmentation",
-    "reconstruction": "Reconstructions: the editor without an edit",
-    "fine-tuning": "Counterfactual, not blended",
-    "afr": "AFR",
-    "dfr": "DFR",
-}
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
@@ -51,89 +36,33 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     current, timer = gr.State(""), gr.Timer(1.0, active=False)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="inspector", min_width=300):
-            section("1", "What to learn from")
-            source = gr.Dropdown(
-                [ALL],
-                value=ALL,
-                label="Counterfactuals",
-                elem_id="source",
-                info="While nothing is kept: every chosen edit that was not rejected.",
-            )
-            names = list(desk.models.profile.classifiers)
-            classifier = gr.Dropdown(names, value=names[0], label="Classifier", elem_id="student")
-            section("2", "Recipe")
-            with gr.Accordion("Change the recipe", open=False, elem_classes="quiet"):
-                methods = gr.CheckboxGroup(
-                    [(text, name) for name, text in RECIPES.items()],
-                    value=["counterfactual"],
-                    label="Recipes, each a run of its own",
-                    elem_id="methods",
-                )
-                seeds = gr.Slider(1, 5, value=1, step=1, label="Seeds: splits and trainings", elem_id="seeds")
-                epochs = gr.Slider(1, 200, value=standard.max_epochs, step=1, label="Epochs at most", elem_id="epochs")
-                options = gr.CheckboxGroup(
-                    [(text, name) for name, text in OPTIONS.items()],
-                    value=["originals", "automatic"],
-                    show_label=False,
-                    label="Options",
-                    elem_id="options",
-                )
-            with gr.Row(elem_classes="actions"):
-                start_button = gr.Button("Reinforce", variant="primary", elem_id="start")
-                cancel_button = gr.Button("Cancel", elem_id="stop", visible=False)
-            status = _plain()
-            _plain(recipe_markup(standard))
+            lesson = draw_lesson(desk, standard)
         with gr.Column(elem_classes="work", min_width=320):
-            section("3", "Before and after", "On validation pictures, where alpha is chosen; with 95 % intervals.")
-            losses = gr.Plot(show_label=False, label="Training", visible=False, elem_id="losses")
-            run = gr.Dropdown([], label="Run", visible=False, elem_id="shown-run")
-            validation = _plain(validation_markup(None))
-            alpha = gr.Slider(0, 1, value=0.3, step=0.1, label="alpha", visible=False, elem_id="alpha")
-            curve = gr.Plot(show_label=False, label="Accuracy over alpha", visible=False, elem_id="alpha-curve")
-            with gr.Row(elem_classes="actions middle"):
-                reveal_button = gr.Button(outcomes.FIRST, visible=False, elem_id="show-tests")
-                step = _plain()
-            kind = gr.Radio([], show_label=False, label="Validation pictures", visible=False, elem_id="kind")
-            pictures = _plain()
-            with gr.Column(visible=False, elem_classes="box", elem_id="tests") as tests:
-                section("4", "Test sets", "Regressions first; hover over a change for its interval.")
-                tested = _plain()
-                test_kind = gr.Radio([], show_label=False, label="Test pictures", visible=False, elem_id="test-kind")
-                test_pictures = _plain()
-                section("5", "Use it", "At the alpha of the test sets above; it opens as a classifier.")
-                with gr.Row(elem_classes="actions"):
-                    export_button = gr.Button("Export", elem_id="export-run")
-                    download = gr.DownloadButton("Download", visible=False, elem_id="download-run")
-                with gr.Row(elem_classes="joined foot"):
-                    wished = gr.Textbox(label="Name among the classifiers", max_length=60, elem_id="promote-name")
-                    promote_button = gr.Button("Promote", elem_id="promote")
-                saved = _plain()
-            section("", "Compare runs")
-            chosen = gr.Dropdown([], multiselect=True, label="Runs", show_label=False, elem_id="compared")
-            with gr.Row(elem_classes="actions"):
-                compare_button = gr.Button("Show the test sets of these runs", visible=False, elem_id="compare-tests")
-            compared = _plain(comparison_markup({}))
-    shown = (current, timer, status, cancel_button, losses, run, chosen)
-    checked = (validation, curve, kind, pictures, step, reveal_button)
-    result = (tests, tested, test_kind, test_pictures)
-    reads(demo.load, desk, restore, (), (*shown, source, classifier))
-    addressed(source, "set", ALL)
-    reads(start_button.click, desk, start, (source, classifier, methods, seeds, epochs, options), shown)
-    reads(cancel_button.click, desk, cancel, (current,), (status,))
+            outcome, tests, comparison = draw_outcome(), draw_tests(), draw_comparison()
+    shown = (current, timer, lesson.status, lesson.cancel, outcome.losses, outcome.run, comparison.chosen)
+    reads(demo.load, desk, restore, (), (*shown, lesson.source, lesson.classifier))
+    addressed(lesson.source, "set", ALL)
+    reads(lesson.start.click, desk, start, lesson[:6], shown)
+    reads(lesson.cancel.click, desk, cancel, (current,), (lesson.status,))
     reads(timer.tick, desk, poll, (current,), shown)
-    reads(run.change, desk, outcomes.show, (run,), (alpha, *checked, *result, wished, download))
-    reads(alpha.input, desk, outcomes.slide, (run, alpha, kind), checked)
-    reads(kind.input, desk, outcomes.look, (run, alpha, kind), (pictures,))
-    reads(reveal_button.click, desk, outcomes.reveal, (run, alpha), (step, reveal_button, *result))
-    reads(test_kind.input, desk, outcomes.look_tests, (run, test_kind), (test_pictures,))
-    works(export_button.click, desk, outcomes.export, (run,), (saved, download))
-    works(promote_button.click, desk, outcomes.promote_run, (run, wished), (saved, classifier))
-    reads(chosen.change, desk, outcomes.compare, (chosen,), (compare_button, compared))
-    reads(compare_button.click, desk, outcomes.reveal_compared, (chosen,), (compare_button, compared))
+    _wire_run(desk, outcome, tests, lesson.classifier)
+    compared = (comparison.reveal, comparison.figures)
+    reads(comparison.chosen.change, desk, outcomes.compare, (comparison.chosen,), compared)
+    reads(comparison.reveal.click, desk, outcomes.reveal_compared, (comparison.chosen,), compared)
 
 
-def _plain(value: Html | None = None) -> gr.HTML:
-    return gr.HTML(value=value or Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
+def _wire_run(desk: Desk, outcome: Outcome, tests: Tests, classifier: gr.Dropdown) -> None:
+    """One run: validation first, then its test sets, then out of the house."""
+    checked = (outcome.validation, outcome.curve, outcome.kind, outcome.pictures, outcome.step, outcome.reveal)
+    result, at = tests[:4], (outcome.run, outcome.alpha, outcome.kind)
+    known = (outcome.alpha, *checked, *result, tests.wished, tests.download)
+    reads(outcome.run.change, desk, outcomes.show, (outcome.run,), known)
+    reads(outcome.alpha.input, desk, outcomes.slide, at, checked)
+    reads(outcome.kind.input, desk, outcomes.look, at, (outcome.pictures,))
+    reads(outcome.reveal.click, desk, outcomes.reveal, at[:2], (outcome.step, outcome.reveal, *result))
+    reads(tests.kind.input, desk, outcomes.look_tests, (outcome.run, tests.kind), (tests.pictures,))
+    works(tests.export.click, desk, outcomes.export, (outcome.run,), (tests.saved, tests.download))
+    works(tests.promote.click, desk, outcomes.promote_run, (outcome.run, tests.wished), (tests.saved, classifier))
 
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:

@@ -7,16 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from explorer.components.outcome import (
-    COMPARE,
-    HIDDEN,
-    comparison_markup,
-    result_markup,
-    seen_alpha,
-    step_markup,
-    validation_markup,
-    verdict,
-)
+from explorer.components.comparison import COMPARE, HIDDEN, comparison_markup
+from explorer.components.outcome import result_markup, seen_alpha, step_markup, validation_markup, verdict
 from pipeline.reinforcement.figures import figures, told_together
 from pipeline.reinforcement.saving import looked
 from pipeline.types import Answers, Look

@@ -9,71 +9,51 @@ of date. hypothesis chooses what is done next and makes what failed short.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
-import shutil
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import hypothesis
-import numpy as np
-import PIL.Image
 import pytest
 import sqlalchemy as sql
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from PIL.Image import Image
+from hypothesis.stateful import rule, run_state_machine_as_test
 
-from pipeline.curation.catalogue import CONFLICT, WAITING, Catalogue
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import key_of
 from pipeline.store import jobs
-from pipeline.store.decisions import RESOLVE, stacks
+from pipeline.store.decisions import RESOLVE
 from pipeline.store.jobs import ATTEMPTS, CANCELLED, DONE, ENDED, FAILED, INTERRUPTED, RUNNING, Hold, Job
 from pipeline.store.jobs import WAITING as WAITS
-from pipeline.store.queue import listed
 from pipeline.store.store import Store
-from pipeline.types import (
-    ANALYST,
-    CONFIRMED,
-    FOLDER,
-    GUESS,
-    UNKNOWN,
-    Counterfactual,
-    Decision,
-    Judged,
-    Perturbation,
-    Photo,
-    Prediction,
-    Scores,
-)
+from pipeline.types import ANALYST, Decision
 from tests.postgres import Server, binaries, serving
+from tests.stateful_checks import WINDOWS, Watched
+from tests.stateful_objects import (
+    GATES,
+    JOBS,
+    JUDGES,
+    LABELS,
+    SOURCES,
+    TAUS,
+    drawn,
+    judgement,
+    key,
+    perturbation,
+    photo_of,
+    picture,
+)
+from tests.stateful_truth import Act, Choice, Edit, Held, Memory, Shown, said
 
-LABELS = ("red", "green", "blue")
-TAUS = (0.3, 0.6)
-GATES = ((), ("The gate of the test objects.",))
-WINDOWS = ("Ada", "Ada", "Grace", "job")  # who sits at each
-SOURCES = (GUESS, UNKNOWN, FOLDER, ANALYST)  # of labels; each outranks those before it
-JUDGES = tuple(
-    Judged(name=name, labels=LABELS, fingerprint=fingerprint)
-    for name, fingerprint in (("colour", "first"), ("colour", "retrained"), ("other", "first"))
-)
-JOBS = ("job-0", "job-1")
 PROFILE = "seams"
-SCORES = Scores(
-    image_similarity=0.9, source_alignment=0.3, edited_alignment=0.3, directional_similarity=0.5, prefers_edit=0.1
-)
 LONG = 60  # steps of one folder
-Choice = tuple[str, ...] | None
 
 WINDOW, PHOTO, JUDGE, PLACE = (st.integers(0, most) for most in (len(WINDOWS) - 1, 2, len(JUDGES) - 1, 1000))
 CAPTION = st.sampled_from(("a plane", "a wall"))
@@ -82,239 +62,8 @@ SOME_WORDS = st.lists(WORDS, min_size=1, max_size=2, unique=True)
 CHOICE = st.sampled_from(((), ("You rejected it.",), None))
 
 
-@cache
-def picture(*parts: object) -> Image:
-    """A picture of its own for everything that has one."""
-    pixels = np.frombuffer(hashlib.sha256(repr(parts).encode()).digest() * 6, np.uint8)
-    return PIL.Image.fromarray(pixels.reshape(8, 8, 3).copy())
-
-
-@cache
-def key(*parts: object) -> str:
-    """Its key."""
-    return key_of(picture(*parts))
-
-
-def photo_of(number: int, label: str, source: str, judge: int) -> Photo:
-    """A photo as a classifier sees it."""
-    return Photo(
-        key=key("photo", number),
-        image=picture("photo", number),
-        label=label,
-        label_source=source,
-        prediction=judgement(judge, key("photo", number)),
-        name=f"{number}.png",
-        classifier=JUDGES[judge].name,
-        fingerprint=JUDGES[judge].fingerprint,
-    )
-
-
-@cache
-def judgement(judge: int, shown: str) -> Prediction:
-    """What a classifier makes of a picture: other numbers for every two."""
-    seed = int(hashlib.sha256(f"{JUDGES[judge].fingerprint}{JUDGES[judge].name}{shown}".encode()).hexdigest()[:8], 16)
-    weights = np.random.default_rng(seed).random(len(LABELS)).astype(np.float32)
-    return Prediction(labels=LABELS, probabilities=weights / weights.sum())
-
-
-def perturbation(caption: str, words: str, refused: tuple[str, ...] = ()) -> Perturbation:
-    """A variation of a caption."""
-    return Perturbation(
-        caption=caption,
-        edited_caption=f"{caption} {words}",
-        factor="object",
-        original="",
-        edit=words,
-        rejected_by=refused,
-    )
-
-
-def drawn(photo: int, caption: str, words: str, tau: float, judge: int) -> Counterfactual:
-    """An edit of a photo, judged."""
-    shown = picture("edit", photo, caption, words, tau)
-    return Counterfactual(
-        key=f"{photo} {caption} {words} {tau}",
-        perturbation=perturbation(caption, words),
-        tau=tau,
-        image=shown,
-        scores=SCORES,
-        prediction=judgement(judge, key_of(shown)),
-        missed=(),
-        settings={},
-        scorer="clip",
-    )
-
-
-@dataclass
-class Act:
-    """Something an analyst did at one time; an undone one counts no more, a redone one from then on."""
-
-    name: str
-    analyst: str
-    verdicts: dict[str, str]
-    resolves: bool = False
-    undone: bool = False
-
-
-@dataclass
-class Shown:
-    """A photo as it must be."""
-
-    label: str
-    source: str
-    judge: int  # the classifier it is shown under
-    caption: str = ""
-    away: bool = False
-
-    @property
-    def said(self) -> str:
-        """The label that somebody gave; a guess is nobody's word."""
-        return self.label if self.source in CONFIRMED else ""
-
-
-@dataclass
-class Edit:
-    """A counterfactual as it must be."""
-
-    photo: int
-    caption: str
-    words: str
-    tau: float
-    judge: int  # it was drawn for
-    picture: str
-    missed: tuple[str, ...] = ()
-
-
-@dataclass
-class Held:
-    """A job as it must be, and whose it is: `token` names the latest taking."""
-
-    state: str
-    attempts: int = 0
-    stop: bool = False
-    token: int = 0
-
-
-@dataclass
-class Truth:
-    """The plain model: what must be in the data folder."""
-
-    photos: dict[int, Shown] = field(default_factory=dict)
-    proposals: dict[tuple[int, str], dict[str, list[Choice]]] = field(default_factory=dict)  # gates, analyst's word
-    reconstructed: set[tuple[int, str]] = field(default_factory=set)
-    edits: dict[str, Edit] = field(default_factory=dict)  # in the order they were made
-    judged: set[tuple[int, str]] = field(default_factory=set)
-    current: dict[str, int] = field(default_factory=dict)  # name -> the judge that bears it now
-    acts: list[Act] = field(default_factory=list)  # in the order in which they count
-    steps: list[tuple[str, str, str]] = field(default_factory=list)  # (analyst, "do", "undo" or "redo", act), as sent
-    log: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)  # edit -> (analyst, settles) of its entries
-    sets: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
-    rewordings: dict[int, list[tuple[str, str, str]]] = field(default_factory=dict)
-    jobs: dict[str, Held] = field(default_factory=dict)
-    frozen: list[tuple[str, int, tuple[str, ...]]] = field(default_factory=list)
-    finished: set[tuple[str, str]] = field(default_factory=set)
-    failed: set[tuple[str, str]] = field(default_factory=set)
-
-    def use(self, judge: int) -> None:
-        """This classifier bears its name from now on."""
-        self.current[JUDGES[judge].name] = judge
-
-    def now(self, judge: int) -> int:
-        """What bears this classifier's name now."""
-        return self.current[JUDGES[judge].name]
-
-    def hidden(self, edit: str) -> bool:
-        return self.photos[self.edits[edit].photo].away
-
-    def spoken(self, edit: str) -> dict[str, str]:
-        """Analyst -> the verdict that counts."""
-        said: dict[str, str] = {}
-        for act in self.acts:
-            if act.undone or edit not in act.verdicts:
-                continue
-            if act.resolves:
-                said.clear()
-            said[act.analyst] = act.verdicts[edit]
-        return {analyst: verdict for analyst, verdict in said.items() if verdict}
-
-    def holds(self, edit: str) -> str:
-        verdicts = set(self.spoken(edit).values())
-        return CONFLICT if len(verdicts) > 1 else next(iter(verdicts), WAITING)
-
-    def stacks(self, analyst: str) -> tuple[list[Act], list[Act]]:
-        """What can be undone and redone, the next one last; acts of which nothing is shown are passed over."""
-        done: list[Act] = []
-        undone: list[Act] = []
-        named = {act.name: act for act in self.acts}
-        for who, what, name in self.steps:
-            act = named[name]
-            if who != analyst or all(map(self.hidden, act.verdicts)):
-                continue
-            if what == "do":
-                done.append(act)
-                undone.clear()
-            else:
-                source, target = (done, undone) if what == "undo" else (undone, done)
-                if act in source:
-                    source.remove(act)
-                    target.append(act)
-        return done, undone
-
-    def visible(self, judge: int) -> list[str]:
-        """Edits that are listed under a classifier, with the photos it judged."""
-        return [name for name, one in self.edits.items() if self.is_judged(judge, one) and not self.hidden(name)]
-
-    def is_judged(self, judge: int, one: Edit) -> bool:
-        return {(judge, one.picture), (judge, key("photo", one.photo))} <= self.judged
-
-    def listed(self) -> list[str]:
-        """Edits that are listed under the classifiers that they were drawn for."""
-        return [
-            name
-            for name, one in self.edits.items()
-            if self.is_judged(self.now(one.judge), one) and not self.hidden(name)
-        ]
-
-
-@dataclass
-class Memory:
-    """What a window saw last."""
-
-    labels: dict[int, str] = field(default_factory=dict)
-    captions: dict[int, str] = field(default_factory=dict)
-    ticks: dict[tuple[int, str, str], tuple[str, ...]] = field(default_factory=dict)
-    numbers: dict[str, tuple[int, int]] = field(default_factory=dict)  # edit -> newest number, entries until then
-
-
-class Window:
-    """A process with a store of its own."""
-
-    def __init__(self, analyst: str, root: Path, database: str) -> None:
-        self.analyst, self.store, self.memory = analyst, Store(root, database), Memory()
-        self.catalogue = Catalogue(self.store)
-
-
-class Folder(RuleBasedStateMachine):
+class Folder(Watched):
     """The steps; each does in the store what it does in the model."""
-
-    fresh: ClassVar[Callable[[], tuple[Path, str]]]  # an empty data folder and its database's address
-    taken: ClassVar[int] = 0  # steps, over all runs
-
-    def __init__(self) -> None:
-        super().__init__()
-        root, database = type(self).fresh()
-        self.root, self.truth, self.numbers = root, Truth(), 0
-        self.windows = [Window(name, root, database) for name in WINDOWS]
-        self.holds: list[tuple[Hold, int]] = []  # whoever ever held a job, with the token it held it by
-
-    def teardown(self) -> None:
-        try:
-            for one in self.windows:
-                self.check(one)
-        finally:
-            for one in self.windows:
-                one.store.close()
-            shutil.rmtree(self.root, ignore_errors=True)
 
     def number(self) -> int:
         self.numbers += 1
@@ -651,136 +400,6 @@ class Folder(RuleBasedStateMachine):
             numbers={one: (at.catalogue.newest(one), len(truth.log.get(one, ()))) for one in truth.listed()},
         )
 
-    @invariant()
-    def a_window_shows_the_truth(self) -> None:
-        """Each in its turn, so that its caches pass over what happened since."""
-        type(self).taken += 1
-        self.check(self.windows[self.taken % len(self.windows)])
-
-    def check(self, at: Window) -> None:
-        """All that a window can show."""
-        self.check_photos(at.store)
-        self.check_edits(at.store)
-        self.check_decisions(at)
-        self.check_rest(at.store)
-
-    def check_photos(self, store: Store) -> None:
-        truth = self.truth
-        there = {photo: one for photo, one in truth.photos.items() if not one.away}
-        told = {
-            one.key: (one.label, one.label_source, one.caption, one.classifier, one.perturbations, one.counterfactuals)
-            for one in store.studies()
-        }
-        assert told == {
-            key("photo", photo): (
-                *(one.label, one.source, one.caption, JUDGES[one.judge].name),
-                len(truth.proposals.get((photo, one.caption), {})),
-                sum((each.photo, each.caption) == (photo, one.caption) for each in truth.edits.values()),
-            )
-            for photo, one in there.items()
-        }
-        assert store.put_away_photos() == {key("photo", photo) for photo in truth.photos.keys() - there.keys()}
-        for name in ("", "colour", "other"):
-            judges = {photo: truth.current.get(name or JUDGES[one.judge].name) for photo, one in there.items()}
-            shown = {
-                key("photo", photo): (one.label, one.caption, judge, self.keys_of(photo, one.caption, judge))
-                for photo, one in there.items()
-                if (judge := judges[photo]) is not None and (judge, key("photo", photo)) in truth.judged
-            }
-            assert self.records(store, name) == shown
-        for photo, one in truth.photos.items():
-            self.check_study(store, photo, one)
-
-    def records(self, store: Store, name: str) -> dict[str, tuple[str, str, int, list[str]]]:
-        """Photo -> what its record tells; the classifier by its numbers."""
-        found = {}
-        for one in store.records(name):
-            judge = next(n for n, judge in enumerate(JUDGES) if same(one.photo.prediction, judgement(n, one.photo.key)))
-            keys = [each.key for each in one.counterfactuals]
-            assert all(
-                same(e.prediction, judgement(judge, self.truth.edits[e.key].picture)) for e in one.counterfactuals
-            )
-            found[one.photo.key] = one.photo.label, one.caption, judge, keys
-        return found
-
-    def keys_of(self, photo: int, caption: str, judge: int) -> list[str]:
-        """Edits of a photo under a caption that a classifier judged."""
-        edits = self.truth.edits.items()
-        return [
-            name
-            for name, one in edits
-            if (one.photo, one.caption) == (photo, caption) and (judge, one.picture) in self.truth.judged
-        ]
-
-    def check_study(self, store: Store, photo: int, one: Shown) -> None:
-        truth, judge = self.truth, self.truth.now(one.judge)
-        study = store.load_study(key("photo", photo))
-        if (judge, key("photo", photo)) not in truth.judged:
-            assert study is None
-            return
-        assert study is not None
-        assert (study.photo.label, study.caption, study.photo.classifier) == (
-            one.label,
-            one.caption,
-            JUDGES[judge].name,
-        )
-        there = truth.proposals.get((photo, one.caption), {})
-        assert [(each.edit, each.rejected_by) for each in study.perturbations] == [
-            (w, said(e)) for w, e in there.items()
-        ]
-        assert [each.key for each in study.counterfactuals] == self.keys_of(photo, one.caption, judge)
-        assert (study.reconstruction is not None) == ((photo, one.caption) in truth.reconstructed)
-
-    def check_edits(self, store: Store) -> None:
-        truth, entries = self.truth, store.entries()
-        assert [one.key for one in entries] == truth.listed()
-        for one in entries:
-            edit = truth.edits[one.key]
-            label = truth.photos[edit.photo].label
-            after = judgement(truth.now(edit.judge), edit.picture).probability(label)
-            assert (one.label, one.caption, one.tau, one.missed) == (label, edit.caption, edit.tau, edit.missed)
-            assert abs(one.after - after) < 1e-6
-        if truth.edits:
-            assert [made.key for _, made in store.pairs(self.whole())] == self.whole()
-
-    def whole(self) -> list[str]:
-        """Edits that can be opened: those whose photo was judged by the classifier they were drawn for."""
-        return [
-            name
-            for name, one in self.truth.edits.items()
-            if self.truth.is_judged(one.judge, one) or self.truth.is_judged(self.truth.now(one.judge), one)
-        ]
-
-    def check_decisions(self, at: Window) -> None:
-        truth = self.truth
-        shown = {one: truth.holds(one) for one in truth.edits if not truth.hidden(one)}
-        told = {one: decision.verdict for one, decision in at.store.decisions().items()}
-        assert told == {one: state for one, state in shown.items() if state not in (WAITING, CONFLICT)}
-        log = at.store.log()
-        assert len(log) == sum(len(entries) for one, entries in truth.log.items() if not truth.hidden(one))
-        assert len(log) == len({one.id for one in log})
-        at.catalogue.refresh()
-        picked = {one for one in truth.log if not truth.hidden(one)}
-        assert at.catalogue.shown() == tuple(listed(at.store.entries(), picked))
-        for one in truth.listed():
-            assert at.catalogue.holds(one) == shown[one]
-            assert {each.analyst: each.verdict for each in at.catalogue.said(one)} == truth.spoken(one)
-        done, undone = stacks(at.catalogue.log, at.analyst)
-        assert tuple(map(len, (done, undone))) == tuple(map(len, truth.stacks(at.analyst)))
-
-    def check_rest(self, store: Store) -> None:
-        truth = self.truth
-        frozen = [one for one in reversed(truth.frozen) if not all(map(truth.hidden, one[2]))]
-        assert [(one.name, one.version, one.items) for one in store.sets()] == frozen
-        for photo in truth.photos:
-            written = [(one.before, one.caption, one.analyst) for one in store.rewordings(key("photo", photo))]
-            assert written == truth.rewordings.get(photo, [])
-        told = {one.id: (one.state, one.attempts, one.stop) for one in store.jobs.all()}
-        assert told == {name: (one.state, one.attempts, one.stop) for name, one in truth.jobs.items()}
-        for run in JOBS:
-            assert store.finished(run) == {photo for name, photo in truth.finished if name == run}
-            assert {one.name for one in store.failures(run)} == {name for job, name in truth.failed if job == run}
-
 
 @contextmanager
 def refused(kind: type[Exception], expected: bool) -> Iterator[None]:
@@ -800,16 +419,6 @@ def lease(seconds: float) -> Iterator[None]:
         yield
     finally:
         jobs.LEASE = before
-
-
-def said(one: list[tuple[str, ...] | None]) -> tuple[str, ...]:
-    """Why a variation is left out: the analyst's word, else the gates'."""
-    gates, decided = one
-    return gates or () if decided is None else decided
-
-
-def same(one: Prediction, other: Prediction) -> bool:
-    return np.array_equal(one.probabilities, other.probabilities)
 
 
 def machine(fresh: Callable[[], tuple[Path, str]]) -> type[Folder]:

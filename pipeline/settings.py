@@ -148,7 +148,7 @@ class Profile:
     sentences: str
     diffusion: str
     clip: str
-    classifiers: dict[str, str]  # name shown -> whatever `networks.family_of` knows; the first is the default
+    classifiers: dict[str, str]  # name shown -> whatever `sources.family_of` knows; the first is the default
     # pixels, width and height of the pictures the editor works on
     image_size: Annotated[int, Field(ge=8), "8 pixels or more, such as 512"]
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"

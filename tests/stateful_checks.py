@@ -99,7 +99,8 @@ class Watched(RuleBasedStateMachine):
             judge = next(n for n, judge in enumerate(JUDGES) if same(one.photo.prediction, judgement(n, one.photo.key)))
             keys = [each.key for each in one.counterfactuals]
             assert all(
-                same(e.prediction, judgement(judge, self.truth.edits[e.key].picture)) for e in one.counterfactuals
+                e.prediction == judgement(judge, self.truth.edits[e.key].picture).standing(one.photo.label)
+                for e in one.counterfactuals
             )
             found[one.photo.key] = one.photo.label, one.caption, judge, keys
         return found

@@ -143,7 +143,8 @@ def _csv(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
     def write(partial: Path) -> None:
         rows = [pair.row for pair in pairs(store, chosen_set)]
         with partial.open("w", encoding="utf-8-sig", newline="") as stream:
-            table = csv.writer(stream)
+            # Quoted, for readers that drop blanks behind a comma.
+            table = csv.writer(stream, quoting=csv.QUOTE_ALL)
             table.writerow(rows[0])
             table.writerows([cell(value) for value in row.values()] for row in rows)
 

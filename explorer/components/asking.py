@@ -35,7 +35,7 @@ element.addEventListener('click', (event) => {
 
 
 def label_question() -> gr.HTML:
-    """An empty card; `question_markup` gives its values. Listen with `.act(...)`."""
+    """Return an empty card; `question_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(
         js_on_load=REPORT_CLICKS + KEY_NAME + ANSWER,
         apply_default_css=False,
@@ -48,7 +48,7 @@ def question_markup(photo: Photo) -> Html:
     """Return the question with the classifier's five most probable labels; nothing once somebody has said it."""
     if photo.confirmed:
         return Html()
-    answers = (_answer(place, *one) for place, one in enumerate(photo.prediction.top(), start=1))
+    answers = (_answer(place, label, share) for place, (label, share) in enumerate(photo.prediction.top(), start=1))
     other = tag("button", "Another label…", type="button", data_do="none", class_="link")
     return tag(
         "div",

@@ -15,7 +15,7 @@ from pipeline.types import Rewording
 
 
 def caption_card() -> gr.HTML:
-    """An empty card; `caption_markup` gives its values. Listen with `.act(...)`."""
+    """Return an empty card; `caption_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(js_on_load=REPORT_CLICKS, apply_default_css=False, elem_id="caption-card", elem_classes="component")
 
 
@@ -26,7 +26,7 @@ def caption_markup(
     candidates: Sequence[str] = (),
     looks: Html | None = None,
 ) -> Html:
-    """Notes, the hand that wrote the caption if it was not the captioner's, and the candidates as buttons.
+    """Return notes, the hand that wrote the caption if not the captioner's, and the candidates as buttons.
 
     `looks` shows where the words look; without it there is a link that asks for it.
     """

@@ -48,7 +48,7 @@ const place = () => {
   viewer().querySelector('[data-zoom=reset]').textContent = Math.round(100 * zoom) + ' %';
 };
 const figureAt = (event) => {
-  const all = [...viewer().querySelectorAll('figure')].map((one) => one.getBoundingClientRect());
+  const all = [...viewer().querySelectorAll('figure')].map((figure) => figure.getBoundingClientRect());
   return all.find((box) => event.clientX >= box.left && event.clientX <= box.right) || all[0];
 };
 const zoomTo = (wanted, event) => {
@@ -115,24 +115,24 @@ show();
 
 
 def compare_viewer() -> gr.HTML:
-    """An empty viewer; `compare_markup` gives its values."""
+    """Return an empty viewer; `compare_markup` gives its values."""
     return gr.HTML(
         value=empty(), js_on_load=BEHAVIOUR, apply_default_css=False, elem_id="compare", elem_classes="component"
     )
 
 
 def empty() -> Html:
-    """Before a photo is opened."""
+    """Return the markup before a photo is opened."""
     return Html()
 
 
 def photo_alone(image: Image) -> Html:
-    """The photo, while there is no edit to compare it with."""
+    """Return the photo, while there is no edit to compare it with."""
     return tag("figure", _picture(image, "the photo under study"), class_="alone")
 
 
 def compare_markup(before: Image, after: Image, before_title: str, after_title: str) -> Html:
-    """Both pictures, which have the same size, with their titles."""
+    """Return both pictures, which have the same size, with their titles."""
     stage = tag(
         "div",
         tag("figure", _picture(before, before_title), tag("figcaption", before_title), class_="before"),

@@ -196,10 +196,10 @@ const choose = () => {
 };
 const update = (items) => {
   for (const item of items) {
-    const known = list.find((one) => one.key === item.key);
+    const known = list.find((pair) => pair.key === item.key);
     if (!known) continue;
     Object.assign(known, item);
-    const box = [...stage.querySelectorAll('.item')].find((one) => one.dataset.key === item.key);
+    const box = [...stage.querySelectorAll('.item')].find((candidate) => candidate.dataset.key === item.key);
     if (box) mark(box, known);
   }
   pressed();
@@ -389,7 +389,7 @@ const onKey = (event) => {
     return;
   }
   const key = pressedKey(event);
-  const name = actions.find((one) => keys[one].includes(key));
+  const name = actions.find((action) => keys[action].includes(key));
   if (name) { event.preventDefault(); act(name); return; }
   if (mode !== 'grid' || !event.target.closest('.triage')) return;
   if (key === 'ctrl+a') { event.preventDefault(); DO['page-all'](); }

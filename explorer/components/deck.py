@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from explorer.components.driven import driven
-from explorer.components.keymap import REASONS, key_label, keymap_json, sheet
+from explorer.components.keymap import REASONS, key_label, keymap_json, keys_dialog
 from explorer.components.markup import Html, join, tag
-from explorer.components.tau_strip import sentence
+from explorer.components.tau_strip import diff_markup
 from explorer.views import SCORES, diff, gate_name, percent, points
 from pipeline.store.queue import Entry
 from pipeline.types import Axis, Decision
@@ -41,7 +41,7 @@ SAID = {"keep": "✓ kept", "reject": "✕ rejected", "unsure": "? unsure", "con
 
 
 def deck(functions: Sequence[Callable[..., object]]) -> gr.HTML:
-    """The shell with its behaviour; `functions` answer the browser."""
+    """Return the shell with its behaviour; `functions` answer the browser."""
     return driven("deck", _shell(), SCRIPTS, functions)
 
 
@@ -55,8 +55,8 @@ def _shell() -> Html:
         _verdicts(),
         _bulk(),
         tag("p", class_="live", aria_live="polite"),
-        sheet(),
-        _asking(),
+        keys_dialog(),
+        _note_dialog(),
         class_="triage",
         data_keymap=keymap_json(),
         data_mode="focus",
@@ -136,8 +136,8 @@ def _bulk() -> Html:
     )
 
 
-def _asking() -> Html:
-    """The dialog that asks for a label or a tag."""
+def _note_dialog() -> Html:
+    """Return the dialog that asks for a label or a tag."""
     return tag(
         "dialog",
         tag(
@@ -160,7 +160,7 @@ def _asking() -> Html:
 
 
 def empty_markup(state: str, filtered: bool) -> Html:
-    """What to do when a view holds nothing."""
+    """Return what to do when a view holds nothing."""
     if filtered:
         return tag(
             "p", "Nothing matches. Clear the search or choose every class and every factor.", class_="empty tall"
@@ -177,8 +177,8 @@ def empty_markup(state: str, filtered: bool) -> Html:
 
 
 def focus_markup(entry: Entry, axis: Axis, before: str, after: str) -> Html:
-    """One pair, large; `before` and `after` are the pictures' URLs."""
-    words = tag("p", sentence(diff(entry.caption, entry.edited_caption)), class_="words")
+    """Return one pair, large; `before` and `after` are the pictures' URLs."""
+    words = tag("p", diff_markup(diff(entry.caption, entry.edited_caption)), class_="words")
     link = tag("a", "Open in Explore", href=_link(entry), class_="link")
     return join(
         words,
@@ -188,7 +188,7 @@ def focus_markup(entry: Entry, axis: Axis, before: str, after: str) -> Html:
             _figure(after, _title(entry, axis), axis.label(entry.tau)),
             class_="pictures",
         ),
-        tag("div", _said(entry), _chips(entry, axis), _lights(entry), link, class_="under"),
+        tag("div", _prediction_change(entry), _chips(entry, axis), _gate_chips(entry), link, class_="under"),
     )
 
 
@@ -197,7 +197,7 @@ def _figure(url: str, alt: str, caption: str) -> Html:
 
 
 def card_markup(entry: Entry, axis: Axis, before: str, after: str) -> Html:
-    """One pair in the grid."""
+    """Return one pair in the grid; `before` and `after` are the pictures' URLs."""
     pair = tag(
         "span",
         tag("img", src=before, alt=f"Original photo of a {entry.label}", draggable="false"),
@@ -206,7 +206,7 @@ def card_markup(entry: Entry, axis: Axis, before: str, after: str) -> Html:
         class_="pair",
     )
     changed = [piece for piece in diff(entry.caption, entry.edited_caption) if piece.sign]
-    return join(pair, tag("p", sentence(changed), class_="words"), _said(entry), _chips(entry, axis))
+    return join(pair, tag("p", diff_markup(changed), class_="words"), _prediction_change(entry), _chips(entry, axis))
 
 
 def _link(entry: Entry) -> str:
@@ -218,7 +218,7 @@ def _title(entry: Entry, axis: Axis) -> str:
     return words + (f", the prediction flips to {entry.now[0]}" if entry.flip else "")
 
 
-def _said(entry: Entry) -> Html:
+def _prediction_change(entry: Entry) -> Html:
     (before, p), (after, q) = entry.was, entry.now
     return tag("p", tag("b", before), f" {percent(p)} → ", tag("b", after), f" {percent(q)}", class_="said")
 
@@ -238,8 +238,8 @@ def _chips(entry: Entry, axis: Axis) -> Html:
     return tag("p", *parts, class_="chips")
 
 
-def _lights(entry: Entry) -> Html:
-    """The scores, and the gates that were missed."""
+def _gate_chips(entry: Entry) -> Html:
+    """Return the gates that were missed, and the scores."""
     figures = (
         ("direction", "directional_similarity"),
         ("image", "image_similarity"),
@@ -257,20 +257,20 @@ def _lights(entry: Entry) -> Html:
     return tag("p", *gates, *shown, class_="chips lights")
 
 
-def opinion_markup(said: Sequence[Decision], own: Decision | None, hidden: bool) -> Html:
-    """Who said what; `hidden` while the others' verdicts must not be seen yet."""
-    parts = [_opinion(one) for one in said if not hidden]
-    if own is not None and (own.label or own.tags) and own not in said:
+def opinion_markup(decisions: Sequence[Decision], own: Decision | None, hidden: bool) -> Html:
+    """Return the analysts' decisions; `hidden` while the others' verdicts must not be seen yet."""
+    parts = [_opinion(decision) for decision in decisions if not hidden]
+    if own is not None and (own.label or own.tags) and own not in decisions:
         parts.append(_opinion(own))
     if hidden:
         parts.append(tag("span", "Others' verdicts show once yours is in.", class_="hint"))
     return tag("p", *parts, class_="opinion") if parts else Html()
 
 
-def _opinion(one: Decision) -> Html:
-    who = f"{one.analyst}: " if one.analyst else ""
-    more = [one.reason] if one.reason else []
-    more += [f"shows {one.label}"] if one.label else []
-    more += [f"#{name}" for name in one.tags]
-    text = who + SAID.get(one.verdict, "") + (f" ({', '.join(more)})" if more else "")
-    return tag("span", text, class_=f"verdict {one.verdict}")
+def _opinion(decision: Decision) -> Html:
+    who = f"{decision.analyst}: " if decision.analyst else ""
+    more = [decision.reason] if decision.reason else []
+    more += [f"shows {decision.label}"] if decision.label else []
+    more += [f"#{name}" for name in decision.tags]
+    text = who + SAID.get(decision.verdict, "") + (f" ({', '.join(more)})" if more else "")
+    return tag("span", text, class_=f"verdict {decision.verdict}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 
 from explorer.components.markup import Html, join, tag
-from explorer.components.tau_strip import sentence
+from explorer.components.tau_strip import diff_markup
 from explorer.views import SCORES, Frame, diff, percent, points
 from pipeline.settings import Settings
 from pipeline.store.decisions import is_disputed
@@ -14,9 +14,9 @@ from pipeline.types import Counterfactual, Decision, Study
 
 
 def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:
-    """One sentence that answers the page's question for this frame."""
+    """Return one sentence that answers the page's question for this frame."""
     label = study.photo.label
-    words = tag("p", sentence(diff(item.perturbation.caption, item.perturbation.edited_caption)), class_="words")
+    words = tag("p", diff_markup(diff(item.perturbation.caption, item.perturbation.edited_caption)), class_="words")
     if frame.flip:
         said = join("The prediction flips to ", tag("b", frame.flip), f"; p({label}) moves by {points(frame.change)}.")
     else:
@@ -26,7 +26,7 @@ def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:
 
 
 def facts_markup(item: Counterfactual, settings: Settings) -> Html:
-    """The scores with their gates, and what was missed in words."""
+    """Return the scores with their gates, and what was missed in words."""
     gates = {
         "directional_similarity": settings.min_directional_similarity,
         "image_similarity": settings.min_image_similarity,
@@ -37,7 +37,7 @@ def facts_markup(item: Counterfactual, settings: Settings) -> Html:
     rows = (_score(SCORES[field], getattr(item.scores, field), gate) for field, gate in gates.items())
     body = tag("tbody", *rows)
     head = tag("thead", tag("tr", tag("th", "score"), tag("th", "value"), tag("th", "gate")))
-    missed = (tag("p", sentence_, class_="reason") for sentence_ in item.missed)
+    missed = (tag("p", sentence, class_="reason") for sentence in item.missed)
     return tag("div", tag("table", head, body), *missed, class_="facts")
 
 
@@ -52,8 +52,8 @@ def _score(name: str, value: float, gate: float) -> Html:
 def verdict_markup(settled: Decision | None, opinions: Sequence[Decision] = ()) -> Html:
     """Return the decision that holds, as saved, or who disagrees; nothing asks for one."""
     said = {"keep": "✓ Kept and saved.", "reject": "✕ Rejected and saved.", "unsure": "Unsure, saved."}
-    if settled is None and is_disputed({one.analyst: one for one in opinions}):
-        told = "; ".join(f"{one.analyst or 'somebody'} says {_opinion(one)}" for one in opinions)
+    if settled is None and is_disputed({decision.analyst: decision for decision in opinions}):
+        told = "; ".join(f"{decision.analyst or 'somebody'} says {_opinion(decision)}" for decision in opinions)
         text = f"⚡ In conflict: {told}. Your verdict settles it for everybody."
         return tag("p", text, class_="verdict conflict", aria_live="polite")
     verdict = settled.verdict if settled else ""
@@ -61,6 +61,6 @@ def verdict_markup(settled: Decision | None, opinions: Sequence[Decision] = ()) 
     return tag("p", said.get(verdict, "") + shows, class_=f"verdict {verdict}", aria_live="polite")
 
 
-def _opinion(one: Decision) -> str:
-    verdict = one.verdict or "nothing yet"
-    return f"{verdict}, as {one.label}" if one.label else verdict
+def _opinion(decision: Decision) -> str:
+    verdict = decision.verdict or "nothing yet"
+    return f"{verdict}, as {decision.label}" if decision.label else verdict

@@ -22,7 +22,7 @@ SHOWN = 60  # classes at most: what a person reads, and what a browser lays out 
 
 
 def heat_map() -> gr.HTML:
-    """An empty map; `heat_markup` gives its values. Listen with `.act(...)`."""
+    """Return an empty map; `heat_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(
         value=Html(),
         js_on_load=REPORT_CLICKS + FOLLOW,
@@ -59,13 +59,13 @@ def heat_markup(rows: Sequence[Weakness], measure: str, selected: tuple[str, str
     return tag("div", note, tag("div", table, class_="scroll"), _legend(measure), data_place=place)
 
 
-def delta(row: Weakness, measure: str) -> Change:
-    """The row's change of Acc@1 or Acc@5."""
+def accuracy_change(row: Weakness, measure: str) -> Change:
+    """Return the row's change of Acc@1 or Acc@5, a share of its edits."""
     return row.delta_acc1 if K[measure] == 1 else row.delta_acc5
 
 
 def _worst(row: Weakness | None, measure: str) -> tuple[bool, float, str]:
-    return (row is None or row.too_few, delta(row, measure).value if row else 0.0, row.label if row else "")
+    return (row is None or row.too_few, accuracy_change(row, measure).value if row else 0.0, row.label if row else "")
 
 
 def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html:
@@ -75,7 +75,7 @@ def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html
         return tag(
             "td", tag("span", "0", title=f"{row.unpaired} edits were made, none passed the gates"), class_="none"
         )
-    change = delta(row, measure)
+    change = accuracy_change(row, measure)
     said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), "
     said += f"{counted(row.n, row.photos)}, adjusted p {change.p_adjusted:.3f}" + (
         f"; fewer than {MIN_PHOTOS} photos say hardly anything" if row.too_few else ""

@@ -49,17 +49,17 @@ KEYS = {action.name: action.keys[0] for action in ACTIONS}
 
 
 def keymap_json() -> str:
-    """Action -> its keys, for the browser."""
+    """Return the keys of every action as JSON, for the browser."""
     return json.dumps({action.name: action.keys for action in ACTIONS})
 
 
 def key_label(action: str) -> Html:
-    """The key as written on a button; the browser replaces it when the analyst has chosen another one."""
+    """Return the key as written on a button; the browser replaces it when the analyst has chosen another one."""
     return tag("kbd", KEYS[action].upper(), data_key_of=action)
 
 
-def sheet() -> Html:
-    """The dialog with all keys, in which they can be changed."""
+def keys_dialog() -> Html:
+    """Return the dialog with all keys, in which they can be changed."""
     rows = (
         tag(
             "tr",

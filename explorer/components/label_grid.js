@@ -71,7 +71,7 @@ const say = (chosen) => {
       const sent = chosen.map(({photo, label}) => ({key: photo.key, label, expected: photo.expected}));
       const answer = await ask('say', {photos: sent});
       if (answer.error) { notice(answer.error); for (const {photo} of chosen) photo.said = ''; }
-      for (const now of answer.photos ?? []) Object.assign(photos.find((one) => one.key === now.key) ?? {}, now);
+      for (const now of answer.photos ?? []) Object.assign(photos.find((photo) => photo.key === now.key) ?? {}, now);
       if (answer.told) notice(answer.told);
       if (answer.left !== undefined) left(answer.left);
     } catch {
@@ -110,7 +110,7 @@ const onKey = (event) => {
   if (event.target.closest?.('input, textarea, select')) return;
   const steps = {arrowright: 1, j: 1, arrowleft: -1, k: -1, arrowdown: columns(), arrowup: -columns()};
   const doing = (key) => root.querySelector(`.head [data-key="${CSS.escape(key)}"]`);
-  const key = keyName(event, (one) => one in steps || /^[1-9]$/.test(one) || doing(one));
+  const key = keyName(event, (pressed) => pressed in steps || /^[1-9]$/.test(pressed) || doing(pressed));
   const button = doing(key);
   const answers = cards()[place]?.querySelectorAll('[data-label]') ?? [];
   if (key in steps) go(place + steps[key]);

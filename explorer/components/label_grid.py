@@ -18,7 +18,7 @@ KEYS = "1 to 5: a label · arrows: another photo · L: any other label · A: all
 
 
 def label_grid(functions: Sequence[Callable[..., object]]) -> gr.HTML:
-    """The shell with its behaviour; `functions` answer the browser."""
+    """Return the shell with its behaviour; `functions` answer the browser."""
     return driven("label-grid", _shell(), ("label_grid.js",), functions)
 
 
@@ -77,6 +77,6 @@ def photo_card(name: str, picture: str, top: Sequence[tuple[str, float]]) -> Htm
 
 
 def nothing_left() -> Html:
-    """What is shown when every photo has a label that somebody gave."""
+    """Return what is shown when every photo has a label that somebody gave."""
     text = "Somebody has said of every photo what it shows. "
     return tag("p", text, tag("a", "Go to Insights", href="./insights"), class_="empty tall")

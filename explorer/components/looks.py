@@ -23,36 +23,39 @@ STRONGEST = 0.75  # opacity where the map is highest
 
 
 def looks_card() -> gr.HTML:
-    """An empty card; `ask_markup` and `looks_markup` give its values. Listen with `.act(...)`."""
+    """Return an empty card; `ask_markup` and `looks_markup` give its values. Listen with `.act(...)`."""
     return gr.HTML(js_on_load=REPORT_CLICKS, apply_default_css=False, elem_id="looks", elem_classes="component")
 
 
 def ask_markup() -> Html:
-    """The link that asks for the maps."""
+    """Return the link that asks for the maps."""
     return tag("button", "Where does the classifier look?", type="button", class_="link", data_do="looks")
 
 
 def looks_markup(pictures: Sequence[Image.Image], maps: Sequence[NDArray[np.float32]], label: str) -> Html:
-    """Original and edit with what speaks for the label; a sentence for a classifier without convolutions."""
+    """Return original and edit with what speaks for the label.
+
+    A classifier without convolutions has no maps; a sentence says so.
+    """
     if not maps:
         return tag("p", "This classifier ends in no convolution, and Grad-CAM is defined on none else.", class_="empty")
-    highest = max(float(one.max()) for one in maps)
+    highest = max(float(heat.max()) for heat in maps)
     if highest <= 0:
         return tag("p", f"Nothing in either picture speaks for {label}: both maps are zero.", class_="empty")
     figures = (
         tag(
             "figure",
-            tag("img", src=picture_url(overlaid(picture, one / highest), SIDE), alt=f"What speaks for {label}: {name}"),
-            tag("figcaption", f"{name}, highest {float(one.max()) / highest:.0%}"),
+            tag("img", src=picture_url(overlay(picture, heat / highest), SIDE), alt=f"What speaks for {label}: {name}"),
+            tag("figcaption", f"{name}, highest {float(heat.max()) / highest:.0%}"),
         )
-        for picture, one, name in zip(pictures, maps, ("original", "edit"), strict=True)
+        for picture, heat, name in zip(pictures, maps, ("original", "edit"), strict=True)
     )
     scale = tag("p", f"Amber: what speaks for {label} (Grad-CAM), both pictures on one scale.", class_="said")
     return tag("div", tag("div", *figures, class_="pair-of-maps"), scale, class_="looks")
 
 
-def overlaid(picture: Image.Image, share: NDArray[np.float32]) -> Image.Image:
-    """The picture, greyed, under `HOT` whose opacity is the share (height, width) in 0..1 of `STRONGEST`."""
+def overlay(picture: Image.Image, share: NDArray[np.float32]) -> Image.Image:
+    """Return the picture in grey under `HOT`, whose opacity is the share (height, width) in 0..1 of `STRONGEST`."""
     mask = Image.fromarray((255 * STRONGEST * share.clip(0, 1)).astype(np.uint8))
     grey = picture.convert("L").convert("RGB")
     return Image.composite(Image.new("RGB", picture.size, HOT), grey, mask)

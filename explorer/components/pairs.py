@@ -28,13 +28,13 @@ class Pair:
 
 
 def explore_link(photo: str, classifier: str, frame: str = "") -> str:
-    """The address of a photo, and of one of its edits, on the Explore page."""
+    """Return the address of a photo, and of one of its edits, on the Explore page."""
     values = {"photo": photo, "classifier": classifier, "frame": frame}
     return "./?" + urlencode({name: value for name, value in values.items() if value})
 
 
 def pairs_markup(pairs: Sequence[Pair]) -> Html:
-    """A shelf of pairs in the order given."""
+    """Return a shelf of pairs in the order given."""
     return tag("ul", *(tag("li", _pair(pair)) for pair in pairs), class_="pairs")
 
 

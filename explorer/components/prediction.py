@@ -8,7 +8,7 @@ from pipeline.types import Photo
 
 
 def photo_markup(photo: Photo) -> Html:
-    """One sentence, and the most probable labels with their shares; the label to protect is there in any case."""
+    """Return one sentence and the most probable labels with their shares, the label to protect in any case."""
     top = photo.prediction.top()
     first = top[0][0]
     if not photo.confirmed:

@@ -27,12 +27,12 @@ element.addEventListener('click', async (event) => {
 
 
 def provenance_card() -> gr.HTML:
-    """An empty card; `provenance_markup` gives its values."""
+    """Return an empty card; `provenance_markup` gives its values."""
     return gr.HTML(js_on_load=BEHAVIOUR, apply_default_css=False, elem_id="provenance", elem_classes="component")
 
 
 def provenance_markup(told: Provenance | None) -> Html:
-    """Everything behind a fold; a sentence when nobody noted how the frame was made."""
+    """Return everything behind a fold; a sentence when nobody noted how the frame was made."""
     if told is None:
         body = tag(
             "p", "Made by an earlier version, which did not record its settings; it cannot be made again from here."

@@ -39,7 +39,7 @@ window.addEventListener('popstate', () => {
 
 
 def shelf(elem_id: str, value: Html) -> gr.HTML:
-    """A shelf with these pictures. Listen with `.act(...)`."""
+    """Return a shelf with these pictures. Listen with `.act(...)`."""
     return gr.HTML(
         value=value,
         js_on_load=REPORT_CLICKS + FOLLOW,
@@ -50,18 +50,18 @@ def shelf(elem_id: str, value: Html) -> gr.HTML:
 
 
 def examples_markup(examples: Sequence[LabelledImage]) -> Html:
-    """The profile's examples as picture buttons."""
+    """Return the profile's examples as picture buttons."""
     if not examples:
         return tag("p", "This profile brings no examples; upload a picture below.", class_="empty")
-    return tag("div", *(_example(index, one) for index, one in enumerate(examples)), class_="shelf")
+    return tag("div", *(_example(index, example) for index, example in enumerate(examples)), class_="shelf")
 
 
-def _example(index: int, one: LabelledImage) -> Html:
-    name = f"Example: {one.label or one.path.stem}"
+def _example(index: int, example: LabelledImage) -> Html:
+    name = f"Example: {example.label or example.path.stem}"
     return tag(
         "button",
-        tag("img", src=_thumb(one.path), alt=name),
-        tag("span", one.label),
+        tag("img", src=_thumb(example.path), alt=name),
+        tag("span", example.label),
         type="button",
         class_="thumb",
         data_do="open",
@@ -70,26 +70,30 @@ def _example(index: int, one: LabelledImage) -> Html:
 
 
 def history_markup(store: Store, summaries: Sequence[StudySummary], current: str, place: str) -> Html:
-    """Photos studied before, newest first; `place` is the query that leads back to what is shown."""
+    """Return photos studied before, newest first; `place` is the query that leads back to what is shown."""
     if not summaries:
         return tag("p", "Photos you open are kept here.", class_="empty", data_place=place)
-    rows = (_study(store, one, one.key == current) for one in summaries[:LIMIT])
+    rows = (_study(store, summary, summary.key == current) for summary in summaries[:LIMIT])
     return tag("div", *rows, class_="history", data_place=place)
 
 
-def _study(store: Store, one: StudySummary, current: bool) -> Html:
-    count = one.counterfactuals
+def _study(store: Store, summary: StudySummary, current: bool) -> Html:
+    count = summary.counterfactuals
     edits = f"{count} edit{'s' * (count > 1)}" if count else "no edits yet"
-    text = tag("span", tag("b", one.label if one.label_source in CONFIRMED else f"{one.label}?"), tag("small", edits))
+    text = tag(
+        "span",
+        tag("b", summary.label if summary.label_source in CONFIRMED else f"{summary.label}?"),
+        tag("small", edits),
+    )
     return tag(
         "button",
-        tag("img", src=_thumb(store.file(one.key)), alt=""),
+        tag("img", src=_thumb(store.file(summary.key)), alt=""),
         text,
         type="button",
         data_do="open",
-        data_photo=one.key,
+        data_photo=summary.key,
         aria_current="true" if current else None,
-        title=one.caption or one.name or None,
+        title=summary.caption or summary.name or None,
     )
 
 

@@ -51,14 +51,14 @@ element.addEventListener('keydown', (event) => {
 
 
 def tau_strip() -> gr.HTML:
-    """An empty strip; `strip_markup` gives its values. Listen with `.act(...)`."""
+    """Return an empty strip; `strip_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(
         value=empty(), js_on_load=BEHAVIOUR, apply_default_css=False, elem_id="strip", elem_classes="component"
     )
 
 
 def strip_markup(study: Study, rows: Sequence[Row], selected: str = "") -> Html:
-    """The whole strip of one study; `selected` is the key of the frame in the inspector."""
+    """Return the whole strip of one study; `selected` is the key of the frame in the inspector."""
     if not rows:
         return empty()
     source = _source(study)
@@ -66,7 +66,7 @@ def strip_markup(study: Study, rows: Sequence[Row], selected: str = "") -> Html:
 
 
 def empty() -> Html:
-    """What to do when there are no frames yet."""
+    """Return what to do when there are no frames yet."""
     return tag(
         "p",
         "No edits yet. Accept at least one variation and press “Make the edits”: a frame appears here for every "
@@ -75,8 +75,8 @@ def empty() -> Html:
     )
 
 
-def sentence(words: Sequence[Words]) -> Html:
-    """A caption with its changes; signs as well as colour, so that it reads without colour too."""
+def diff_markup(words: Sequence[Words]) -> Html:
+    """Return a caption with its changes; signs as well as colour, so that it reads without colour too."""
     return join(*(_piece(piece) for piece in words))
 
 
@@ -88,7 +88,7 @@ def _piece(piece: Words) -> Html:
 
 
 def _source(study: Study) -> Html:
-    """Original and control: what every frame of the study is compared with."""
+    """Return original and control: what every frame of the study is compared with."""
     label = study.photo.label
     control = _reference("control", study, study.reconstruction is not None)
     return tag(
@@ -122,7 +122,7 @@ def _row(row: Row, source: Html, selected: str) -> Html:
     frames = (_frame(frame, selected) for frame in row.frames)
     return tag(
         "section",
-        tag("header", tag("span", row.perturbation.factor, class_="factor"), tag("p", sentence(row.words))),
+        tag("header", tag("span", row.perturbation.factor, class_="factor"), tag("p", diff_markup(row.words))),
         tag("div", source, tag("div", *frames, class_="frames", role="list"), class_="track"),
         class_="variation",
         aria_label=f"Edits: {row.perturbation.edited_caption}",
@@ -177,7 +177,7 @@ def _marks(frame: Frame) -> tuple[Html, ...]:
 
 
 def _figures(frame: Frame, item: Counterfactual) -> tuple[Html, ...]:
-    """Under the picture: tau and direction, p(label) with its change, the flip, the gates that were missed."""
+    """Return what is under the picture: tau and direction, p(label) with its change, the flip, the missed gates."""
     lines = [
         tag(
             "span",

@@ -24,7 +24,7 @@ const inside = async (entry) => {
   for (;;) {  // a reader gives a hundred at a time
     const part = await new Promise((give, fail) => reader.readEntries(give, fail));
     if (!part.length) return found;
-    for (const one of part) found.push(...await inside(one));
+    for (const child of part) found.push(...await inside(child));
   }
 };
 const header = (name, size, kind) => {
@@ -33,7 +33,7 @@ const header = (name, size, kind) => {
   put(0, name); put(100, '0000644\0'); put(108, '0000000\0'); put(116, '0000000\0');
   put(124, `${size.toString(8).padStart(11, '0')}\0`); put(136, '00000000000\0'); put(148, '        ');
   put(156, kind); put(257, 'ustar\0' + '00');
-  put(148, `${block.reduce((sum, one) => sum + one, 0).toString(8).padStart(6, '0')}\0 `);
+  put(148, `${block.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `);
   return block;
 };
 const filled = (size) => new Uint8Array((512 - size % 512) % 512);

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
-from explorer.components.tau_strip import sentence
+from explorer.components.tau_strip import diff_markup
 from explorer.views import diff
 from pipeline.captions.factors import FACTORS
 from pipeline.types import Perturbation
@@ -46,19 +46,19 @@ element.addEventListener('focusout', (event) => {
 
 
 def variation_list() -> gr.HTML:
-    """An empty list; `variations_markup` gives its values. Listen with `.act(...)`."""
+    """Return an empty list; `variations_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(
         value=empty(), js_on_load=BEHAVIOUR, apply_default_css=False, elem_id="variations", elem_classes="component"
     )
 
 
 def empty() -> Html:
-    """What to do when there are no variations yet."""
+    """Return what to do when there are no variations yet."""
     return tag("p", "No variations yet. Press “Suggest variations”, or write one by hand below.", class_="empty")
 
 
 def variations_markup(perturbations: Sequence[Perturbation]) -> Html:
-    """All variations in the order of the factors; hand-written ones of no factor come last."""
+    """Return all variations in the order of the factors; hand-written ones of no factor come last."""
     if not perturbations:
         return empty()
     known = [*FACTORS, *dict.fromkeys(p.factor for p in perturbations if p.factor not in FACTORS)]
@@ -90,7 +90,7 @@ def _group(factor: str, members: Sequence[Perturbation]) -> Html:
 
 
 def _proposal(item: Perturbation) -> Html:
-    words = sentence(diff(item.caption, item.edited_caption))
+    words = diff_markup(diff(item.caption, item.edited_caption))
     box = tag("textarea", "", rows=2, aria_label="Edit this variation; Enter saves, Escape leaves it")
     label = f"Edit: {item.edited_caption}"
     actions = tag("button", "edit", type="button", class_="link", data_open="yes", aria_label=label)
@@ -124,7 +124,7 @@ def _reasons(item: Perturbation) -> Html:
 
 
 def _gates(item: Perturbation) -> Html:
-    """A light for every gate, and behind it what was measured."""
+    """Return a light for every gate, and behind it what was measured."""
     if not item.checks:
         return Html()
     missed = [check.gate for check in item.checks if not check.passed]

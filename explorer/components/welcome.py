@@ -16,7 +16,7 @@ STEPS = (
 
 
 def welcome_markup(pairs: Sequence[Pair]) -> Html:
-    """The steps; below them the pairs, if there are any."""
+    """Return the steps; below them the pairs, if there are any."""
     items = (tag("li", tag("b", name), tag("span", text)) for name, text in STEPS)
     steps = tag("div", tag("h3", "Choose an example, or upload a picture."), tag("ol", *items), class_="welcome")
     if not pairs:

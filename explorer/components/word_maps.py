@@ -15,21 +15,21 @@ DARK = 0.18  # of the photo's brightness, where a word does not look at all
 
 
 def word_maps_markup(photo: Image.Image, maps: Sequence[WordMap]) -> Html:
-    """One figure a word, in the caption's order; a sentence for an editor without such maps."""
+    """Return one figure a word, in the caption's order; a sentence for an editor without such maps."""
     if not maps:
         return tag("p", "This editor is told what to change; no word of the caption looks anywhere.", class_="empty")
     small = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return tag("div", *(_figure(small, one) for one in maps), class_="word-maps", role="list")
+    return tag("div", *(_figure(small, word_map) for word_map in maps), class_="word-maps", role="list")
 
 
-def _figure(photo: Image.Image, one: WordMap) -> Html:
-    picture = tag("img", src=picture_url(lit(photo, one), SIDE), alt=f"Where “{one.word}” looks")
-    return tag("figure", picture, tag("figcaption", one.word), role="listitem")
+def _figure(photo: Image.Image, word_map: WordMap) -> Html:
+    picture = tag("img", src=picture_url(highlight(photo, word_map), SIDE), alt=f"Where “{word_map.word}” looks")
+    return tag("figure", picture, tag("figcaption", word_map.word), role="listitem")
 
 
-def lit(photo: Image.Image, one: WordMap) -> Image.Image:
-    """The photo in its full brightness where the map is highest, darkened to `DARK` where it is lowest."""
-    low, high = float(one.weights.min()), float(one.weights.max())
-    scaled = (one.weights - low) / max(high - low, 1e-12)
+def highlight(photo: Image.Image, word_map: WordMap) -> Image.Image:
+    """Return the photo in full brightness where the map is highest, darkened to `DARK` where it is lowest."""
+    low, high = float(word_map.weights.min()), float(word_map.weights.max())
+    scaled = (word_map.weights - low) / max(high - low, 1e-12)
     mask = Image.fromarray((255 * scaled).astype(np.uint8)).resize(photo.size, Image.Resampling.BICUBIC)
     return Image.composite(photo, photo.point(lambda value: round(DARK * value)), mask)

@@ -11,9 +11,9 @@ from PIL import Image
 from explorer import views
 from explorer.components import tau_strip
 from explorer.components.compare import compare_markup
-from explorer.components.looks import looks_markup, overlaid
+from explorer.components.looks import looks_markup, overlay
 from explorer.components.markup import Html, join, picture_url, tag
-from explorer.components.tau_strip import sentence, strip_markup
+from explorer.components.tau_strip import diff_markup, strip_markup
 from explorer.components.variations import variations_markup
 from explorer.pages.explore.shifts import shift_figure, tau_figure
 from explorer.pages.insights import charts
@@ -67,8 +67,8 @@ def test_a_word_diff_keeps_the_reading_order() -> None:
 
 
 def test_a_word_diff_has_signs_beside_colours() -> None:
-    assert "−</span>dog" in sentence(views.diff(CAPTION, EDITED))
-    assert "+</span>cat" in sentence(views.diff(CAPTION, EDITED))
+    assert "−</span>dog" in diff_markup(views.diff(CAPTION, EDITED))
+    assert "+</span>cat" in diff_markup(views.diff(CAPTION, EDITED))
 
 
 def test_a_frame_is_told_against_the_control() -> None:
@@ -183,7 +183,7 @@ def test_where_a_classifier_looks_is_told_on_one_scale() -> None:
     weak, strong = np.zeros((96, 96), np.float32), np.zeros((96, 96), np.float32)
     weak[10, 10], strong[80, 20] = 1.0, 2.0
     picture = Image.new("RGB", (96, 96), "black")
-    lit = np.asarray(overlaid(picture, strong / 2))
+    lit = np.asarray(overlay(picture, strong / 2))
     assert np.argwhere(lit.sum(axis=2)).tolist() == [[80, 20]]
     markup = looks_markup((picture, picture), (weak, strong), "<sled>")
     assert "original, highest 50%" in markup

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from explorer.components.word_maps import DARK, SIDE, lit, word_maps_markup
+from explorer.components.word_maps import DARK, SIDE, highlight, word_maps_markup
 from pipeline.types import WordMap
 
 PHOTO = Image.new("RGB", (SIDE, SIDE), (200, 100, 50))
@@ -12,13 +12,13 @@ PHOTO = Image.new("RGB", (SIDE, SIDE), (200, 100, 50))
 def test_the_photo_is_lit_where_the_word_looks() -> None:
     weights = np.zeros((4, 4), np.float32)
     weights[:, :2] = 0.3
-    shown = np.asarray(lit(PHOTO, WordMap(word="dog", weights=weights)))
+    shown = np.asarray(highlight(PHOTO, WordMap(word="dog", weights=weights)))
     assert shown[SIDE // 2, 4].tolist() == [200, 100, 50]
     assert shown[SIDE // 2, -4].tolist() == [round(DARK * value) for value in (200, 100, 50)]
 
 
 def test_a_map_without_any_difference_is_dark_everywhere() -> None:
-    flat = np.asarray(lit(PHOTO, WordMap(word="dog", weights=np.ones((4, 4), np.float32))))
+    flat = np.asarray(highlight(PHOTO, WordMap(word="dog", weights=np.ones((4, 4), np.float32))))
     assert flat.max() == round(DARK * 200)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer.desk import Desk
-from explorer.pages.curate.triage import Item, Triage
+from explorer.pages.curate.triage import DeckItem, Triage
 from pipeline.store.store import Store
 from tests.seams import SeamModels
 from tests.stores import save, study_of
@@ -17,7 +17,7 @@ class Window:
     def __init__(self, desk: Desk, analyst: str) -> None:
         self.triage, self.analyst, self.acts = Triage(desk), analyst, 0
 
-    def see(self, key: str) -> Item:
+    def see(self, key: str) -> DeckItem:
         """The pair as it is shown now."""
         items = self.triage.look({"analyst": self.analyst, "state": "all", "count": 48})["items"]
         return next(one for one in items if one["key"] == key)  # type: ignore[return-value]

@@ -26,7 +26,7 @@ from pipeline.types import CounterfactualSet
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
-    """Draws the page into the current Blocks and wires it."""
+    """Draw the page into the current Blocks and wire it."""
     masthead("Curate", desk.models.profile.name)
     starting.notice(demo, desk)
     with gr.Row(elem_classes="bench", equal_height=False):
@@ -68,32 +68,32 @@ def show(
     name: str,
     request: gr.Request,
 ) -> tuple[object, ...]:
-    """What a rule can choose from, what it takes, and the sets there are; that of the address is chosen."""
+    """Return what a rule can choose from and takes, and the sets there are; that of the address is chosen."""
     return *renewed(desk, labels, factors, tags, quota, name), *_sets(desk, str(request.query_params.get("set", "")))
 
 
 def renewed(
     desk: Desk, labels: list[str], factors: list[str], tags: list[str], quota: float | None, name: str
 ) -> tuple[object, ...]:
-    """What a rule can choose from now, what it takes, and how far the analysts agree."""
+    """Return what a rule can choose from now, what it takes, and how far the analysts agree."""
     taken = preview(desk, labels, factors, tags, quota, name)
-    kept = _kept(desk)
-    classes = sorted({*desk.catalogue.classes(), *(one.label for one in kept)})
-    choices = (classes, desk.catalogue.factors(), sorted({name for one in kept for name in one.tags}))
+    kept = _kept_pairs(desk)
+    classes = sorted({*desk.catalogue.classes(), *(pair.label for pair in kept)})
+    choices = (classes, desk.catalogue.factors(), sorted({name for pair in kept for name in pair.tags}))
     return *(gr.update(choices=list(of)) for of in choices), *taken
 
 
 def preview(
     desk: Desk, labels: list[str], factors: list[str], tags: list[str], quota: float | None, name: str
 ) -> tuple[Html, Html]:
-    """What the rule takes now, and how far the analysts agree."""
+    """Return what the rule takes now, and how far the analysts agree."""
     desk.catalogue.refresh()
-    taken = select(_kept(desk), _rule(labels, factors, tags, quota))
+    taken = select(_kept_pairs(desk), _rule(labels, factors, tags, quota))
     photos = {entry.key: entry.photo for entry in desk.catalogue.shown()}
-    others = {_title(one): one.items for one in desk.store.sets() if one.name != name.strip()}
+    others = {_title(frozen): frozen.items for frozen in desk.store.sets() if frozen.name != name.strip()}
     pairs = decisions.agreements(desk.catalogue.log, photos)
     counts = counts_markup(taken, leaks(taken.keys, others, photos))
-    return join(guesses_markup(_guessed(desk)), counts), agreement_markup(pairs)
+    return join(guesses_markup(_count_unlabelled_photos(desk)), counts), agreement_markup(pairs)
 
 
 def _rule(labels: Sequence[str], factors: Sequence[str], tags: Sequence[str], quota: float | None) -> Rule:
@@ -101,24 +101,24 @@ def _rule(labels: Sequence[str], factors: Sequence[str], tags: Sequence[str], qu
     return Rule(labels=tuple(labels or ()), factors=tuple(factors or ()), tags=tuple(tags or ()), quota=most)
 
 
-def _kept(desk: Desk) -> list[Kept]:
-    """Return what is kept, with the corrected label that holds and all tags."""
+def _kept_pairs(desk: Desk) -> list[Kept]:
+    """Return the kept pairs, each with the corrected label that holds and all tags."""
     settled = ((entry, desk.catalogue.settled(entry.key)) for entry in desk.catalogue.shown())
     return [
-        Kept(entry=entry, label=one.label or entry.label, tags=one.tags)
-        for entry, one in settled
-        if one is not None and one.verdict == "keep" and entry.confirmed
+        Kept(entry=entry, label=decision.label or entry.label, tags=decision.tags)
+        for entry, decision in settled
+        if decision is not None and decision.verdict == "keep" and entry.confirmed
     ]
 
 
-def _guessed(desk: Desk) -> int:
+def _count_unlabelled_photos(desk: Desk) -> int:
     """Return of how many photos with kept edits nobody has said what they show: they are in no set."""
     shown = desk.catalogue.shown()
-    return len({one.photo for one in shown if not one.confirmed and desk.catalogue.holds(one.key) == "keep"})
+    return len({entry.photo for entry in shown if not entry.confirmed and desk.catalogue.holds(entry.key) == "keep"})
 
 
 def counts_markup(taken: Selection, leaking: Mapping[str, int]) -> Html:
-    """How many pairs of each class and factor are taken, and what to know before freezing."""
+    """Return how many pairs of each class and factor are taken, and what to know before freezing."""
     if not taken.cells:
         return tag("p", "Nothing kept fits. Keep some pairs, or choose other classes and factors.", class_="empty")
     factors = sorted({factor for _, factor in taken.cells})
@@ -144,7 +144,7 @@ def _cell(taken: Selection, label: str, factor: str) -> Html:
 
 
 def agreement_markup(pairs: Sequence[decisions.Agreement]) -> Html:
-    """How far every two analysts agree on what both judged."""
+    """Return how far every two analysts agree on what both judged."""
     if not pairs:
         text = "When two analysts, each under their own name, judge the same pairs, it shows here how far they agree."
         return tag("p", text, class_="empty")
@@ -152,13 +152,13 @@ def agreement_markup(pairs: Sequence[decisions.Agreement]) -> Html:
     rows = (
         tag(
             "tr",
-            tag("td", " and ".join(name or "nobody named" for name in one.analysts)),
-            tag("td", str(one.n)),
-            tag("td", str(one.photos)),
-            tag("td", f"{one.agree / one.n:.0%}"),
-            tag("td", "–" if math.isnan(one.kappa) else f"{one.kappa:.2f} [{one.low:.2f}, {one.high:.2f}]"),
+            tag("td", " and ".join(name or "nobody named" for name in agreement.analysts)),
+            tag("td", str(agreement.n)),
+            tag("td", str(agreement.photos)),
+            tag("td", f"{agreement.agree / agreement.n:.0%}"),
+            tag("td", _kappa(agreement)),
         )
-        for one in pairs
+        for agreement in pairs
     )
     table = tag("table", tag("thead", head), tag("tbody", *rows))
     hint = tag(
@@ -169,25 +169,31 @@ def agreement_markup(pairs: Sequence[decisions.Agreement]) -> Html:
     return tag("div", table, hint, class_="facts")
 
 
-def _title(one: CounterfactualSet) -> str:
-    return f"{one.name} v{one.version}"
+def _kappa(agreement: decisions.Agreement) -> str:
+    if math.isnan(agreement.kappa):
+        return "–"
+    return f"{agreement.kappa:.2f} [{agreement.low:.2f}, {agreement.high:.2f}]"
+
+
+def _title(frozen: CounterfactualSet) -> str:
+    return f"{frozen.name} v{frozen.version}"
 
 
 def _sets(desk: Desk, wanted: str = "") -> tuple[object, object]:
-    """The list of sets, and the same as choices for the export: the wanted one, or the newest."""
+    """Return the list of sets, and the same as choices for the export: the wanted one, or the newest."""
     found = desk.store.sets()
-    choices = [_title(one) for one in found]
+    choices = [_title(frozen) for frozen in found]
     value = wanted if wanted in choices else next(iter(choices), None)
     return sets_markup(found), gr.update(choices=choices, value=value)
 
 
 def sets_markup(found: tuple[CounterfactualSet, ...]) -> Html:
-    """Name, version and size of each set."""
+    """Return name, version and size of each set."""
     if not found:
         return tag("p", "No set yet. Keep some counterfactuals, then freeze them under a name.", class_="empty")
     rows = (
-        tag("tr", tag("td", one.name), tag("td", f"v{one.version}"), tag("td", f"{len(one.items)} pairs"))
-        for one in found
+        tag("tr", tag("td", frozen.name), tag("td", f"v{frozen.version}"), tag("td", f"{len(frozen.items)} pairs"))
+        for frozen in found
     )
     return tag("div", tag("table", tag("tbody", *rows)), class_="facts")
 
@@ -195,20 +201,20 @@ def sets_markup(found: tuple[CounterfactualSet, ...]) -> Html:
 def freeze(
     desk: Desk, labels: list[str], factors: list[str], tags: list[str], quota: float | None, name: str
 ) -> tuple[object, ...]:
-    """What the rule takes as the next version of the set."""
+    """Freeze what the rule takes as the next version of the set. Raises `DataError` when it takes nothing."""
     desk.catalogue.refresh()
-    taken = select(_kept(desk), _rule(labels, factors, tags, quota))
+    taken = select(_kept_pairs(desk), _rule(labels, factors, tags, quota))
     made = desk.store.freeze(name, frozenset(taken.keys))
     text = f"Frozen: {_title(made)} with {len(made.items)} counterfactuals."
-    return join(said(text), guesses_markup(_guessed(desk))), *_sets(desk)
+    return join(said(text), guesses_markup(_count_unlabelled_photos(desk))), *_sets(desk)
 
 
 def export(desk: Desk, title: str | None) -> tuple[object, ...]:
-    """Writes the set below the data folder and offers it as one file."""
-    one = next((one for one in desk.store.sets() if _title(one) == title), None)
-    if one is None:
+    """Write the set below the data folder and offer it as one file. Raises `DataError` while none is chosen."""
+    chosen = next((frozen for frozen in desk.store.sets() if _title(frozen) == title), None)
+    if chosen is None:
         raise DataError("Choose a set to export; freeze one first if there is none.")
-    file, material = archive(desk.store, one), labelled(desk.store, one.items)
+    file, material = archive(desk.store, chosen), labelled(desk.store, chosen.items)
     button = gr.update(value=offered(file)["path"], label=f"Download {file.name}", visible=True)
     told = " ".join((f"Exported to sets/{file.stem} in the data folder.", *material.left_out))
     return said(told), button

@@ -31,7 +31,7 @@ from pipeline.types import Decision
 LARGE, SMALL = 512, 192  # pixels a side, at most
 MOST = 48  # pairs that one window holds
 Sent = Mapping[str, object]
-Answering = Callable[[Sent, gr.Request], object]
+ServerFunction = Callable[[Sent, gr.Request], object]
 """A function that the browser may call."""
 
 
@@ -44,14 +44,14 @@ class State(TypedDict):
     opinion: str
 
 
-class Item(State):
+class DeckItem(State):
     """A pair as the browser shows it."""
 
     markup: str
     title: str
 
 
-class Answer(TypedDict, total=False):
+class DeckAnswer(TypedDict, total=False):
     """What goes back; `error` alone, or with the items as they are now."""
 
     error: str
@@ -77,49 +77,49 @@ class Triage:
 
     @property
     def catalogue(self) -> Catalogue:
-        """What is known of the store's counterfactuals."""
+        """Return what is known of the store's counterfactuals."""
         return self.desk.catalogue
 
-    def functions(self) -> list[Answering]:
-        """What the browser may call."""
+    def functions(self) -> list[ServerFunction]:
+        """Return what the browser may call."""
         asked = (self.look, self.tally, self.strengths, self.decide, self.take_back, self.do_again)
-        return [answering(one) for one in asked]
+        return [server_function(function) for function in asked]
 
-    def look(self, sent: Sent) -> Answer:
-        """A window: `after`, `before` or `at` an item; `large` for one at a time."""
+    def look(self, sent: Sent) -> DeckAnswer:
+        """Return a window of pairs: `after`, `before` or `at` an item; `large` for one at a time."""
         self.catalogue.refresh()
         view, count = view_of(sent), min(MOST, max(1, _number(sent, "count")))
         places = {name: text_of(sent, name) for name in ("after", "before", "at")}
         window = self.catalogue.window(view, count, **places)
         items = [self._item(entry, view, large=bool(sent.get("large"))) for entry in window.entries]
         filtered = bool(view.label or view.factor or view.text)
-        return Answer(items=items, start=window.start, total=window.total, empty=empty_markup(view.state, filtered))
+        return DeckAnswer(items=items, start=window.start, total=window.total, empty=empty_markup(view.state, filtered))
 
-    def tally(self, sent: Sent) -> Answer:
-        """How many pairs each tab holds, what can be filtered by, what can be undone."""
+    def tally(self, sent: Sent) -> DeckAnswer:
+        """Return how many pairs each tab holds, what can be filtered by, what can be undone."""
         self.catalogue.refresh()
         view, log = view_of(sent), self.catalogue.log
         done, undone = decisions.stacks(log, view.analyst)
-        return Answer(
+        return DeckAnswer(
             counts=self.catalogue.counts(view),
             classes=self.catalogue.classes(),
             factors=self.catalogue.factors(),
-            tags=tuple(sorted({name for one in log for name in one.tags})),
+            tags=tuple(sorted({name for decision in log for name in decision.tags})),
             undo=len(done),
             redo=len(undone),
             analyst=text_of(sent, "signed_in"),
         )
 
-    def strengths(self, sent: Sent) -> Answer:
-        """The same variation at every tau."""
+    def strengths(self, sent: Sent) -> DeckAnswer:
+        """Return the same variation at every tau."""
         self.catalogue.refresh()
         view = view_of(sent)
-        return Answer(
-            items=[self._item(one, view, large=True) for one in self.catalogue.strengths(text_of(sent, "key"))]
+        return DeckAnswer(
+            items=[self._item(entry, view, large=True) for entry in self.catalogue.strengths(text_of(sent, "key"))]
         )
 
-    def decide(self, sent: Sent) -> Answer:
-        """A verdict on the pairs sent, or with `all` on the whole view; saved all or none, undone together."""
+    def decide(self, sent: Sent) -> DeckAnswer:
+        """Save a verdict on the pairs sent, or with `all` on the whole view; all or none, undone together."""
         self.catalogue.refresh()
         view = view_of(sent)
         expected = None if sent.get("all") else _expected(sent)
@@ -129,27 +129,27 @@ class Triage:
             self.desk.store.decide_all(made, expected)
         except ConflictError as error:
             self.catalogue.refresh()
-            return Answer(error=str(error), conflict=True, items=self._states(keys, view))
+            return DeckAnswer(error=str(error), conflict=True, items=self._states(keys, view))
         self.catalogue.refresh()
-        return Answer(items=self._states(keys[:MOST], view))
+        return DeckAnswer(items=self._states(keys[:MOST], view))
 
-    def take_back(self, sent: Sent) -> Answer:
-        """Undoes the analyst's last act."""
-        return self._again(sent, self.desk.store.undo)
+    def take_back(self, sent: Sent) -> DeckAnswer:
+        """Undo the analyst's last act."""
+        return self._step(sent, self.desk.store.undo)
 
-    def do_again(self, sent: Sent) -> Answer:
-        """Redoes what was undone last."""
-        return self._again(sent, self.desk.store.redo)
+    def do_again(self, sent: Sent) -> DeckAnswer:
+        """Redo what was undone last."""
+        return self._step(sent, self.desk.store.redo)
 
-    def _again(self, sent: Sent, step: Callable[[str, str], tuple[Decision, ...]]) -> Answer:
+    def _step(self, sent: Sent, step: Callable[[str, str], tuple[Decision, ...]]) -> DeckAnswer:
         view = view_of(sent)
-        made = step(view.analyst, _act(sent))
+        made = step(view.analyst, _act_id(sent))
         self.catalogue.refresh()
-        return Answer(items=self._states([one.counterfactual for one in made[:MOST]], view))
+        return DeckAnswer(items=self._states([decision.counterfactual for decision in made[:MOST]], view))
 
     def _decision(self, key: str, place: int, sent: Sent, view: View) -> Decision:
-        """What is not sent stays as the analyst had it; on a conflict the verdict settles it for everybody."""
-        act, settle = _act(sent), "verdict" in sent and not view.blind
+        """Return the analyst's decision with what was sent changed; on a conflict it settles it for everybody."""
+        act, settle = _act_id(sent), "verdict" in sent and not view.blind
         fresh = decisions.following(self.catalogue.views(key), key, view.analyst, settle=settle)
         fresh = replace(fresh, id=f"{act}-{place}", act=act)
         if "verdict" in sent:
@@ -158,7 +158,7 @@ class Triage:
             label = text_of(sent, "label", 80)
             fresh = replace(fresh, label="" if label == self.catalogue.entry(key).label else label)
         if name := text_of(sent, "tag", 40):
-            tags = [one for one in fresh.tags if one != name] if name in fresh.tags else [*fresh.tags, name]
+            tags = [tag for tag in fresh.tags if tag != name] if name in fresh.tags else [*fresh.tags, name]
             fresh = replace(fresh, tags=tuple(tags))
         return fresh
 
@@ -168,7 +168,7 @@ class Triage:
     def _state(self, key: str, view: View) -> State:
         own = self.catalogue.own(key, view.analyst)
         said = self.catalogue.said(key)
-        hidden = view.blind and not (own and own.verdict) and any(one.analyst != view.analyst for one in said)
+        hidden = view.blind and not (own and own.verdict) and any(decision.analyst != view.analyst for decision in said)
         return State(
             key=key,
             state=self.catalogue.state(key, view),
@@ -176,16 +176,16 @@ class Triage:
             opinion=opinion_markup(said, own, hidden),
         )
 
-    def _item(self, entry: Entry, view: View, *, large: bool) -> Item:
+    def _item(self, entry: Entry, view: View, *, large: bool) -> DeckItem:
         side, markup = (LARGE, focus_markup) if large else (SMALL, card_markup)
         before, after = (_picture(self.desk.store, key, side) for key in (entry.photo, entry.key))
         shown = markup(entry, self.desk.models.axis, before, after)
         title = f"{entry.label}, {entry.factor}: {entry.edited_caption}"
-        return Item(**self._state(entry.key, view), markup=shown, title=title)
+        return DeckItem(**self._state(entry.key, view), markup=shown, title=title)
 
 
 def view_of(sent: Sent) -> View:
-    """The view that the browser asks for. Raises `DataError` for a state or an order that does not exist."""
+    """Return the view that the browser asks for. Raises `DataError` for an unknown state or order."""
     state = text_of(sent, "state") or WAITING
     if state not in STATES:
         raise DataError(f"There are no pairs of the kind '{state}'; choose one of: {', '.join(STATES)}.")
@@ -206,8 +206,8 @@ def _picture(store: Store, key: str, side: int) -> str:
     return picture_url(open_image(store.file(key)), side)
 
 
-def answering(function: Callable[[Sent], Mapping[str, object]]) -> Answering:
-    """A plain function, because Gradio notes on it that the browser may call it; it adds who asks."""
+def server_function(function: Callable[[Sent], Mapping[str, object]]) -> ServerFunction:
+    """Return a plain function, on which Gradio notes that the browser may call it; it adds who asks."""
 
     def asked(sent: Sent, request: gr.Request) -> object:
         def work(sent: Sent) -> Mapping[str, object]:
@@ -233,7 +233,7 @@ def _number(sent: Sent, name: str) -> int:
     return value if isinstance(value, int) and abs(value) < 2**31 else 0
 
 
-def _act(sent: Sent) -> str:
+def _act_id(sent: Sent) -> str:
     if not (act := text_of(sent, "act", 64)):
         raise DataError("The decision has no id; reload the page.")
     return act
@@ -247,8 +247,8 @@ def _reason(sent: Sent) -> str:
 
 
 def _expected(sent: Sent) -> dict[str, int]:
-    """Key -> number of the newest decision that the browser knows of."""
+    """Return by key the number of the newest decision that the browser knows of."""
     items = sent.get("items")
     if not isinstance(items, list) or len(items) > MOST:
         raise DataError(f"At most {MOST} pairs can be decided upon one by one; select all instead.")
-    return {str(one.get("key"))[:200]: _number(one, "expected") for one in items if isinstance(one, dict)}
+    return {str(item.get("key"))[:200]: _number(item, "expected") for item in items if isinstance(item, dict)}

@@ -22,13 +22,13 @@ KEPT, REJECTED, OPEN = ACCENT, FALL, "rgba(138,148,160,0.55)"
 
 
 def flips_figure(rows: Sequence[Weakness], axis: Axis) -> go.Figure:
-    """Flip rate against tau with 95 % intervals; one row per tau."""
+    """Return the flip rate against tau with 95 % intervals; one row per tau."""
     figure = go.Figure()
     shown = [row for row in rows if row.n and row.tau is not None]
     figure.add_scatter(
         x=[axis.value(row.tau or 0.0) for row in shown],
         y=[row.flips.value for row in shown],
-        error_y=_bars([row.flips for row in shown]),
+        error_y=_error_bars([row.flips for row in shown]),
         mode="lines+markers",
         line={"color": ACCENT, "width": 2},
         marker={"size": 8},
@@ -38,19 +38,19 @@ def flips_figure(rows: Sequence[Weakness], axis: Axis) -> go.Figure:
     )
     plain_look(figure, height=300)
     figure.update_xaxes(title={"text": plain(axis.name), "font": {"size": 12}}, showgrid=False)
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_beside("flip rate"))
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_upright_title("flip rate"))
     return figure
 
 
 def change_figure(rows: Sequence[Weakness]) -> go.Figure:
-    """Signed change of p(label) by factor with 95 % intervals, the greatest loss on top."""
+    """Return the signed change of p(label) by factor with 95 % intervals, the greatest loss on top."""
     shown = sorted(rows, key=lambda row: -row.sensitivity.value)
     means = [row.sensitivity for row in shown]
     figure = go.Figure()
     figure.add_scatter(
         x=[mean.value for mean in means],
         y=[f"{plain(row.factor)}  <br>{counted(row.n, row.photos)}" for row in shown],
-        error_x=_bars(means),
+        error_x=_error_bars(means),
         mode="markers",
         marker={"size": 11, "color": [FALL if mean.value < 0 else ACCENT for mean in means]},
         text=[points(mean.value) for mean in means],
@@ -64,13 +64,14 @@ def change_figure(rows: Sequence[Weakness]) -> go.Figure:
     return figure
 
 
-def score_figure(one: Separation) -> go.Figure:
-    """Histograms of one score by verdict, stacked, with the suggested threshold where there is one."""
+def score_figure(separation: Separation) -> go.Figure:
+    """Return histograms of one score by verdict, stacked, with the suggested threshold where there is one."""
     figure = go.Figure()
-    values = [*one.kept, *one.rejected, *one.undecided]
+    kept, rejected, undecided = separation.kept, separation.rejected, separation.undecided
+    values = [*kept, *rejected, *undecided]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     ends = np.linspace(low, low + max(high - low, 0.02), BINS + 1)
-    series = (("kept", KEPT, one.kept), ("rejected", REJECTED, one.rejected), ("undecided", OPEN, one.undecided))
+    series = (("kept", KEPT, kept), ("rejected", REJECTED, rejected), ("undecided", OPEN, undecided))
     for name, colour, found in series:
         if found:
             figure.add_bar(
@@ -81,33 +82,37 @@ def score_figure(one: Separation) -> go.Figure:
                 marker={"color": colour, "line": {"width": 0}},
                 hovertemplate="%{x}: %{y}<extra>" + name + "</extra>",
             )
-    if one.threshold is not None and one.helps:
-        figure.add_vline(x=one.threshold, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
+    threshold = separation.threshold
+    if threshold is not None and separation.helps:
+        figure.add_vline(x=threshold, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
         figure.add_annotation(
-            x=one.threshold, y=1, yref="paper", text=f"≥ {one.threshold:.2f}", showarrow=False, xanchor="left", xshift=5
+            x=threshold, y=1, yref="paper", text=f"≥ {threshold:.2f}", showarrow=False, xanchor="left", xshift=5
         )
     plain_look(figure, height=300)
     figure.update_layout(barmode="stack", bargap=0.06, showlegend=True)
-    figure.update_xaxes(title={"text": SCORES[one.score], "font": {"size": 12}}, showgrid=False)
-    figure.update_yaxes(title=_beside("edits"))
+    figure.update_xaxes(title={"text": SCORES[separation.score], "font": {"size": 12}}, showgrid=False)
+    figure.update_yaxes(title=_upright_title("edits"))
     return figure
 
 
 def landscape_figure(
     kinds: Sequence[str], points_at: Sequence[tuple[float, float]], hints: Sequence[str], explained: tuple[float, float]
 ) -> go.Figure:
-    """Originals and edits on the map; `kinds` ("original", "stays", "flips") gives the sign, `hints` the hover."""
+    """Return originals and edits on the map; `kinds` gives the sign, `hints` the hover.
+
+    A kind is "original", "stays" or "flips".
+    """
     signs = {"original": (BEFORE, "circle"), "stays": (ACCENT, "diamond"), "flips": (FALL, "x")}
     names = {"original": "originals", "stays": "edits, same answer", "flips": "edits that flip it"}
     figure = go.Figure()
-    for kind, (colour, symbol) in signs.items():
-        here = [place for place, one in enumerate(kinds) if one == kind]
+    for sign, (colour, symbol) in signs.items():
+        here = [place for place, kind in enumerate(kinds) if kind == sign]
         if here:
             figure.add_scatter(
                 x=[points_at[place][0] for place in here],
                 y=[points_at[place][1] for place in here],
                 mode="markers",
-                name=f"{names[kind]} (n {len(here)})",
+                name=f"{names[sign]} (n {len(here)})",
                 marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.8},
                 text=[plain(hints[place]) for place in here],
                 hovertemplate="%{text}<extra></extra>",
@@ -120,18 +125,18 @@ def landscape_figure(
     return figure
 
 
-def _beside(text: str) -> dict[str, object]:
-    """The title of an upright axis, clear of its figures."""
+def _upright_title(text: str) -> dict[str, object]:
+    """Return the title of an upright axis, clear of its figures."""
     return {"text": text, "font": {"size": 12}, "standoff": 12}
 
 
-def _bars(found: Sequence[Mean] | Sequence[Proportion]) -> dict[str, object]:
-    """Error bars from intervals."""
+def _error_bars(found: Sequence[Mean] | Sequence[Proportion]) -> dict[str, object]:
+    """Return error bars from intervals."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": [one.high - one.value for one in found],
-        "arrayminus": [one.value - one.low for one in found],
+        "array": [estimate.high - estimate.value for estimate in found],
+        "arrayminus": [estimate.value - estimate.low for estimate in found],
         "color": BEFORE,
         "thickness": 1.5,
         "width": 4,
@@ -139,7 +144,7 @@ def _bars(found: Sequence[Mean] | Sequence[Proportion]) -> dict[str, object]:
 
 
 def alpha_figure(curve: Sequence[tuple[float, dict[tuple[str, int], Proportion]]], alpha: float) -> go.Figure:
-    """Acc@1 of each split against alpha with its 95 % interval, Acc@5 dotted; the alpha in use is a vertical line."""
+    """Return Acc@1 of each split against alpha with its 95 % interval, Acc@5 dotted; `alpha` is a vertical line."""
     figure = go.Figure()
     xs = [point for point, _ in curve]
     splits = list(dict.fromkeys(split for split, _ in curve[0][1])) if curve else []
@@ -168,12 +173,12 @@ def alpha_figure(curve: Sequence[tuple[float, dict[tuple[str, int], Proportion]]
     plain_look(figure, height=320)
     title = "alpha (0: as it was, 1: retrained head)"
     figure.update_xaxes(title={"text": title, "font": {"size": 12}})
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_beside("accuracy"))
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_upright_title("accuracy"))
     return figure
 
 
 def training_figure(epochs: Sequence[Epoch]) -> go.Figure:
-    """Losses on training and validation pictures, and Acc@1 on the latter, against epoch."""
+    """Return losses on training and validation pictures, and Acc@1 on the latter, against epoch."""
     figure = go.Figure()
     xs = [epoch.number for epoch in epochs]
     for name, colour, dash, values in (

@@ -40,19 +40,19 @@ class Findings:
 
     @property
     def by_factor(self) -> tuple[Weakness, ...]:
-        """One row per factor over all classes."""
+        """Return one row per factor over all classes."""
         return tuple(row for row in self.rows if row.label == ALL and row.factor != ALL and row.n)
 
     @property
     def cells(self) -> frozenset[tuple[str, str]]:
-        """The cells that have an edit behind them."""
+        """Return the cells that have an edit behind them."""
         return frozenset((row.label, row.factor) for row in self.rows if row.n)
 
 
 @lru_cache(maxsize=HELD)
 def findings(records: tuple[StudyRecord, ...]) -> Findings:
-    """Of a classifier's records, which the store gives anew after every change, so nothing stale is told."""
-    edited = (one for one in records if one.control is not None and one.counterfactuals)
+    """Return what a classifier's records say; the store gives them anew after every change, so nothing is stale."""
+    edited = (record for record in records if record.control is not None and record.counterfactuals)
     studies, left_out = countable(edited)
     return Findings(
         studies=studies,
@@ -64,28 +64,31 @@ def findings(records: tuple[StudyRecord, ...]) -> Findings:
 
 
 @lru_cache(maxsize=HELD)
-def words_of(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight, ...]:
-    """Groups of alike edits, for which the sentence encoder is asked."""
+def alike_edits(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight, ...]:
+    """Return groups of alike edits, for which the sentence encoder is asked."""
     return insights(studies, embed)
 
 
-def behind(store: Store, found: Sequence[Effect], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
-    """The pairs of one cell, the greatest loss of p(label) first, and how many there are; at most `PAIRS` are made."""
-    inside = [one for one in found if label in (ALL, one.label) and factor in (ALL, one.factor)]
-    inside.sort(key=lambda one: one.sensitivity)
+def pairs_behind_cell(store: Store, found: Sequence[Effect], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
+    """Return the pairs of one cell, the greatest loss of p(label) first, and how many there are.
+
+    At most `PAIRS` are made.
+    """
+    inside = [effect for effect in found if label in (ALL, effect.label) and factor in (ALL, effect.factor)]
+    inside.sort(key=lambda effect: effect.sensitivity)
     shown = []
     for effect in inside[:PAIRS]:
-        study, one, change = effect.study, effect.edit, effect.sensitivity
-        label_now = one.prediction.first
+        study, edit, change = effect.study, effect.edit, effect.sensitivity
+        label_now = edit.prediction.first
         shown.append(
             Pair(
                 photo=store.file(study.photo.key),
-                edit=store.file(one.key),
-                title=one.perturbation.edited_caption,
+                edit=store.file(edit.key),
+                title=edit.perturbation.edited_caption,
                 said=f"p({study.photo.label}) {points(change)}" + (f" ⇄ {label_now}" if effect.flip else ""),
                 mark="fall" if change <= -0.005 else "rise" if change >= 0.005 else "",
-                words=f"{one.perturbation.original or 'nothing'} → {one.perturbation.edit or 'nothing'}",
-                link=explore_link(study.photo.key, study.photo.classifier, one.key),
+                words=f"{edit.perturbation.original or 'nothing'} → {edit.perturbation.edit or 'nothing'}",
+                link=explore_link(study.photo.key, study.photo.classifier, edit.key),
             )
         )
     return tuple(shown), len(inside)
@@ -102,22 +105,22 @@ class Landmark:
 
 
 def landmarks(studies: Sequence[StudyRecord]) -> tuple[Landmark, ...]:
-    """Photos, each followed by its chosen edits: of all studies, or of a random sample that makes `MAPPED`."""
+    """Return photos, each followed by its chosen edits: of all studies, or of a random sample that makes `MAPPED`."""
     found: list[Landmark] = []
     for study in Random(0).sample(studies, len(studies)):
         label = study.photo.label
         found.append(Landmark(key=study.photo.key, label=label, kind="original", says=f"{label}: {study.caption}"))
-        for one in chosen(study):
-            flipped = study.control is not None and is_prediction_flip(study.control, one.prediction)
-            says = f"{label}: {one.perturbation.edited_caption}"
-            found.append(Landmark(key=one.key, label=label, kind="flips" if flipped else "stays", says=says))
+        for edit in chosen(study):
+            flipped = study.control is not None and is_prediction_flip(study.control, edit.prediction)
+            says = f"{label}: {edit.perturbation.edited_caption}"
+            found.append(Landmark(key=edit.key, label=label, kind="flips" if flipped else "stays", says=says))
         if len(found) >= MAPPED:
             break
     return tuple(found[:MAPPED])
 
 
 def cells_sheet(rows: tuple[Weakness, ...]) -> Sheet:
-    """Every cell of the heat map with everything measured in it."""
+    """Return every cell of the heat map with everything measured in it."""
     columns = ("class", "factor", "n", "photos", "no edit passed", "Acc@1 control", "Acc@1 edits",
                *_names("change of Acc@1"), *P, "Acc@5 control", "Acc@5 edits", *_names("change of Acc@5"), *P,
                *_names("flip rate"), *_names("change of p(label)"), *_names("change of the margin"))  # fmt: skip
@@ -126,72 +129,73 @@ def cells_sheet(rows: tuple[Weakness, ...]) -> Sheet:
 
 def _cell_row(row: Weakness) -> tuple[Cell, ...]:
     return (row.label, row.factor, row.n, row.photos, row.unpaired, row.control_acc1.value,
-            row.counterfactual_acc1.value, *_three(row.delta_acc1), *_chances(row.delta_acc1), row.control_acc5.value,
-            row.counterfactual_acc5.value, *_three(row.delta_acc5), *_chances(row.delta_acc5), *_three(row.flips),
-            *_three(row.sensitivity), *_three(row.margin))  # fmt: skip
+            row.counterfactual_acc1.value, *_range(row.delta_acc1), *_p_values(row.delta_acc1), row.control_acc5.value,
+            row.counterfactual_acc5.value, *_range(row.delta_acc5), *_p_values(row.delta_acc5), *_range(row.flips),
+            *_range(row.sensitivity), *_range(row.margin))  # fmt: skip
 
 
 def tau_sheet(rows: tuple[Weakness, ...]) -> Sheet:
-    """Flip rate and what goes with it, per tau."""
+    """Return the flip rate and what goes with it, per tau."""
     columns = ("tau", "n", "photos", "no edit passed", *_names("flip rate"), *_names("change of p(label)"),
                *_names("change of Acc@1"), *_names("change of Acc@5"))  # fmt: skip
     found: tuple[tuple[Cell, ...], ...] = tuple(
-        (row.tau, row.n, row.photos, row.unpaired, *_three(row.flips), *_three(row.sensitivity), *_accuracies(row))
+        (row.tau, row.n, row.photos, row.unpaired, *_range(row.flips), *_range(row.sensitivity), *_accuracies(row))
         for row in rows
     )
     return Sheet(name="flip-rate-by-tau", columns=columns, rows=found)
 
 
 def factor_sheet(rows: tuple[Weakness, ...]) -> Sheet:
-    """Signed change of p(label) per factor."""
+    """Return the signed change of p(label) per factor."""
     columns = ("factor", "n", "photos", *_names("change of p(label)"), *_names("flip rate"),
                *_names("change of Acc@1"), *_names("change of Acc@5"))  # fmt: skip
     found: tuple[tuple[Cell, ...], ...] = tuple(
-        (row.factor, row.n, row.photos, *_three(row.sensitivity), *_three(row.flips), *_accuracies(row)) for row in rows
+        (row.factor, row.n, row.photos, *_range(row.sensitivity), *_range(row.flips), *_accuracies(row)) for row in rows
     )
     return Sheet(name="change-by-factor", columns=columns, rows=found)
 
 
 def words_sheet(found: tuple[Insight, ...]) -> Sheet:
-    """Groups of alike edits, the most certain harm on the ranking half of the photos first."""
+    """Return groups of alike edits, the most certain harm on the ranking half of the photos first."""
     columns = ("words", "factor", "n", "photos", *_names("mean change of p(label)"), *_names("flip rate"),
                "photos that ranked it", "their mean change")  # fmt: skip
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            "; ".join(one.edits).replace("->", "→"),
-            one.factor,
-            one.n,
-            one.photos,
-            *_three(one.sensitivity),
-            *_three(one.flips),
-            one.ranked.photos,
-            one.ranked.value,
+            "; ".join(insight.edits).replace("->", "→"),
+            insight.factor,
+            insight.n,
+            insight.photos,
+            *_range(insight.sensitivity),
+            *_range(insight.flips),
+            insight.ranked.photos,
+            insight.ranked.value,
         )
-        for one in found
+        for insight in found
     )
     return Sheet(name="words-that-hurt", columns=columns, rows=rows)
 
 
 def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
-    """Every score with its suggested threshold and what thresholds from other photos do to what was decided."""
+    """Return every score with its suggested threshold and what thresholds of other photos do to verdicts."""
     columns = ("score", "kept", "photos", "rejected", "photos", "undecided", "suggested threshold",
                *_names("kept that pass"), *_names("rejected that fail"), "better than chance")  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
-    for one in found:
-        decided = (len(one.kept), one.kept_above.photos, len(one.rejected), one.rejected_below.photos)
+    for separation in found:
+        passing, failing = separation.kept_above, separation.rejected_below
+        decided = (len(separation.kept), passing.photos, len(separation.rejected), failing.photos)
         shares: tuple[Cell, ...] = (None,) * 7
-        if one.threshold is not None:
-            shares = (*_three(one.kept_above), *_three(one.rejected_below), "yes" if one.helps else "not shown")
-        suggested = one.threshold if one.helps else None
-        rows.append((SCORES[one.score], *decided, len(one.undecided), suggested, *shares))
+        if separation.threshold is not None:
+            shares = (*_range(passing), *_range(failing), "yes" if separation.helps else "not shown")
+        suggested = separation.threshold if separation.helps else None
+        rows.append((SCORES[separation.score], *decided, len(separation.undecided), suggested, *shares))
     return Sheet(name="thresholds", columns=columns, rows=tuple(rows))
 
 
-def values_sheet(one: Separation) -> Sheet:
-    """Every value of one score with its verdict."""
-    parts = (("kept", one.kept), ("rejected", one.rejected), ("undecided", one.undecided))
+def values_sheet(separation: Separation) -> Sheet:
+    """Return every value of one score with its verdict."""
+    parts = (("kept", separation.kept), ("rejected", separation.rejected), ("undecided", separation.undecided))
     rows = tuple((verdict, value) for verdict, values in parts for value in values)
-    return Sheet(name=f"{one.score}-by-verdict", columns=("verdict", SCORES[one.score]), rows=rows)
+    return Sheet(name=f"{separation.score}-by-verdict", columns=("verdict", SCORES[separation.score]), rows=rows)
 
 
 def _names(what: str) -> tuple[str, str, str]:
@@ -199,12 +203,12 @@ def _names(what: str) -> tuple[str, str, str]:
 
 
 def _accuracies(row: Weakness) -> tuple[float, ...]:
-    return *_three(row.delta_acc1), *_three(row.delta_acc5)
+    return *_range(row.delta_acc1), *_range(row.delta_acc5)
 
 
-def _chances(change: Change) -> tuple[float, float]:
+def _p_values(change: Change) -> tuple[float, float]:
     return change.p, change.p_adjusted
 
 
-def _three(found: Change | Mean | Proportion) -> tuple[float, float, float]:
+def _range(found: Change | Mean | Proportion) -> tuple[float, float, float]:
     return found.value, found.low, found.high

@@ -23,18 +23,18 @@ from explorer.pages.insights import charts
 from explorer.pages.insights.findings import (
     MAPPED,
     Findings,
-    behind,
+    alike_edits,
     cells_sheet,
     factor_sheet,
     findings,
     landmarks,
+    pairs_behind_cell,
     tau_sheet,
     thresholds_sheet,
     values_sheet,
-    words_of,
     words_sheet,
 )
-from explorer.pages.insights.sheets import Sheet, asked_markup, sheet_markup
+from explorer.pages.insights.sheets import Sheet, sheet_markup, sheet_on_demand
 from explorer.views import SCORES, counted
 from explorer.wiring import reads, works
 from pipeline.analysis.clusters import LEAST
@@ -72,7 +72,7 @@ MAP_HINT = "Original photos and chosen edits by the classifier's own features, o
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
-    """Draws the page into the current Blocks and wires it."""
+    """Draw the page into the current Blocks and wire it."""
     masthead("Insights", desk.models.profile.name)
     starting.notice(demo, desk)
     with gr.Column(elem_classes="work report"):
@@ -82,7 +82,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             measure = gr.Radio(list(K), value="Acc@1", label="Measure", elem_id="measure")
         section("1", "By class and factor", "Choose a cell to see the edits behind it.")
         selected = gr.State((ALL, ALL))
-        heat, cells_table, items = heat_map(), _asked("cells"), _plain("behind")
+        heat, cells_table, items = heat_map(), _table_on_demand("cells"), _html("behind")
         with gr.Row(elem_classes="halves"):
             with gr.Column(min_width=300):
                 section(
@@ -90,19 +90,19 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
                     "Flip rate",
                     "Share of edits that change the prediction. All intervals on this page are 95 %, over photos.",
                 )
-                flips, flips_table = _plot("flips"), _plain()
+                flips, flips_table = _plot("flips"), _html()
             with gr.Column(min_width=300):
                 section("3", "Change of p(label) by factor", "Signed, at each edit's chosen strength.")
-                change, change_table = _plot("change"), _plain()
+                change, change_table = _plot("change"), _html()
         section("4", "Words that hurt most", WORDS_HINT)
-        words = _plain()
+        words = _html()
         section("5", "Scores by verdict", SCORES_HINT)
         score = gr.Dropdown([(SCORES[name], name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score")
-        histogram, thresholds, values_table = _plot("histogram"), _plain(), _asked("values")
+        histogram, thresholds, values_table = _plot("histogram"), _html(), _table_on_demand("values")
         section("6", "Map of originals and edits", MAP_HINT)
         with gr.Row(elem_classes="actions"):
             map_button = gr.Button("Draw the map", elem_id="draw-map")
-        picture, picture_table = _plot("landscape"), _plain()
+        picture, picture_table = _plot("landscape"), _html()
     scored = (histogram, thresholds, values_table)
     charted = (cells_table, flips, flips_table, change, change_table, *scored)
     mapped = (selected, heat, items)
@@ -122,12 +122,12 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     works(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
 
 
-def _plain(name: str | None = None) -> gr.HTML:
+def _html(name: str | None = None) -> gr.HTML:
     return gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id=name)
 
 
-def _asked(name: str) -> gr.HTML:
-    """A table that comes when it is opened; listen with `.act(...)`."""
+def _table_on_demand(name: str) -> gr.HTML:
+    """Return a table that comes when it is opened; listen with `.act(...)`."""
     return gr.HTML(apply_default_css=False, js_on_load=REPORT_CLICKS, elem_classes="component", elem_id=name)
 
 
@@ -136,13 +136,13 @@ def _plot(name: str) -> gr.Plot:
 
 
 def _classifiers(desk: Desk) -> list[str]:
-    """Those that something was studied under first, then the profile's others."""
-    studied = [one.classifier for one in desk.store.studies() if one.counterfactuals]
+    """Return the classifiers that something was studied under, then the profile's others."""
+    studied = [study.classifier for study in desk.store.studies() if study.counterfactuals]
     return list(dict.fromkeys([*studied, *desk.models.profile.classifiers]))
 
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
-    """What the address asks for: `?classifier=NAME&label=CLASS&factor=FACTOR`; what is unknown is left out."""
+    """Show what the address asks for: `?classifier=NAME&label=CLASS&factor=FACTOR`; what is unknown is left out."""
     names, asked = _classifiers(desk), str(request.query_params.get("classifier", ""))
     classifier = asked if asked in names else names[0]
     cell = (str(request.query_params.get("label", ALL)), str(request.query_params.get("factor", ALL)))
@@ -150,7 +150,7 @@ def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
 
 
 def show(desk: Desk, classifier: str, measure: str, cell: tuple[str, str] = (ALL, ALL)) -> tuple[object, ...]:
-    """(selected, heat map, items)."""
+    """Return (selected, heat map, items)."""
     found = _findings(desk, classifier)
     if not found.studies:
         note = left_out_markup(found.left_out)
@@ -160,65 +160,66 @@ def show(desk: Desk, classifier: str, measure: str, cell: tuple[str, str] = (ALL
 
 
 def draw(desk: Desk, classifier: str, score: str) -> tuple[object, ...]:
-    """The table of all cells; the charts and their tables: flip rate, change, scores."""
+    """Return the table of all cells, and the charts with their tables: flip rate, change, scores."""
     found = _findings(desk, classifier)
     if not found.studies:
         return Html(), *(gr.update(visible=False), Html()) * 3, Html()
     return (
-        asked_markup(cells_sheet(found.rows)),
-        _shown(charts.flips_figure(found.by_tau, desk.models.axis)),
+        sheet_on_demand(cells_sheet(found.rows)),
+        _visible(charts.flips_figure(found.by_tau, desk.models.axis)),
         sheet_markup(tau_sheet(found.by_tau)),
-        _shown(charts.change_figure(found.by_factor)),
+        _visible(charts.change_figure(found.by_factor)),
         sheet_markup(factor_sheet(found.by_factor)),
         *tell_scores(desk, classifier, score),
     )
 
 
 def redraw(desk: Desk, classifier: str, measure: str, selected: Sequence[str]) -> Html:
-    """The heat map with another measure."""
+    """Return the heat map with another measure."""
     return _heat(_findings(desk, classifier), classifier, measure, (selected[0], selected[1]))
 
 
 def open_cell(desk: Desk, classifier: str, measure: str, event: gr.EventData) -> tuple[object, ...]:
-    """A cell was chosen; answers (selected, heat map, items)."""
+    """Open the cell that was chosen; return (selected, heat map, items)."""
     cell = (str(event._data["label"]), str(event._data["factor"]))
     return _cell(desk, _findings(desk, classifier), classifier, measure, cell)
 
 
 def tell_words(desk: Desk, classifier: str) -> Html:
-    """The groups of words, for which the sentence encoder is asked."""
+    """Return the groups of words, for which the sentence encoder is asked."""
     found = _findings(desk, classifier)
     if not found.studies:
         return Html()
-    groups = desk.ask(lambda models: words_of(found.studies, models.perturber.embed))
+    groups = desk.ask(lambda models: alike_edits(found.studies, models.perturber.embed))
     return sheet_markup(words_sheet(groups), opened=True) if groups else tag("p", FEW_WORDS, class_="empty")
 
 
 def tell_cells(desk: Desk, classifier: str) -> Html:
-    """The table of all cells, opened."""
+    """Return the table of all cells, opened."""
     return sheet_markup(cells_sheet(_findings(desk, classifier).rows), opened=True)
 
 
 def tell_scores(desk: Desk, classifier: str, score: str) -> tuple[object, Html, Html]:
-    """The histogram of one score, all suggested thresholds, and the table of the score's values."""
+    """Return the histogram of one score, all suggested thresholds, and the table of the score's values."""
     found = _separations(desk, classifier)
-    one = _of(score, found)
-    hint = Html() if one.helps else tag("p", NO_THRESHOLD if one.threshold is None else NO_HELP, class_="hint")
+    separation = _separation_of(score, found)
+    why = NO_THRESHOLD if separation.threshold is None else NO_HELP
+    hint = Html() if separation.helps else tag("p", why, class_="hint")
     thresholds = join(hint, sheet_markup(thresholds_sheet(found), opened=True))
-    return _shown(charts.score_figure(one)), thresholds, asked_markup(values_sheet(one))
+    return _visible(charts.score_figure(separation)), thresholds, sheet_on_demand(values_sheet(separation))
 
 
 def tell_values(desk: Desk, classifier: str, score: str) -> Html:
-    """The table of one score's values, opened."""
-    return sheet_markup(values_sheet(_of(score, _separations(desk, classifier))), opened=True)
+    """Return the table of one score's values, opened."""
+    return sheet_markup(values_sheet(_separation_of(score, _separations(desk, classifier))), opened=True)
 
 
-def _of(score: str, found: Sequence[Separation]) -> Separation:
-    return next(one for one in found if one.score == score)
+def _separation_of(score: str, found: Sequence[Separation]) -> Separation:
+    return next(separation for separation in found if separation.score == score)
 
 
 def tell_map(desk: Desk, classifier: str) -> tuple[object, Html]:
-    """The map, for which the classifier's features are computed where they are not known yet."""
+    """Return the map, for which the classifier's features are computed where they are not known yet."""
     found = _findings(desk, classifier)
     if not found.studies:
         return gr.update(visible=False), tag("p", NOTHING, class_="empty")
@@ -231,7 +232,7 @@ def tell_map(desk: Desk, classifier: str) -> tuple[object, Html]:
     rows = tuple((mark.kind, mark.says, x, y) for mark, (x, y) in zip(marks, places, strict=True))
     sheet = Sheet(name="map", columns=("kind", "picture", "direction 1", "direction 2"), rows=rows)
     most = tag("p", f"{len(marks)} pictures, a sample of all.", class_="hint") if len(marks) == MAPPED else Html()
-    return _shown(figure), join(most, sheet_markup(sheet))
+    return _visible(figure), join(most, sheet_markup(sheet))
 
 
 def _features(
@@ -248,16 +249,16 @@ def _findings(desk: Desk, classifier: str) -> Findings:
 def _separations(desk: Desk, classifier: str) -> tuple[Separation, ...]:
     studies = _findings(desk, classifier).studies
     desk.catalogue.refresh()
-    verdicts = desk.catalogue.verdicts(one.key for study in studies for one in study.counterfactuals)
+    verdicts = desk.catalogue.verdicts(edit.key for study in studies for edit in study.counterfactuals)
     return separations(
-        (study.photo.key, one, verdicts.get(one.key, "")) for study in studies for one in study.counterfactuals
+        (study.photo.key, edit, verdicts.get(edit.key, "")) for study in studies for edit in study.counterfactuals
     )
 
 
 def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tuple[str, str]) -> tuple[object, ...]:
-    """(selected, heat map, items) of one cell; of a cell without edits the overall one."""
+    """Return (selected, heat map, items) of one cell; of a cell without edits the overall one."""
     cell = cell if cell in found.cells else (ALL, ALL)
-    pairs, count = behind(desk.store, found.effects, *cell)
+    pairs, count = pairs_behind_cell(desk.store, found.effects, *cell)
     photos = next(row.photos for row in found.rows if (row.label, row.factor) == cell)
     what = "all edits" if cell == (ALL, ALL) else " under ".join(part for part in cell if part != ALL)
     more = f" The {len(pairs)} greatest losses of {count} are shown." if count > len(pairs) else ""
@@ -269,5 +270,5 @@ def _heat(found: Findings, classifier: str, measure: str, cell: tuple[str, str])
     return join(left_out_markup(found.left_out), heat_markup(found.rows, measure, cell, classifier))
 
 
-def _shown(figure: object) -> object:
+def _visible(figure: object) -> object:
     return gr.update(value=figure, visible=True)

@@ -29,7 +29,7 @@ class Sheet:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """RFC 4180 with a header; figures of six digits; text that a spreadsheet would run gets a leading quote."""
+    """Return RFC 4180 with a header; figures of six digits; text that a spreadsheet would run gets a leading quote."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerows([[_safe(cell) for cell in row] for row in (sheet.columns, *sheet.rows)])
@@ -41,7 +41,7 @@ def _safe(cell: Cell) -> Cell:
         return f"{cell:.6g}"
     if not isinstance(cell, str):
         return cell
-    visible = (one for one in unicodedata.normalize("NFKC", cell) if not _is_blank(one))
+    visible = (character for character in unicodedata.normalize("NFKC", cell) if not _is_blank(character))
     first = next(visible, "")
     return f"'{cell}" if (first in FORMULA[:5] and first) or cell[:1] in FORMULA[5:] else cell
 
@@ -51,7 +51,7 @@ def _is_blank(character: str) -> bool:
 
 
 def sheet_markup(sheet: Sheet, opened: bool = False) -> Html:
-    """The table, folded away unless `opened`, with its number of rows and its CSV."""
+    """Return the table, folded away unless `opened`, with its number of rows and its CSV."""
     if not sheet.rows:
         return Html()
     link = tag("a", "CSV", href=_address(sheet), download=f"{sheet.name}.csv", title=f"Download {sheet.name}.csv")
@@ -60,7 +60,7 @@ def sheet_markup(sheet: Sheet, opened: bool = False) -> Html:
     return tag("div", folded, tag("p", link, class_="csv"), class_="sheet")
 
 
-def asked_markup(sheet: Sheet) -> Html:
+def sheet_on_demand(sheet: Sheet) -> Html:
     """Return the table folded away; of a long one the title alone, as its rows and its CSV may be a megabyte.
 
     A click on that title reports `act` with `do="table"`; answer it with `sheet_markup(sheet, opened=True)`.
@@ -76,7 +76,7 @@ def _title(sheet: Sheet) -> str:
 
 
 def table_markup(sheet: Sheet) -> Html:
-    """The table alone; figures are set to the right."""
+    """Return the table alone; figures are set to the right."""
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in sheet.columns)))
     body = [tag("tr", *(_cell(cell) for cell in row)) for row in sheet.rows[:SHOWN]]
     rest = len(sheet.rows) - SHOWN
@@ -91,5 +91,5 @@ def _cell(cell: Cell) -> Html:
 
 
 def _address(sheet: Sheet) -> str:
-    """A data URL: nothing is written on the server and no folder has to be opened to the browser."""
+    """Return a data URL: nothing is written on the server and no folder has to be opened to the browser."""
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(to_csv(sheet).encode()).decode("ascii")

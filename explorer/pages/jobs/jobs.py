@@ -26,7 +26,7 @@ SECONDS = 2.0  # between two looks at the list
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
-    """Draws the page into the current Blocks and wires it."""
+    """Draw the page into the current Blocks and wire it."""
     masthead("Jobs", desk.models.profile.name)
     timer, count = gr.Timer(SECONDS), gr.State(SHOWN)
     with gr.Row(elem_classes="bench", equal_height=False):
@@ -55,20 +55,20 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
 
 
 def show(desk: Desk, count: int) -> tuple[object, ...]:
-    """The list, and what can be started."""
+    """Return the list, and what can be started."""
     found = folders(desk.store)
     choices = gr.update(choices=list(found), value=found[0] if found else None)
     return *poll(desk, count), choices, classifiers.choices(desk)
 
 
 def poll(desk: Desk, count: int) -> tuple[Html, Html]:
-    """The list as it is now, with the `count` latest jobs, and what is new in it."""
+    """Return the list as it is now, with the `count` latest jobs, and what is new in it."""
     jobs = desk.store.jobs.all(count=count)
     return jobs_markup(jobs, desk.models.profile.name, desk.store.jobs.number() - len(jobs)), news(jobs)
 
 
 def act(desk: Desk, count: int, event: gr.EventData) -> tuple[int, Html, Html]:
-    """A button of a job was pressed, or the one below them; answers (jobs to list, list, news)."""
+    """Do what a job's button says, or the one below them; return (jobs to list, list, news)."""
     data = event._data
     if data["do"] == "more":
         count += SHOWN
@@ -80,28 +80,28 @@ def act(desk: Desk, count: int, event: gr.EventData) -> tuple[int, Html, Html]:
 
 
 def start_photos(desk: Desk, count: int, request: gr.Request) -> tuple[Html, ...]:
-    """Starts the study of all photos without edits; answers (status, list, news)."""
+    """Start the study of all photos without edits; return (status, list, news)."""
     return photos(desk, request), *poll(desk, count)
 
 
 def start_folder(desk: Desk, name: str | None, classifier: str, count: int, request: gr.Request) -> tuple[Html, ...]:
-    """Starts the study of a folder on the server; answers (status, list, news)."""
+    """Start the study of a folder on the server; return (status, list, news). Raises `DataError` for none."""
     if not name:
         raise DataError(f"No folder is chosen; put one into '{FOLDERS}' in the data folder and reload the page.")
     task = folder_task(desk.store, name, classifiers.need(desk, classifier), desk.models.profile.settings)
-    return _started(desk, task, request), *poll(desk, count)
+    return _start(desk, task, request), *poll(desk, count)
 
 
 def photos(desk: Desk, request: gr.Request) -> Html:
-    """Starts the study of all photos without edits; answers the status."""
+    """Start the study of all photos without edits; return the status. Raises `DataError` when there are none."""
     found = unstudied(desk.store)
     if not found:
         raise DataError("Every photo has edits already; open or upload more pictures on the Explore page first.")
-    return _started(desk, PhotosTask(photos=found, settings=desk.models.profile.settings), request)
+    return _start(desk, PhotosTask(photos=found, settings=desk.models.profile.settings), request)
 
 
 def study(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int, request: gr.Request) -> Html:
-    """Starts the study of the photo that is open, under all factors; answers the status."""
+    """Start the study of the photo that is open, under all factors; return the status."""
     opened, settings = need(desk, key), edits.settings_of(desk, inversion, taus, steps)
     task = StudyTask(
         photo=opened.photo.key,
@@ -110,10 +110,10 @@ def study(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: in
         name=opened.photo.name,
         settings=settings,
     )
-    return _started(desk, task, request)
+    return _start(desk, task, request)
 
 
-def _started(desk: Desk, task: Task, request: gr.Request) -> Html:
+def _start(desk: Desk, task: Task, request: gr.Request) -> Html:
     job = desk.runner.add(task, request.username or "")
     if job.state == DONE:
         return said(f"{job.title}: this has been done already, and would come out the same.")

@@ -15,7 +15,7 @@ from explorer.components.label_grid import label_grid, nothing_left, photo_card
 from explorer.components.markup import picture_url
 from explorer.components.masthead import masthead, section
 from explorer.desk import Desk
-from explorer.pages.curate.triage import Answering, Sent, answering, text_of
+from explorer.pages.curate.triage import Sent, ServerFunction, server_function, text_of
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import open_image
 from pipeline.tasks import studio
@@ -36,7 +36,7 @@ class Asked(TypedDict, total=False):
     said: str  # the label that somebody gave, "" for none
 
 
-class Answer(TypedDict, total=False):
+class LabelsAnswer(TypedDict, total=False):
     """What goes back; `error` alone, or photos."""
 
     error: str
@@ -49,7 +49,7 @@ class Answer(TypedDict, total=False):
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
-    """Draws the page into the current Blocks."""
+    """Draw the page into the current Blocks."""
     masthead("Labels", desk.models.profile.name)
     with gr.Column(elem_classes="work report"):
         hint = "The classifier has guessed these labels. They count only once somebody says what the pictures show."
@@ -63,27 +63,27 @@ class Labels:
 
     desk: Desk
 
-    def functions(self) -> list[Answering]:
-        """What the browser may call."""
-        return [answering(self.waiting), answering(self.say)]
+    def functions(self) -> list[ServerFunction]:
+        """Return what the browser may call."""
+        return [server_function(self.waiting), server_function(self.say)]
 
-    def waiting(self, sent: Sent) -> Answer:
-        """The next photos whose label nobody has given, oldest first, and every label that can be given."""
+    def waiting(self, sent: Sent) -> LabelsAnswer:
+        """Return the next photos whose label nobody has given, oldest first, and every label that can be given."""
         found = self._unconfirmed()
-        labels = sorted({label for one in found for label in one.photo.prediction.labels})
-        return Answer(
-            photos=[self._asked(one.photo) for one in found[:MOST]],
+        labels = sorted({label for record in found for label in record.photo.prediction.labels})
+        return LabelsAnswer(
+            photos=[self._asked(record.photo) for record in found[:MOST]],
             left=len(found),
             labels=labels,
             empty=nothing_left(),
             analyst=text_of(sent, "signed_in"),
         )
 
-    def say(self, sent: Sent) -> Answer:
-        """What the photos sent show; one whose label became another meanwhile is left as it is, and that is told."""
+    def say(self, sent: Sent) -> LabelsAnswer:
+        """Save what the photos sent show; one whose label became another meanwhile is left, and that is told."""
         analyst, told, now = text_of(sent, "analyst"), dict[str, None](), list[Asked]()
-        proposed = {one.key for one in self.desk.store.studies() if one.perturbations}
-        for key, label, expected in _said(sent):
+        proposed = {study.key for study in self.desk.store.studies() if study.perturbations}
+        for key, label, expected in _checked_answers(sent):
             try:
                 lost = self._say(key, label, expected, analyst, asks=key in proposed)
             except (ConflictError, DataError) as error:
@@ -94,10 +94,10 @@ class Labels:
             study = self.desk.store.load_study(key)
             if study is not None:
                 now.append(Asked(key=key, expected=study.photo.protected, said=study.photo.protected))
-        return Answer(photos=now, left=len(self._unconfirmed()), told=" ".join(told))
+        return LabelsAnswer(photos=now, left=len(self._unconfirmed()), told=" ".join(told))
 
     def _say(self, key: str, label: str, expected: str, analyst: str, *, asks: bool) -> tuple[str, ...]:
-        """The models are asked only for photos that have variations."""
+        """Save one photo's label; the models are asked only for photos that have variations."""
         store, settings = self.desk.store, self.desk.models.profile.settings
         if not asks:
             models = self.desk.models
@@ -107,7 +107,7 @@ class Labels:
         )
 
     def _unconfirmed(self) -> list[StudyRecord]:
-        return [one for one in reversed(self.desk.store.records()) if not one.photo.confirmed]
+        return [record for record in reversed(self.desk.store.records()) if not record.photo.confirmed]
 
     def _asked(self, photo: PhotoRecord | Photo) -> Asked:
         picture = picture_url(open_image(self.desk.store.file(photo.key)), SIDE)
@@ -116,9 +116,9 @@ class Labels:
         return Asked(key=photo.key, name=name, guess=photo.label, expected="", markup=markup, said="")
 
 
-def _said(sent: Sent) -> list[tuple[str, str, str]]:
-    """(photo, label, label that was shown). Raises `DataError` for anything else."""
+def _checked_answers(sent: Sent) -> list[tuple[str, str, str]]:
+    """Return (photo, label, label that was shown) of each. Raises `DataError` for anything else."""
     photos = sent.get("photos")
-    if not isinstance(photos, list) or len(photos) > MOST or not all(isinstance(one, dict) for one in photos):
+    if not isinstance(photos, list) or len(photos) > MOST or not all(isinstance(photo, dict) for photo in photos):
         raise DataError(f"At most {MOST} photos can be answered at once; reload the page.")
-    return [(text_of(one, "key"), text_of(one, "label"), text_of(one, "expected")) for one in photos]
+    return [(text_of(photo, "key"), text_of(photo, "label"), text_of(photo, "expected")) for photo in photos]

@@ -15,10 +15,10 @@ from explorer.components.heat_map import SHOWN, heat_markup
 from explorer.pages.insights import charts
 from explorer.pages.insights import findings as told
 from explorer.pages.insights.findings import (
-    behind,
     cells_sheet,
     findings,
     landmarks,
+    pairs_behind_cell,
     tau_sheet,
     thresholds_sheet,
     values_sheet,
@@ -48,10 +48,10 @@ def test_every_cell_opens_exactly_its_edits(store: Store) -> None:
     found = findings(store.records(name))
     assert len(found.studies) == 3
     for row in found.rows:
-        pairs, count = behind(store, found.effects, row.label, row.factor)
+        pairs, count = pairs_behind_cell(store, found.effects, row.label, row.factor)
         assert count == row.n
         assert all("photo=" in pair.link and pair.edit.is_file() for pair in pairs)
-    assert behind(store, found.effects, ALL, ALL)[1] == sum(len(chosen(study)) for study in found.studies)
+    assert pairs_behind_cell(store, found.effects, ALL, ALL)[1] == sum(len(chosen(study)) for study in found.studies)
 
 
 def test_a_study_that_comes_later_is_told(store: Store) -> None:

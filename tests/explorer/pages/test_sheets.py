@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from explorer.pages.insights.sheets import SHOWN, Sheet, asked_markup, sheet_markup, to_csv
+from explorer.pages.insights.sheets import SHOWN, Sheet, sheet_markup, sheet_on_demand, to_csv
 
 
 def cells(*row: str | float | int | None) -> list[str]:
@@ -40,7 +40,7 @@ def test_a_table_escapes_its_cells_and_tells_what_it_leaves_out() -> None:
 @pytest.mark.parametrize(("rows", "is_here"), [(SHOWN, True), (SHOWN + 1, False)])
 def test_a_long_table_comes_when_it_is_asked_for(rows: int, is_here: bool) -> None:
     sheet = Sheet(name="many", columns=("number",), rows=tuple((number,) for number in range(rows)))
-    folded = asked_markup(sheet)
+    folded = sheet_on_demand(sheet)
     assert f"Table, {rows} rows" in folded
     assert ("<table" in folded, 'download="many.csv"' in folded) == (is_here, is_here)
     assert ('data-do="table"' in folded) != is_here

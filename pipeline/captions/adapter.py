@@ -1,4 +1,4 @@
-"""Fine-tunes a LoRA adapter on a frozen LLaMA, so that it varies captions as it is told (Li et al., 2024).
+"""The fine-tuning of a LoRA adapter on a frozen LLaMA, so that it varies captions as it is told (Li et al., 2024).
 
 W = W_pt + B A on the query and value projections (Hu et al., 2021), with peft and the transformers Trainer: the same
 for the tiny LLaMA on a CPU and for a 7 B in bfloat16 or 4 bits on a GPU. Reads no file of variations itself.
@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.captions.examples import Variation
+from pipeline.captions.examples import WrittenVariation
 from pipeline.captions.factors import FACTORS
-from pipeline.captions.gates import naming
+from pipeline.captions.gates import count_names
 from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import synonyms
 from pipeline.captions.perturbation import LanguageModel, Writer, encode_prompt, parse_answer
@@ -38,7 +38,7 @@ CURVE = "loss.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class AdapterRecipe:
     """How an adapter is trained; the defaults are those of Li et al. (2024) and LANCE (Prabhu et al., 2023)."""
 
     rank: int = 8
@@ -58,7 +58,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be trained with `SettingsError`."""
+        """Refuse what cannot be trained with `SettingsError`."""
         if self.dtype not in DTYPES:
             raise SettingsError(f"The dtype '{self.dtype}' is unknown; use one of {', '.join(DTYPES)}.")
         if not 0 <= self.dropout < 1:
@@ -81,8 +81,10 @@ class Trained:
 class Texts:
     """Variations as tokens: prompt and answer, of which only the answer is learned."""
 
-    def __init__(self, variations: Sequence[Variation], tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
-        """Turns each into tokens when it is asked for."""
+    def __init__(
+        self, variations: Sequence[WrittenVariation], tokenizer: PreTrainedTokenizerBase, longest: int
+    ) -> None:
+        """Keep the variations; each becomes at most `longest` tokens when it is asked for."""
         self._variations = variations
         self._tokenizer = tokenizer
         self._longest = longest
@@ -91,16 +93,19 @@ class Texts:
         return len(self._variations)
 
     def __getitem__(self, number: int) -> dict[str, list[int]]:
-        one = self._variations[number]
-        given = encode_prompt(self._tokenizer, FACTORS[one.factor].instruction, one.caption)
-        said = self._tokenizer(one.edited_caption, add_special_tokens=False).input_ids
+        variation = self._variations[number]
+        given = encode_prompt(self._tokenizer, FACTORS[variation.factor].instruction, variation.caption)
+        said = self._tokenizer(variation.edited_caption, add_special_tokens=False).input_ids
         said = [*said, cast("int", self._tokenizer.eos_token_id)]
         ids, labels = [*given, *said], [*[IGNORED] * len(given), *said]
         return {"input_ids": ids[: self._longest], "labels": labels[: self._longest]}
 
 
-def attach(model: torch.nn.Module, recipe: Recipe) -> PeftModel:
-    """The model with a fresh adapter, everything else frozen. Raises `ModelError` when it has no such layers."""
+def attach(model: torch.nn.Module, recipe: AdapterRecipe) -> PeftModel:
+    """Return the model with a fresh adapter and everything else frozen.
+
+    Raises `ModelError` when it has no such layers.
+    """
     from peft import LoraConfig, get_peft_model
 
     lora = LoraConfig(
@@ -116,28 +121,35 @@ def attach(model: torch.nn.Module, recipe: Recipe) -> PeftModel:
         raise ModelError(f"The base has no layers {', '.join(recipe.targets)} for an adapter: {error}") from error
 
 
-def weights(model: torch.nn.Module) -> tuple[int, int]:
-    """How many weights are trained and how many are frozen."""
+def count_weights(model: torch.nn.Module) -> tuple[int, int]:
+    """Return how many weights are trained and how many are frozen."""
     counts = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
     return sum(n for n, trains in counts if trains), sum(n for n, trains in counts if not trains)
 
 
 def train(
-    base: str, variations: Sequence[Variation], out: Path, recipe: Recipe, told: str, step: Step | None = None
+    base: str,
+    variations: Sequence[WrittenVariation],
+    out: Path,
+    recipe: AdapterRecipe,
+    told: str,
+    step: Step | None = None,
 ) -> Trained:
-    """Trains on the split "train", measures on "test", and writes adapter, loss curve, figures and card to `out`.
+    """Train on the split "train", measure on "test", and write adapter, loss curve, figures and card to `out`.
 
     The same call again goes on from the last checkpoint in `out`. `told` is a sentence on the data, for the card.
     """
     from transformers import AutoTokenizer, PrinterCallback, Trainer, set_seed
 
-    taught, held_out = ([one for one in variations if one.split == split] for split in ("train", "test"))
+    taught, held_out = (
+        [variation for variation in variations if variation.split == split] for split in ("train", "test")
+    )
     if not taught:
         raise DataError("No variation is in the split 'train'; assets/perturbations.jsonl shows the form.")
     tokenizer = AutoTokenizer.from_pretrained(base)
     set_seed(recipe.seed)
-    model = attach(_opened(base, recipe), recipe)
-    trainable, frozen = weights(model)
+    model = attach(_open_base(base, recipe), recipe)
+    trainable, frozen = count_weights(model)
     log.info("%d weights are trained, %d are frozen", trainable, frozen)
     trainer = Trainer(
         model=model,
@@ -145,7 +157,7 @@ def train(
         train_dataset=cast(
             "torch.utils.data.Dataset[dict[str, list[int]]]", Texts(taught, tokenizer, recipe.max_tokens)
         ),
-        data_collator=lambda rows: _padded(rows, tokenizer),
+        data_collator=lambda rows: _pad_batch(rows, tokenizer),
     )
     trainer.remove_callback(PrinterCallback)  # it would write between the rows of the command line
     if step is not None:
@@ -157,24 +169,24 @@ def train(
     figures = evaluate(Writer(cast("LanguageModel", model), tokenizer), held_out)
     made = Trained(trainable=trainable, frozen=frozen, losses=losses, held_out=figures)
     (out / CURVE).write_text("".join(json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in losses))
-    (out / "README.md").write_text(card(base, recipe, made, told))
+    (out / "README.md").write_text(model_card(base, recipe, made, told))
     return made
 
 
 def evaluate(
-    writer: Writer, held_out: Sequence[Variation], proposals: int = 2, captions: int = 25
+    writer: Writer, held_out: Sequence[WrittenVariation], proposals: int = 2, captions: int = 25
 ) -> dict[str, Proportion]:
-    """Raw answers on held-out captions, judged by their words: no gate has sorted them.
+    """Judge raw answers on held-out captions by their words: no gate has sorted them.
 
     `proposals` answers for each factor of the first `captions` captions.
     """
-    asked = list(dict.fromkeys((one.caption, one.factor, one.label) for one in held_out))
+    asked = list(dict.fromkeys((variation.caption, variation.factor, variation.label) for variation in held_out))
     known = list(dict.fromkeys(caption for caption, _, _ in asked))[:captions]
     found: dict[str, list[bool]] = {
         name: [] for name in ("valid", "single factor", "label kept", "distinct", "all of it")
     }
     captions_of: list[str] = []  # answers to one caption are alike
-    for caption, factor, label in (one for one in asked if one[0] in known):
+    for caption, factor, label in (question for question in asked if question[0] in known):
         seen = {key(caption)}
         answers = writer.answers(caption, FACTORS[factor], Settings(proposals=proposals))
         for raw, _ in zip(answers, range(proposals), strict=False):
@@ -185,8 +197,8 @@ def evaluate(
     return {name: share(hits, captions_of) for name, hits in found.items() if hits}
 
 
-def card(base: str, recipe: Recipe, made: Trained, told: str) -> str:
-    """README.md of the adapter."""
+def model_card(base: str, recipe: AdapterRecipe, made: Trained, told: str) -> str:
+    """Return the text of the adapter's README.md."""
     rows = "\n".join(
         f"| {name} | {100 * share.value:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f}) | {share.n} |"
         for name, share in made.held_out.items()
@@ -204,20 +216,20 @@ def card(base: str, recipe: Recipe, made: Trained, told: str) -> str:
 
 
 def _verdict(raw: str, caption: str, factor: str, label: str, seen: set[str]) -> tuple[bool, bool, bool, bool]:
-    """Readable, one change of this factor, label kept, not said before; what it says is added to `seen`."""
+    """Judge an answer: readable, one change of the factor, label kept, not said before. Adds its words to `seen`."""
     try:
         edited = parse_answer(raw)
     except (PerturbationError, CaptionError):
         return False, False, False, False
-    before, after = naming(caption, edited, synonyms(label))
+    before, after = count_names(caption, edited, synonyms(label))
     new = key(edited) not in seen
     single = key(edited) != key(caption) and not objection(caption, edited, factor)
     seen.add(key(edited))
     return True, single, after >= before, new
 
 
-def _opened(base: str, recipe: Recipe) -> torch.nn.Module:
-    """The base in the recipe's precision."""
+def _open_base(base: str, recipe: AdapterRecipe) -> torch.nn.Module:
+    """Open the base in the recipe's precision."""
     import torch
     from peft import prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -241,7 +253,7 @@ def _opened(base: str, recipe: Recipe) -> torch.nn.Module:
 
 
 def _listener(step: Step) -> TrainerCallback:
-    """Tells how far the training is; what `step` raises ends it, and the last checkpoint stays."""
+    """Return a callback that tells how far the training is; what `step` raises ends it, the last checkpoint stays."""
     from transformers import TrainerCallback, TrainerControl, TrainerState
 
     class Listener(TrainerCallback):
@@ -253,7 +265,7 @@ def _listener(step: Step) -> TrainerCallback:
     return Listener()
 
 
-def _arguments(out: Path, recipe: Recipe) -> TrainingArguments:
+def _arguments(out: Path, recipe: AdapterRecipe) -> TrainingArguments:
     import torch
     from transformers import TrainingArguments
 
@@ -282,8 +294,8 @@ def _arguments(out: Path, recipe: Recipe) -> TrainingArguments:
     )
 
 
-def _padded(rows: Sequence[dict[str, list[int]]], tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor]:
-    """(batch, longest) each: ids, labels and which of them are no padding."""
+def _pad_batch(rows: Sequence[dict[str, list[int]]], tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor]:
+    """Return (batch, longest) each: ids, labels and which of them are no padding."""
     import torch
 
     def together(name: str, filler: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, cast
 
 from pipeline.captions.lexicon import synonyms
-from pipeline.captions.wording import ends, words
+from pipeline.captions.wording import find_name_ends, words
 from pipeline.errors import ModelError
 from pipeline.runtime.devices import weights_in
 
@@ -52,36 +52,36 @@ class _Captioner(ABC):
     """What both models have in common: from what they speak to captions."""
 
     def caption(self, image: Image, settings: Settings) -> str:
-        """One line of text, `settings.caption_prefix` first; the same picture and settings give the same line.
+        """Return one line of text, `settings.caption_prefix` first: for the same picture and settings the same line.
 
         Raises `ModelError` when the model has nothing to say.
         """
         return self.captions([image], settings)[0]
 
     def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
-        """As `caption`, one for each picture, several pictures at a time."""
-        return _one_each(self._spoken, images, settings)
+        """Return a caption for each picture, as `caption` gives it, several pictures at a time."""
+        return _caption_each(self._generate, images, settings)
 
     def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
-        """At most `n` different captions to choose from, the one that `caption` gives first."""
-        return _different(self._spoken([image], settings, n), settings)
+        """Return at most `n` different captions to choose from, the one that `caption` gives first."""
+        return _distinct_captions(self._generate([image], settings, n), settings)
 
     @abstractmethod
-    def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
-        """`each` beams for every picture, best first, without the prefix."""
+    def _generate(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
+        """Return `each` beams for every picture, best first, without the prefix."""
 
 
 class Blip2Captioner(_Captioner):
     """A BLIP-2 model with its processor; implements `types.Captioner`."""
 
     def __init__(self, model: Blip2ForConditionalGeneration, processor: Blip2Processor) -> None:
-        """Takes what `from_pretrained` opened."""
+        """Take what `from_pretrained` opened."""
         self._model = model
         self._processor = processor
 
     @classmethod
     def from_pretrained(cls, path: str, *, device: str, dtype: str, quantization: str = "") -> Self:
-        """Opens a local folder or hub id, safetensors only; `quantization` is "8-bit", "4-bit" or "".
+        """Open a local folder or hub id, safetensors only; `quantization` is "8-bit", "4-bit" or "".
 
         Raises `ModelError` for a checkpoint from before BLIP-2 had an image token, or one with T5 instead of OPT.
         """
@@ -94,9 +94,9 @@ class Blip2Captioner(_Captioner):
                 f"The captioner '{path}' has no image_token_index in its config.json or no decoder-only language "
                 "model; use a BLIP-2 checkpoint such as Salesforce/blip2-opt-2.7b."
             )
-        return cls(_ready(model, "" if quantization else device), Blip2Processor.from_pretrained(path))
+        return cls(_prepare(model, "" if quantization else device), Blip2Processor.from_pretrained(path))
 
-    def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
+    def _generate(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
         import torch
 
         prompt = self._prompt(settings.caption_prefix)
@@ -112,7 +112,7 @@ class Blip2Captioner(_Captioner):
         )
 
     def _prompt(self, prefix: str) -> list[int]:
-        """Image tokens, begin token, prefix: BLIP-2's own order, whatever the version of the processor's files."""
+        """Return image tokens, begin token, prefix: BLIP-2's own order, whatever version the processor's files have."""
         config = self._model.config
         image_token, begin = cast("int", config.image_token_index), cast("OPTConfig", config.text_config).bos_token_id
         words: list[int] = self._processor.tokenizer(prefix, add_special_tokens=False).input_ids if prefix else []
@@ -123,20 +123,20 @@ class BlipCaptioner(_Captioner):
     """A BLIP model with its processor; implements `types.Captioner`."""
 
     def __init__(self, model: BlipForConditionalGeneration, processor: BlipProcessor) -> None:
-        """Takes what `from_pretrained` opened."""
+        """Take what `from_pretrained` opened."""
         self._model = model
         self._processor = processor
 
     @classmethod
     def from_pretrained(cls, path: str, *, device: str, dtype: str, quantization: str = "") -> Self:
-        """Opens a local folder or hub id, safetensors only; `quantization` is "8-bit", "4-bit" or ""."""
+        """Open a local folder or hub id, safetensors only; `quantization` is "8-bit", "4-bit" or ""."""
         from transformers import BlipForConditionalGeneration, BlipProcessor
 
         told = weights_in(device, dtype, quantization)
         model = BlipForConditionalGeneration.from_pretrained(path, use_safetensors=True, **told)
-        return cls(_ready(model, "" if quantization else device), BlipProcessor.from_pretrained(path))
+        return cls(_prepare(model, "" if quantization else device), BlipProcessor.from_pretrained(path))
 
-    def _spoken(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
+    def _generate(self, images: Sequence[Image], settings: Settings, each: int) -> list[str]:
         import torch
 
         # BLIP puts its begin token over the first of these and drops the last.
@@ -152,20 +152,20 @@ class BlipCaptioner(_Captioner):
         return cast("list[str]", self._processor.tokenizer.batch_decode(tokens[:, begin:], skip_special_tokens=True))
 
 
-def quality(caption: str, label: str = "") -> tuple[str, ...]:
-    """What an analyst should look at before relying on the caption; () when nothing stands out."""
+def caption_notes(caption: str, label: str = "") -> tuple[str, ...]:
+    """Return what an analyst should look at before relying on the caption; () when nothing stands out."""
     said, notes = words(caption), []
     if len(said) < FEW_WORDS:
         notes.append(f"The caption has {len(said)} words; with fewer than {FEW_WORDS} there is little to vary.")
     runs = Counter(tuple(said[start : start + SAME_WORDS]) for start in range(len(said) - SAME_WORDS + 1))
     if repeated := [" ".join(run) for run, times in runs.items() if times > 1]:
         notes.append(f"The caption repeats itself: '{repeated[0]}'.")
-    if label and not ends(said, synonyms(label)):
+    if label and not find_name_ends(said, synonyms(label)):
         notes.append(f"The caption does not name the label '{label}'; name it, so that no variation replaces it.")
     return tuple(notes)
 
 
-def _one_each(
+def _caption_each(
     spoken: Callable[[Sequence[Image], Settings, int], list[str]], images: Sequence[Image], settings: Settings
 ) -> tuple[str, ...]:
     portions = (images[start : start + PICTURES] for start in range(0, len(images), PICTURES))
@@ -173,14 +173,14 @@ def _one_each(
     return tuple(_sentence(settings.caption_prefix, text) for text in texts)
 
 
-def _different(spoken: Sequence[str], settings: Settings) -> tuple[str, ...]:
-    """The sentences without repetitions and without empty ones, in order; an error when all are empty."""
+def _distinct_captions(spoken: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """Return the sentences without repetitions and empty ones, in order. Raises `ModelError` when all are empty."""
     texts = [text for text in spoken if text.strip()] or list(spoken[:1])
     return tuple(dict.fromkeys(_sentence(settings.caption_prefix, text) for text in texts))
 
 
-def _ready(model: Model, device: str) -> Model:
-    """Not to be trained, and on the device, unless that is "": quantised weights are where they have to be."""
+def _prepare(model: Model, device: str) -> Model:
+    """Set the model to inference, on the device unless that is "": quantised weights are where they have to be."""
     network = cast("torch.nn.Module", model)
     (network.to(device) if device else network).train(False)
     return model

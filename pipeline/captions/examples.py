@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.captions.factors import FACTORS
-from pipeline.captions.gates import naming
+from pipeline.captions.gates import count_names
 from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import synonyms
 from pipeline.captions.wording import key
@@ -25,7 +25,7 @@ SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variation:
+class WrittenVariation:
     """One written change of a caption."""
 
     caption: str
@@ -35,8 +35,8 @@ class Variation:
     split: str
 
 
-def read(path: Path) -> tuple[Variation, ...]:
-    """All lines of a file. Raises `DataError` that names the first line that cannot be used."""
+def read(path: Path) -> tuple[WrittenVariation, ...]:
+    """Read all lines of a file. Raises `DataError` that names the first line that cannot be used."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -45,61 +45,65 @@ def read(path: Path) -> tuple[Variation, ...]:
     if not found:
         raise DataError(f"{path} holds no variations; assets/perturbations.jsonl shows the form.")
     splits: dict[str, str] = {}
-    for one in found:
-        if splits.setdefault(key(one.caption), one.split) != one.split:
-            raise DataError(f"{path.name} has '{one.caption}' in two splits; keep each caption in one.")
+    for variation in found:
+        if splits.setdefault(key(variation.caption), variation.split) != variation.split:
+            raise DataError(f"{path.name} has '{variation.caption}' in two splits; keep each caption in one.")
     return found
 
 
 def examples(factor: str, n: int) -> tuple[tuple[str, str], ...]:
-    """n (caption, edited caption) of the factor from the training split, always the same; () where none is written."""
-    known = {one.caption: one.edited_caption for one in _written() if (one.factor, one.split) == (factor, "train")}
+    """Draw n (caption, edited caption) of the factor's training split, always the same; () where there are none."""
+    known = {
+        variation.caption: variation.edited_caption
+        for variation in _written()
+        if (variation.factor, variation.split) == (factor, "train")
+    }
     return tuple(random.Random(0).sample(sorted(known.items()), min(n, len(known))))
 
 
-def faults(variations: Sequence[Variation]) -> Iterator[str]:
-    """A sentence for every fault: not one change of its factor, a label that got lost, a line that is there twice."""
+def faults(variations: Sequence[WrittenVariation]) -> Iterator[str]:
+    """Yield a sentence for every fault: not one change of its factor, a label that got lost, a repeated line."""
     seen: set[tuple[str, str]] = set()
-    for one in variations:
-        where = f"{one.factor}: '{one.caption}' -> '{one.edited_caption}'"
-        pair = key(one.caption), key(one.edited_caption)
+    for variation in variations:
+        where = f"{variation.factor}: '{variation.caption}' -> '{variation.edited_caption}'"
+        pair = key(variation.caption), key(variation.edited_caption)
         if pair in seen or pair[0] == pair[1]:
             yield f"{where} is there twice or changes nothing"
         seen.add(pair)
-        if reason := objection(one.caption, one.edited_caption, one.factor):
+        if reason := objection(variation.caption, variation.edited_caption, variation.factor):
             yield f"{where}: {reason}"
-        before, after = naming(one.caption, one.edited_caption, synonyms(one.label))
+        before, after = count_names(variation.caption, variation.edited_caption, synonyms(variation.label))
         if after < before:
-            yield f"{where}: the label '{one.label}' is named {after} times instead of {before}"
+            yield f"{where}: the label '{variation.label}' is named {after} times instead of {before}"
 
 
-def by_caption(variations: Iterable[Variation]) -> dict[str, list[Variation]]:
-    """The variations of each caption, in order."""
-    found: dict[str, list[Variation]] = {}
-    for one in variations:
-        found.setdefault(one.caption, []).append(one)
+def group_by_caption(variations: Iterable[WrittenVariation]) -> dict[str, list[WrittenVariation]]:
+    """Return the variations of each caption, in order."""
+    found: dict[str, list[WrittenVariation]] = {}
+    for variation in variations:
+        found.setdefault(variation.caption, []).append(variation)
     return found
 
 
 @cache
-def _written() -> tuple[Variation, ...]:
+def _written() -> tuple[WrittenVariation, ...]:
     return read(WRITTEN)
 
 
-def _variation(line: str, where: str) -> Variation:
-    names = {field.name for field in fields(Variation)}
+def _variation(line: str, where: str) -> WrittenVariation:
+    names = {field.name for field in fields(WrittenVariation)}
     try:
         row = json.loads(line)
     except ValueError as error:
         raise DataError(f"{where} is not a JSON object: {error}.") from error
     if not isinstance(row, dict) or set(row) != names or not all(isinstance(value, str) for value in row.values()):
         raise DataError(f"{where} must have exactly the texts {', '.join(sorted(names))}.")
-    one = Variation(**row)
+    variation = WrittenVariation(**row)
     if (
-        one.factor not in FACTORS
-        or one.split not in SPLITS
-        or not one.caption.strip()
-        or not one.edited_caption.strip()
+        variation.factor not in FACTORS
+        or variation.split not in SPLITS
+        or not variation.caption.strip()
+        or not variation.edited_caption.strip()
     ):
         raise DataError(f"{where} has an unknown factor or split, or an empty caption; use {', '.join(FACTORS)}.")
-    return one
+    return variation

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import definitions, is_actor, is_material, is_medium, is_thing, synonyms
-from pipeline.captions.wording import ends, key, word_diff, words
+from pipeline.captions.wording import find_name_ends, key, word_diff, words
 from pipeline.errors import ModelError
 from pipeline.settings import Settings
 from pipeline.types import Check, Perturbation
@@ -29,7 +29,7 @@ class Gates:
     """A sentence encoder and, where the editor has one, the tokenizer of its text encoder."""
 
     def __init__(self, sentences: SentenceTransformer, text: PreTrainedTokenizerBase | None = None) -> None:
-        """Takes what was opened elsewhere; without `text` the length is not judged."""
+        """Take what was opened elsewhere; without `text` the length is not judged."""
         self._sentences = sentences
         self._text = text
         self._known: dict[str, torch.Tensor] = {}
@@ -37,7 +37,7 @@ class Gates:
     def checks(
         self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings
     ) -> tuple[Check, ...]:
-        """Every gate's word on the edited caption. Raises `ModelError` when the encoder gives no numbers."""
+        """Return every gate's check of the edited caption. Raises `ModelError` when the encoder gives no numbers."""
         if key(caption) == key(edited_caption):
             says = "the edited caption is the same as the caption (0 words changed)"
             return (Check(gate="words", passed=False, says=says, figure=0, bound=1),)
@@ -49,7 +49,7 @@ class Gates:
         return (*found, *self._length(edited_caption))
 
     def words(self, caption: str, edited_caption: str, settings: Settings) -> Check:
-        """Other words for the same thing are no change."""
+        """Refuse other words for the same thing: they are no change."""
         original, edit = word_diff(caption, edited_caption)
         if not original or not edit:
             says = f"words were {'added' if edit else 'taken away'}: '{edit or original}'"
@@ -60,9 +60,9 @@ class Gates:
         return _bounded("words", says, figure, settings.max_word_similarity)
 
     def label(self, caption: str, edited_caption: str, label: str, settings: Settings) -> Check:
-        """By name where the caption names the label, otherwise by what the replaced words mean."""
+        """Ask whether the label is kept: by name where the caption names it, else by what the replaced words mean."""
         names = synonyms(label)
-        before, after = naming(caption, edited_caption, names)
+        before, after = count_names(caption, edited_caption, names)
         if before:
             says = f"the label '{label}' is named {after} time{'s' * (after != 1)}"
             says = says if after >= before else f"{says} instead of {before}"
@@ -75,12 +75,12 @@ class Gates:
         measured = [("the label", max(cosines[: len(names)]), settings.max_label_similarity)]
         if described := cosines[len(names) :]:
             measured.append(("the definition of the label", max(described), settings.max_definition_similarity))
-        what, figure, bound = max(measured, key=lambda one: one[1] - one[2])
+        what, figure, bound = max(measured, key=lambda measure: measure[1] - measure[2])
         says = f"the replaced words '{original}' and {what} '{label}' have similarity {figure:.2f}"
         return _bounded("label", says, figure, bound)
 
     def repeat(self, edited_caption: str, edit: str, others: Sequence[Perturbation], settings: Settings) -> Check:
-        """Whether the proposal says in other words what one of the others says already."""
+        """Ask whether the proposal says in other words what one of the others says already."""
         if not others:
             return Check(gate="distinct", passed=True, says="there is no other proposal yet")
         vectors = self.embed([edit or edited_caption, *(other.edit or other.edited_caption for other in others)])
@@ -100,7 +100,7 @@ class Gates:
         yield Check(gate="length", passed=passed, says=says if passed else lost, figure=count, bound=window)
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
-        """(n, width) unit vectors, remembered by their text. Raises `ModelError` for values that are not numbers."""
+        """Return (n, width) unit vectors, remembered by their text. Raises `ModelError` when they are not numbers."""
         import torch
 
         if fresh := [text for text in dict.fromkeys(texts) if text not in self._known]:
@@ -118,16 +118,16 @@ class Gates:
         return torch.stack([self._known[text] for text in texts])
 
 
-def naming(caption: str, edited_caption: str, names: Sequence[str]) -> tuple[int, int]:
-    """How often the caption and the edited caption name the label.
+def count_names(caption: str, edited_caption: str, names: Sequence[str]) -> tuple[int, int]:
+    """Count how often the caption and the edited caption name the label.
 
     Names in front of another noun do not count ("ski lodge", "goldfish sticker"), nor do toys of animals. Where the
     caption holds no full name, the names' last words stand for them ("monkey" for "howler monkey").
     """
     old, new = words(caption), words(edited_caption)
     judges: tuple[Callable[[Sequence[str], Sequence[str]], int], ...] = (
-        _meant,
-        lambda text, wanted: len(ends(text, wanted)),
+        _count_meant,
+        lambda text, wanted: len(find_name_ends(text, wanted)),
     )
     for wanted in (names, tuple(dict.fromkeys(name.split()[-1] for name in names))):
         for judge in judges:
@@ -136,21 +136,21 @@ def naming(caption: str, edited_caption: str, names: Sequence[str]) -> tuple[int
     return 0, 0
 
 
-def _meant(text: Sequence[str], names: Sequence[str]) -> int:
-    return sum(_is_meant(text, end, names) for end in ends(text, names))
+def _count_meant(text: Sequence[str], names: Sequence[str]) -> int:
+    return sum(_is_meant(text, end, names) for end in find_name_ends(text, names))
 
 
 def _is_meant(text: Sequence[str], end: int, names: Sequence[str]) -> bool:
     follows = next(iter(text[end + 1 : end + 2]), "")
     if is_actor(follows) or is_thing(follows) or is_medium(follows):
         return False
-    length = max(len(name.split()) for name in names if ends(text[: end + 1], [name])[-1:] == (end,))
+    length = max(len(name.split()) for name in names if find_name_ends(text[: end + 1], [name])[-1:] == (end,))
     before = next(iter(text[end - length : end - length + 1]), "") if end >= length else ""
     return not (is_actor(text[end]) and is_material(before))
 
 
 def factor_check(caption: str, edited_caption: str, factor: str) -> Check:
-    """One place of the caption, and of this factor."""
+    """Ask whether one place of the caption changed, and of this factor."""
     found = objection(caption, edited_caption, factor)
     return Check(gate="factor", passed=not found, says=found or f"one place changed, and it may be the {factor}")
 

@@ -10,17 +10,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.captions.factors import FACTORS
-from pipeline.captions.judges import BESIDE, BREAKS, INSIDE, OTHER, judge_picture, lead_of, tells_picture, told
+from pipeline.captions.judges import (
+    BESIDE,
+    BREAKS,
+    INSIDE,
+    OTHER,
+    changes_medium,
+    describe_change,
+    judge_picture,
+    lead_of,
+)
 from pipeline.captions.wording import ARTICLES, Place, places
 
 
 def objection(caption: str, edited_caption: str, factor: str) -> str:
-    """A sentence that tells why the change is not exactly one of this factor, "" when nothing speaks against it.
+    """Return a sentence that tells why the change is not exactly one of this factor, "" when nothing speaks against it.
 
     An unknown factor (an analyst's own words) may be any one place.
     """
     known = FACTORS.get(factor)
-    found = _joined(places(caption, edited_caption), known is not None and known.spans)
+    found = _join_places(places(caption, edited_caption), known is not None and known.spans)
     if len(found) != 1:
         return f"{len(found)} places of the caption changed, but one factor is one place" if found else ""
     place, lead = found[0], lead_of(caption.lower().split())
@@ -28,14 +37,14 @@ def objection(caption: str, edited_caption: str, factor: str) -> str:
         return f"'{' '.join(place.went)}' changed at once: the kind of picture and what it shows"
     if known is None or known.judge is None:
         return ""
-    place = replace(place, tells_picture=tells_picture(place, lead))
-    if place.tells_picture and known.judge is not judge_picture:
-        return f"{told(place)} changes the kind of picture, not the {factor}"
+    place = replace(place, changes_medium=changes_medium(place, lead))
+    if place.changes_medium and known.judge is not judge_picture:
+        return f"{describe_change(place)} changes the kind of picture, not the {factor}"
     return known.judge(place)
 
 
-def guess(caption: str, edited_caption: str) -> str:
-    """The factor that an analyst's own words most likely change, "" when they agree with none.
+def guess_factor(caption: str, edited_caption: str) -> str:
+    """Return the factor that an analyst's own words most likely change, "" when they agree with none.
 
     The last of `FACTORS` that nothing speaks against; of object and background, what stands behind "near" or "under"
     is an object. Of the written variations 89 in 100 are told right, of the miniature world's all.
@@ -50,8 +59,8 @@ def guess(caption: str, edited_caption: str) -> str:
     return agreeing[0] if agreeing else ""
 
 
-def _joined(found: Sequence[Place], spans: bool) -> list[Place]:
-    """Places with nothing but "of" and articles between them count as one; where a factor spans, prepositions too."""
+def _join_places(found: Sequence[Place], spans: bool) -> list[Place]:
+    """Join places with nothing but "of" and articles between them; where a factor spans, prepositions too."""
     bridges = ARTICLES | {"of"} | (BREAKS - OTHER if spans else frozenset())
     joined: list[Place] = []
     for place in found:

@@ -19,41 +19,41 @@ THINGS = (range(2_667_000, 4_620_000), range(7_550_000, 7_950_000), range(11_500
 
 
 def is_attribute(word: str) -> bool:
-    """True for what something is like: "red", "old", "checked"."""
+    """Return whether the word says what something is like: "red", "old", "checked"."""
     return word in _class("attributes") or (word.endswith("ed") and len(word) > 5)
 
 
 def is_material(word: str) -> bool:
-    """True for a noun that stands as an attribute before another: "wooden", "paper"."""
+    """Return whether the word is a noun that stands as an attribute before another: "wooden", "paper"."""
     return word in _class("materials")
 
 
 @cache
 def is_actor(word: str) -> bool:
-    """True for people and animals."""
+    """Return whether the word names people or animals."""
     return singular(word) in _class("actors") or singular(word).endswith(("woman", "keeper"))
 
 
 def is_medium(word: str) -> bool:
-    """True for kinds of pictures: "photo", "sketch"."""
+    """Return whether the word names a kind of picture: "photo", "sketch"."""
     return singular(word) in _class("media")
 
 
 def is_weather(word: str) -> bool:
-    """True for the state of the sky: "rain", "foggy"."""
+    """Return whether the word tells the state of the sky: "rain", "foggy"."""
     return word in _class("weather")
 
 
 @cache
 def is_thing(word: str) -> bool:
-    """True when every meaning that WordNet gives the word among ImageNet's classes is an artifact, food or a plant."""
+    """Return whether all that WordNet means by the word among ImageNet's classes are artifacts, food or plants."""
     offsets = _offsets().get(singular(word), ())
     return bool(offsets) and not is_actor(word) and all(any(n in part for part in THINGS) for n in offsets)
 
 
 @cache
 def synonyms(label: str) -> tuple[str, ...]:
-    """All names of a label: its own, and the lemmas of the ImageNet classes that bear one of them.
+    """Return all names of a label: its own, and the lemmas of the ImageNet classes that bear one of them.
 
     The 1,000 classes of ImageNet-1k are asked first, all others only when none of those matches.
     """
@@ -66,7 +66,7 @@ def synonyms(label: str) -> tuple[str, ...]:
 
 @cache
 def definitions(label: str) -> tuple[str, ...]:
-    """What WordNet says of the ImageNet classes that bear one of the label's names; () for a label of another kind."""
+    """Return what WordNet says of the ImageNet classes that bear one of the label's names; () for other labels."""
     own = set(label_names(label))
     for known in (_defined("imagenet-1k"), _defined("imagenet-22k")):
         if found := [text for names, text in known if own & set(names)]:
@@ -81,7 +81,7 @@ def _class(name: str) -> frozenset[str]:
 
 @cache
 def _defined(subset: str) -> tuple[tuple[tuple[str, ...], str], ...]:
-    """Names and definition of every class of an ImageNet subset."""
+    """Return names and definition of every class of an ImageNet subset."""
     from timm.data.imagenet_info import ImageNetInfo
 
     told = (text.partition(": ") for text in ImageNetInfo(subset).label_descriptions(detailed=True))
@@ -90,7 +90,7 @@ def _defined(subset: str) -> tuple[tuple[tuple[str, ...], str], ...]:
 
 @cache
 def _offsets() -> dict[str, tuple[int, ...]]:
-    """Word -> WordNet offsets of the ImageNet classes that bear it."""
+    """Return the WordNet offsets of the ImageNet classes that bear a word, by word."""
     from timm.data.imagenet_info import ImageNetInfo
 
     found: dict[str, tuple[int, ...]] = {}

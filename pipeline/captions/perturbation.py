@@ -41,7 +41,7 @@ MAX_CAPTION_WORDS = 300  # a longer caption is a text, and costs minutes
 MAX_ANSWER_WORDS = 120  # a longer answer is rambling, not a caption
 EXAMPLES = 3  # written ones in front of the question where no adapter has learned the task
 
-Example = tuple[str, str]  # caption, edited caption
+Shot = tuple[str, str]  # caption, edited caption: an example in front of the question
 
 
 class LanguageModel(Protocol):
@@ -49,11 +49,11 @@ class LanguageModel(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where its inputs belong."""
+        """Return where its inputs belong."""
         ...
 
     def generate(self, **inputs: object) -> torch.Tensor:
-        """(sequences, tokens), each with its prompt."""
+        """Return (sequences, tokens), each with its prompt."""
         ...
 
 
@@ -61,13 +61,13 @@ class Writer:
     """A causal language model that is asked for variations: prompt in, raw answers out."""
 
     def __init__(self, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, *, few_shot: bool = False) -> None:
-        """Takes what was opened elsewhere; `few_shot` shows the model written examples before it is asked."""
+        """Take what was opened elsewhere; `few_shot` shows the model written examples before it is asked."""
         self._model = model
         self._tokenizer = tokenizer
         self._few_shot = few_shot
 
     def answers(self, caption: str, factor: Factor, settings: Settings) -> Iterator[str]:
-        """Raw answers; the same settings give the same ones in the same order, whatever ran before."""
+        """Yield raw answers; the same settings give the same ones in the same order, whatever ran before."""
         import torch
 
         shown = examples(factor.name, EXAMPLES) if self._few_shot else ()
@@ -95,7 +95,7 @@ class LlamaPerturber:
     """A writer and the gates; implements `types.Perturber`."""
 
     def __init__(self, writer: Writer, gates: Gates) -> None:
-        """Takes what `from_pretrained` opened."""
+        """Take what `from_pretrained` opened."""
         self._writer = writer
         self._gates = gates
 
@@ -111,7 +111,7 @@ class LlamaPerturber:
         quantization: str = "",
         diffusion: str = "",
     ) -> Self:
-        """Opens local folders or hub ids, safetensors only.
+        """Open local folders or hub ids, safetensors only.
 
         `adapter` is a PEFT folder or "" for the bare model, which is shown examples instead. `quantization` is "8-bit",
         "4-bit" or "". `diffusion` names the editor whose text encoder has to read the captions; "" where there is none.
@@ -143,7 +143,7 @@ class LlamaPerturber:
     def perturb(
         self, caption: str, factor: Factor, label: str, settings: Settings, report: Report | None = None
     ) -> tuple[Perturbation, ...]:
-        """Distinct proposals that differ from the caption, accepted ones first, at most `settings.proposals`.
+        """Propose distinct variations that differ from the caption, accepted first, at most `settings.proposals`.
 
         A proposal that misses a gate is handed over only where too few pass, and says why. `report` hears of every
         answer that is not handed over, and the log does. Fewer than asked for, or none, when the model keeps repeating
@@ -153,18 +153,18 @@ class LlamaPerturber:
         found: dict[str, tuple[str, Perturbation]] = {}  # by what it says: the raw answer and what became of it
         unread: list[str] = []
         for raw in self._writer.answers(caption, factor, settings):
-            if sum(one.accepted for _, one in found.values()) >= settings.proposals:
+            if sum(proposal.accepted for _, proposal in found.values()) >= settings.proposals:
                 break
             try:
                 edited = parse_answer(raw)
             except PerturbationError as error:
                 unread.append(raw)
-                _tell(report, raw, str(error))
+                _report(report, raw, str(error))
                 continue
             if key(edited) in (key(caption), *found):
-                _tell(report, raw, "the same as the caption or as an earlier answer")
+                _report(report, raw, "the same as the caption or as an earlier answer")
             else:
-                found[key(edited)] = raw, self._proposed(caption, edited, factor.name, label, settings, found)
+                found[key(edited)] = raw, self._judge_proposal(caption, edited, factor.name, label, settings, found)
         if unread and not found:
             raise PerturbationError(
                 f"The language model was asked to vary the {factor.name} of '{caption}', but none of its answers could "
@@ -172,12 +172,12 @@ class LlamaPerturber:
                 raw="\n---\n".join(dict.fromkeys(unread)),
             )
         ordered = sorted(found.values(), key=lambda pair: not pair[1].accepted)
-        for raw, one in ordered[settings.proposals :]:
-            _tell(report, raw, "; ".join(one.rejected_by) or "more than were asked for")
-        return tuple(one for _, one in ordered[: settings.proposals])
+        for raw, proposal in ordered[settings.proposals :]:
+            _report(report, raw, "; ".join(proposal.rejected_by) or "more than were asked for")
+        return tuple(proposal for _, proposal in ordered[: settings.proposals])
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
-        """The perturbation with its word diff, every gate's check, and one sentence per gate it misses.
+        """Return the perturbation with its word diff, every gate's check, and one sentence per gate it misses.
 
         Raises `CaptionError` when the edited caption is empty or a whole text.
         """
@@ -196,10 +196,10 @@ class LlamaPerturber:
         )
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
-        """(n, width) unit vectors of the sentence encoder. Raises `ModelError` when they are not numbers."""
+        """Return (n, width) unit vectors of the sentence encoder. Raises `ModelError` when they are not numbers."""
         return self._gates.embed(list(texts)).cpu().numpy()
 
-    def _proposed(
+    def _judge_proposal(
         self,
         caption: str,
         edited: str,
@@ -208,16 +208,16 @@ class LlamaPerturber:
         settings: Settings,
         found: dict[str, tuple[str, Perturbation]],
     ) -> Perturbation:
-        """As `judge`, and held against the accepted ones that were found before."""
-        one = self.judge(caption, edited, factor, label, settings)
+        """Judge a proposal as `judge` does, and against the accepted ones that were found before."""
+        proposal = self.judge(caption, edited, factor, label, settings)
         others = [other for _, other in found.values() if other.accepted]
-        check = self._gates.repeat(one.edited_caption, one.edit, others, settings)
-        missed = one.rejected_by if check.passed else (*one.rejected_by, check.says)
-        return replace(one, checks=(*one.checks, check), rejected_by=missed)
+        check = self._gates.repeat(proposal.edited_caption, proposal.edit, others, settings)
+        missed = proposal.rejected_by if check.passed else (*proposal.rejected_by, check.says)
+        return replace(proposal, checks=(*proposal.checks, check), rejected_by=missed)
 
 
-def build_prompt(instruction: str, caption: str, shown: Sequence[Example] = ()) -> str:
-    """What the language model reads, the shown examples first; its answer follows directly.
+def build_prompt(instruction: str, caption: str, shown: Sequence[Shot] = ()) -> str:
+    """Return what the language model reads, the shown examples first; its answer follows directly.
 
     Training and inference both use it.
     """
@@ -225,8 +225,8 @@ def build_prompt(instruction: str, caption: str, shown: Sequence[Example] = ()) 
     return "".join(before) + PROMPT.format(instruction=instruction, caption=caption)
 
 
-def build_chat(instruction: str, caption: str, shown: Sequence[Example] = ()) -> list[dict[str, str]]:
-    """The same as a conversation, for models that were trained on such."""
+def build_chat(instruction: str, caption: str, shown: Sequence[Shot] = ()) -> list[dict[str, str]]:
+    """Return the same prompt as a conversation, for models that were trained on such."""
     asked = f"{instruction} Answer with the changed caption only.\n\nCaption: "
     turns = [(asked + old, new) for old, new in shown]
     before = [
@@ -238,9 +238,9 @@ def build_chat(instruction: str, caption: str, shown: Sequence[Example] = ()) ->
 
 
 def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, instruction: str, caption: str, shown: Sequence[Example] = ()
+    tokenizer: PreTrainedTokenizerBase, instruction: str, caption: str, shown: Sequence[Shot] = ()
 ) -> list[int]:
-    """Tokens of the question: in the tokenizer's own chat template, or plain where it has none."""
+    """Return the tokens of the question: in the tokenizer's own chat template, or plain where it has none."""
     if tokenizer.chat_template:
         chat = build_chat(instruction, caption, shown)
         text = cast("str", tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
@@ -249,7 +249,7 @@ def encode_prompt(
 
 
 def parse_answer(text: str) -> str:
-    """The caption in an answer: its first line, without numbering, quotes, a "Caption:" or loose spaces.
+    """Return the caption in an answer: its first line, without numbering, quotes, a "Caption:" or loose spaces.
 
     Raises `PerturbationError` with the raw text when there is none.
     """
@@ -265,7 +265,7 @@ def parse_answer(text: str) -> str:
 
 
 def _unreadable(line: str) -> str:
-    """Why this line is no caption, "" when it is one."""
+    """Return why this line is no caption, "" when it is one."""
     count = len(line.split())
     if count < 2:
         return f"it has {count} words"
@@ -279,7 +279,7 @@ def _unreadable(line: str) -> str:
 
 
 def _pad_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """LLaMA's tokenizer has no padding token; what follows the end token is skipped anyway."""
+    """Return the padding token, or the end token: LLaMA's tokenizer has none, and what follows the end is skipped."""
     return cast("int | None", tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
@@ -297,7 +297,7 @@ def _refuse(caption: str, empty: str = "caption is empty; describe the picture f
         raise CaptionError(f"The caption has {count} words; use at most {MAX_CAPTION_WORDS}, none overlong.")
 
 
-def _tell(report: Report | None, raw: str, reason: str) -> None:
+def _report(report: Report | None, raw: str, reason: str) -> None:
     logger.info("an answer was not used (%s): %r", reason, raw)
     if report is not None:
         report(raw, reason)

@@ -22,11 +22,11 @@ class Place:
     came: tuple[str, ...]
     before: tuple[str, ...]  # the caption's words in front of it
     after: tuple[str, ...]  # and behind it
-    tells_picture: bool = False  # whether the kind of picture changed, as `grammar.objection` finds
+    changes_medium: bool = False  # whether the kind of picture changed, as `grammar.objection` finds
 
 
 def word_diff(caption: str, edited_caption: str) -> tuple[str, str]:
-    """The words that went and the words that came, "" on the side of a pure insertion or deletion.
+    """Return the words that went and the words that came, "" on the side of a pure insertion or deletion.
 
     Places that are apart are joined by ", "; an article is left out where only it had to follow its noun.
     """
@@ -36,7 +36,7 @@ def word_diff(caption: str, edited_caption: str) -> tuple[str, str]:
 
 
 def places(caption: str, edited_caption: str) -> tuple[Place, ...]:
-    """Every place that changed, in order. A pronoun that follows its noun is no place of its own."""
+    """Return every place that changed, in order. A pronoun that follows its noun is no place of its own."""
     old, new = caption.split(), edited_caption.split()
     found = []
     for i, i_end, j, j_end in _spans(old, new):
@@ -47,13 +47,13 @@ def places(caption: str, edited_caption: str) -> tuple[Place, ...]:
 
 
 def label_names(label: str) -> tuple[str, ...]:
-    """The names of a label, in lower case: "dogsled, dog_sled" -> ("dogsled", "dog sled")."""
+    """Return the names of a label, in lower case: "dogsled, dog_sled" -> ("dogsled", "dog sled")."""
     plain = re.sub(r"\(.*?\)", " ", label).replace("_", " ")  # "crane (n03126707)"
     return tuple(name for name in (" ".join(words(name)) for name in plain.split(",")) if name)
 
 
-def ends(text: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
-    """Where in the words a name ends, in singular or plural: indices of last words, each once, in order."""
+def find_name_ends(text: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    """Return where a name ends, in singular or plural: indices of the names' last words, each once, in order."""
     found, wanted = [singular(word) for word in text], [tuple(map(singular, name.split())) for name in names]
     starts = {(start, name) for name in wanted for start in range(len(found) - len(name) + 1)}
     return tuple(sorted({s + len(name) - 1 for s, name in starts if tuple(found[s : s + len(name)]) == name}))
@@ -66,7 +66,7 @@ def occurs(phrase: str, caption: str) -> bool:
 
 
 def singular(word: str) -> str:
-    """Near enough to compare by: both forms of a noun give the same string."""
+    """Return a form that is near enough to compare by: both forms of a noun give the same string."""
     if word.endswith("men"):
         return f"{word[:-3]}man"
     if word.endswith("s") and not word.endswith(("ss", "us")) and len(word) > 2:
@@ -75,17 +75,17 @@ def singular(word: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words in lower case, without punctuation."""
+    """Return the words in lower case, without punctuation."""
     return [_bare(word) for word in text.split() if _bare(word)]
 
 
 def key(text: str) -> str:
-    """Equal for captions that differ in case, spaces and punctuation only."""
+    """Return the caption's words as one string, equal for captions that differ in case, spaces and punctuation only."""
     return " ".join(words(text))
 
 
 def _spans(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int, int]]:
-    """(start, end) in the old and in the new words of every place that changed."""
+    """Return (start, end) in the old and in the new words of every place that changed."""
     matcher = difflib.SequenceMatcher(None, [_bare(word) for word in old], [_bare(word) for word in new], False)
     spans: list[tuple[int, int, int, int]] = []
     for tag, i, i_end, j, j_end in matcher.get_opcodes():
@@ -108,7 +108,7 @@ def _phrases(old: Sequence[str], new: Sequence[str]) -> tuple[str, str]:
 
 
 def _is_agreement(old: Sequence[str], new: Sequence[str]) -> bool:
-    """True when only pronouns changed, as they must when a man becomes a woman."""
+    """Return whether only pronouns changed, as they must when a man becomes a woman."""
     return bool(old and new) and {_bare(word) for word in (*old, *new)} <= PRONOUNS
 
 
@@ -121,5 +121,5 @@ def _bare(word: str) -> str:
 
 
 def _trim(word: str) -> str:
-    """Without the punctuation around it, unless it is nothing else."""
+    """Return the word without the punctuation around it, unless it is nothing else."""
     return word.strip(".,;:!?\"'()") or word

@@ -74,7 +74,7 @@ def train_perturber(
     """Fine-tune a LoRA adapter that varies captions, on a frozen LLaMA."""
     from pipeline.captions import adapter, examples
 
-    recipe = adapter.Recipe(
+    recipe = adapter.AdapterRecipe(
         rank=rank,
         alpha=alpha,
         dropout=dropout,

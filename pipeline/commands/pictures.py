@@ -56,7 +56,7 @@ def caption(
     as_json: AsJson = False,
 ) -> None:
     """Describe pictures in a sentence, and tell what to look at before relying on it."""
-    from pipeline.captions.captioning import quality
+    from pipeline.captions.captioning import caption_notes
 
     models = models_of(profile, device)
     pictures, settings = opened(images, models), models.profile.settings
@@ -65,7 +65,7 @@ def caption(
     else:
         texts = (models.captioner.candidates(picture, settings, number) for picture in pictures)
     found = ((path, text) for path, several in zip(images, texts, strict=True) for text in several)
-    show((image_row(path, caption=text, notes=list(quality(text))) for path, text in found), as_json)
+    show((image_row(path, caption=text, notes=list(caption_notes(text))) for path, text in found), as_json)
 
 
 @app.command()

@@ -21,8 +21,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from torch import Tensor
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pipeline.captions.adapter import CHECKPOINTS, CURVE, Recipe, train
-from pipeline.captions.examples import Variation
+from pipeline.captions.adapter import CHECKPOINTS, CURVE, AdapterRecipe, train
+from pipeline.captions.examples import WrittenVariation
 from pipeline.captions.factors import FACTORS
 from pipeline.captions.perturbation import PROMPT
 from pipeline.tiny.data import HELD_OUT_SEED
@@ -61,13 +61,15 @@ def _grammar_text(rng: random.Random) -> tuple[str, str]:
     return "", "\n".join(captions)
 
 
-def variations(n: int, seed: int, split: str) -> Iterator[Variation]:
+def variations(n: int, seed: int, split: str) -> Iterator[WrittenVariation]:
     """True variations of the world's captions, one factor each, as the adapter is taught them."""
     rng = random.Random(seed)
     for _ in range(n):
         scene, factor = random_scene(rng), rng.choice(tuple(VALUES))
         edited = vary(scene, factor, rng).caption()
-        yield Variation(caption=scene.caption(), label=scene.label, factor=factor, edited_caption=edited, split=split)
+        yield WrittenVariation(
+            caption=scene.caption(), label=scene.label, factor=factor, edited_caption=edited, split=split
+        )
 
 
 def _text_loss(
@@ -114,7 +116,7 @@ def train_perturber(folder: Path, out: Path, steps: int) -> None:
 def train_adapter(base: Path, folder: Path, out: Path, steps: int) -> None:
     """The LoRA adapter on the frozen LLaMA of the folder `base`, by the same code as `pipeline train-perturber`."""
     taught = (*variations(steps * BATCH, 0, "train"), *variations(min(100, steps), HELD_OUT_SEED, "test"))
-    recipe = Recipe(
+    recipe = AdapterRecipe(
         learning_rate=3e-3, steps=steps, batch=BATCH, max_tokens=WINDOW, dtype="bfloat16", attention="eager"
     )
     made = folder / "perturber-lora"

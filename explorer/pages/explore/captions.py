@@ -18,7 +18,7 @@ from explorer.components.variations import variations_markup
 from explorer.components.word_maps import word_maps_markup
 from explorer.desk import Desk, Progress
 from pipeline import workflow
-from pipeline.captions.captioning import quality
+from pipeline.captions.captioning import caption_notes
 from pipeline.errors import Cancelled, ConflictError, PipelineError
 from pipeline.types import Models, Step, Study, WordMap
 
@@ -35,7 +35,7 @@ def variations(study: Study) -> Html:
 
 def card(desk: Desk, study: Study, candidates: Sequence[str] = (), maps: Sequence[WordMap] | None = None) -> Html:
     """What is known of the study's caption."""
-    notes = quality(study.caption, study.photo.protected) if study.caption else ()
+    notes = caption_notes(study.caption, study.photo.protected) if study.caption else ()
     written = [one for one in desk.store.rewordings(study.photo.key) if one.caption == study.caption]
     looks = None if maps is None else word_maps_markup(study.photo.image, maps)
     return caption_markup(study.caption, notes, written[-1] if written else None, candidates, looks)

@@ -16,7 +16,7 @@ from explorer.components.status import progress_markup, said
 from explorer.desk import Desk, Progress
 from explorer.pages.explore.captions import REPLACED, described, variations
 from pipeline import workflow
-from pipeline.captions.grammar import guess
+from pipeline.captions.grammar import guess_factor
 from pipeline.errors import Cancelled, DataError, PerturbationError, PipelineError
 from pipeline.settings import Settings
 from pipeline.types import Models, Perturbation, Step, Study
@@ -129,7 +129,7 @@ def _judged(desk: Desk, study: Study, text: str) -> Study:
 
     Who writes it wants it, so an earlier word against it no longer counts.
     """
-    words = (study.caption, text.strip(), guess(study.caption, text) or OWN, study.photo.protected)
+    words = (study.caption, text.strip(), guess_factor(study.caption, text) or OWN, study.photo.protected)
     one = desk.ask(lambda models: models.perturber.judge(*words, models.profile.settings))
     if one.rejected_by:
         alerts.note("Added, but a gate objects; tick it to use it all the same.")

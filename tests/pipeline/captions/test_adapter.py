@@ -14,8 +14,18 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from pipeline.captions import adapter
-from pipeline.captions.adapter import CHECKPOINTS, CURVE, IGNORED, Recipe, Texts, attach, evaluate, train, weights
-from pipeline.captions.examples import Variation
+from pipeline.captions.adapter import (
+    CHECKPOINTS,
+    CURVE,
+    IGNORED,
+    AdapterRecipe,
+    Texts,
+    attach,
+    count_weights,
+    evaluate,
+    train,
+)
+from pipeline.captions.examples import WrittenVariation
 from pipeline.captions.perturbation import Writer
 from pipeline.errors import DataError, ModelError, SettingsError
 from pipeline.settings import Settings
@@ -25,16 +35,16 @@ from pipeline.types import Factor
 pytestmark = pytest.mark.slow
 
 BASE = Path(__file__).resolve().parents[3] / "assets" / "models" / "tiny" / "perturber"
-BRIEF = Recipe(learning_rate=3e-3, steps=6, batch=4, max_tokens=96, save_every=3, attention="eager")
+BRIEF = AdapterRecipe(learning_rate=3e-3, steps=6, batch=4, max_tokens=96, save_every=3, attention="eager")
 
 
 @pytest.fixture(scope="module")
-def taught() -> tuple[Variation, ...]:
+def taught() -> tuple[WrittenVariation, ...]:
     return (*variations(24, 0, "train"), *variations(2, 1, "test"))
 
 
 @pytest.fixture(scope="module")
-def trained(taught: tuple[Variation, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(taught: tuple[WrittenVariation, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("adapter")
     train(str(BASE), taught, out, BRIEF, "Trained in a test.")
     return out
@@ -42,14 +52,14 @@ def trained(taught: tuple[Variation, ...], tmp_path_factory: pytest.TempPathFact
 
 def test_on_a_7b_the_adapter_lands_on_query_and_value_of_every_layer() -> None:
     with torch.device("meta"):
-        model = attach(LlamaForCausalLM(LlamaConfig()), Recipe())
+        model = attach(LlamaForCausalLM(LlamaConfig()), AdapterRecipe())
     found = {
         name.partition(".lora_A")[0].rpartition("layers.")[2]
         for name, _ in model.named_parameters()
         if "lora_A" in name
     }
     assert found == {f"{layer}.self_attn.{part}" for layer in range(32) for part in ("q_proj", "v_proj")}
-    trainable, frozen = weights(model)
+    trainable, frozen = count_weights(model)
     assert trainable == 32 * 2 * 2 * 8 * 4096 == 4_194_304
     assert frozen == 6_738_415_616
     assert all(("lora_" in name) == weight.requires_grad for name, weight in model.named_parameters())
@@ -57,10 +67,10 @@ def test_on_a_7b_the_adapter_lands_on_query_and_value_of_every_layer() -> None:
 
 def test_a_base_without_such_layers_is_refused() -> None:
     with pytest.raises(ModelError, match="no layers query"):
-        attach(torch.nn.Sequential(torch.nn.Linear(2, 2)), Recipe(targets=("query",)))
+        attach(torch.nn.Sequential(torch.nn.Linear(2, 2)), AdapterRecipe(targets=("query",)))
 
 
-def test_only_the_answer_is_learned(taught: tuple[Variation, ...]) -> None:
+def test_only_the_answer_is_learned(taught: tuple[WrittenVariation, ...]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     row = Texts(taught, tokenizer, 96)[0]
     learned = [token for token in row["labels"] if token != IGNORED]
@@ -70,7 +80,7 @@ def test_only_the_answer_is_learned(taught: tuple[Variation, ...]) -> None:
     assert len(Texts(taught, tokenizer, 5)[0]["labels"]) == 5
 
 
-def test_the_base_stays_frozen_and_everything_is_written(trained: Path, taught: tuple[Variation, ...]) -> None:
+def test_the_base_stays_frozen_and_everything_is_written(trained: Path, taught: tuple[WrittenVariation, ...]) -> None:
     saved = load_file(trained / "adapter_model.safetensors")
     assert all("lora_" in name for name in saved)
     assert any(weight.abs().sum() > 0 for name, weight in saved.items() if "lora_B" in name), "nothing was learned"
@@ -84,11 +94,11 @@ def test_the_base_stays_frozen_and_everything_is_written(trained: Path, taught: 
 
 
 def test_training_changes_no_weight_of_the_base(
-    taught: tuple[Variation, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taught: tuple[WrittenVariation, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[torch.nn.Module] = []
-    really = adapter._opened
-    monkeypatch.setattr(adapter, "_opened", lambda base, recipe: opened.append(really(base, recipe)) or opened[0])
+    really = adapter._open_base
+    monkeypatch.setattr(adapter, "_open_base", lambda base, recipe: opened.append(really(base, recipe)) or opened[0])
     train(str(BASE), taught, tmp_path, replace(BRIEF, steps=2), "")
     before = LlamaForCausalLM.from_pretrained(BASE, dtype=torch.float32).state_dict()
     after = {
@@ -99,7 +109,9 @@ def test_training_changes_no_weight_of_the_base(
         torch.testing.assert_close(after[name], value, rtol=0, atol=0)
 
 
-def test_a_training_goes_on_where_it_stopped(trained: Path, taught: tuple[Variation, ...], tmp_path: Path) -> None:
+def test_a_training_goes_on_where_it_stopped(
+    trained: Path, taught: tuple[WrittenVariation, ...], tmp_path: Path
+) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     (tmp_path / "adapter_model.safetensors").unlink()
     (checkpoint,) = (tmp_path / CHECKPOINTS).iterdir()
@@ -117,7 +129,7 @@ def test_a_training_goes_on_where_it_stopped(trained: Path, taught: tuple[Variat
 
 def test_answers_are_measured_word_by_word() -> None:
     caption = "a photo of a brown dog with a sled"
-    held_out = [Variation(caption=caption, label="sled", factor="subject", edited_caption="", split="test")]
+    held_out = [WrittenVariation(caption=caption, label="sled", factor="subject", edited_caption="", split="test")]
 
     class Said(Writer):
         def __init__(self, *answers: str) -> None:
@@ -137,11 +149,11 @@ def test_answers_are_measured_word_by_word() -> None:
 @pytest.mark.parametrize("change", [{"rank": 0}, {"dropout": 1.0}, {"dtype": "float8"}, {"targets": ()}, {"steps": -1}])
 def test_a_recipe_that_cannot_be_trained_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
-        Recipe(**change)  # type: ignore[arg-type]
+        AdapterRecipe(**change)  # type: ignore[arg-type]
 
 
 def test_without_cuda_there_is_no_4_bit_base_and_without_data_no_training(
-    tmp_path: Path, taught: tuple[Variation, ...]
+    tmp_path: Path, taught: tuple[WrittenVariation, ...]
 ) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="CUDA"):

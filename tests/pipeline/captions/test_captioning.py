@@ -25,7 +25,7 @@ from transformers import (
     T5Config,
 )
 
-from pipeline.captions.captioning import BEAMS, PICTURES, Blip2Captioner, BlipCaptioner, quality
+from pipeline.captions.captioning import BEAMS, PICTURES, Blip2Captioner, BlipCaptioner, caption_notes
 from pipeline.errors import ModelError
 from pipeline.settings import Settings
 
@@ -140,7 +140,7 @@ def test_candidates_differ_and_begin_with_the_caption(captioner: Blip2Captioner,
     ],
 )
 def test_quality(caption: str, label: str, note: str) -> None:
-    notes = quality(caption, label)
+    notes = caption_notes(caption, label)
     assert len(notes) == bool(note)
     assert note in "".join(notes)
 

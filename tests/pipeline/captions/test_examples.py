@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.captions.examples import WRITTEN, Variation, by_caption, examples, faults, read
+from pipeline.captions.examples import WRITTEN, WrittenVariation, examples, faults, group_by_caption, read
 from pipeline.captions.wording import key
 from pipeline.errors import DataError
 from pipeline.settings import Settings
@@ -21,12 +21,12 @@ HARD_IMAGENET = {
 
 
 @pytest.fixture(scope="module")
-def written() -> tuple[Variation, ...]:
+def written() -> tuple[WrittenVariation, ...]:
     return read(WRITTEN)
 
 
-def test_there_are_enough_of_every_factor(written: tuple[Variation, ...]) -> None:
-    captions = by_caption(written)
+def test_there_are_enough_of_every_factor(written: tuple[WrittenVariation, ...]) -> None:
+    captions = group_by_caption(written)
     assert len(captions) >= 120
     assert len(written) >= 1800
     assert all(12 <= len(caption.split()) <= 30 for caption in captions)
@@ -38,12 +38,12 @@ def test_there_are_enough_of_every_factor(written: tuple[Variation, ...]) -> Non
         assert min(counts.values()) >= 3
 
 
-def test_every_line_is_a_single_change_that_keeps_its_label(written: tuple[Variation, ...]) -> None:
+def test_every_line_is_a_single_change_that_keeps_its_label(written: tuple[WrittenVariation, ...]) -> None:
     assert list(faults(written)) == []
     assert 0.15 < sum(one.split == "test" for one in written) / len(written) < 0.25
 
 
-def test_the_validator_finds_every_kind_of_fault(written: tuple[Variation, ...]) -> None:
+def test_the_validator_finds_every_kind_of_fault(written: tuple[WrittenVariation, ...]) -> None:
     one = next(one for one in written if one.label == "howler monkey" and one.factor == "object")
     lost = replace(one, edited_caption=one.caption.replace("a howler monkey", "a group of monkeys"), factor="subject")
     assert "is there twice" in next(faults([one, one]))
@@ -52,7 +52,7 @@ def test_the_validator_finds_every_kind_of_fault(written: tuple[Variation, ...])
     assert any("is named 0 times instead of 1" in fault for fault in faults([lost]))
 
 
-def test_examples_come_from_the_training_split(written: tuple[Variation, ...]) -> None:
+def test_examples_come_from_the_training_split(written: tuple[WrittenVariation, ...]) -> None:
     held_out = {key(one.caption) for one in written if one.split == "test"}
     shown = [pair for factor in Settings().factors for pair in examples(factor, 3)]
     assert len(shown) == 15

@@ -13,7 +13,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from pipeline.captions.examples import WRITTEN, read
-from pipeline.captions.gates import Gates, factor_check, naming
+from pipeline.captions.gates import Gates, count_names, factor_check
 from pipeline.models.loader import LoadedModels
 from pipeline.settings import Settings
 from pipeline.types import Perturbation
@@ -159,4 +159,4 @@ def test_a_caption_longer_than_the_text_encoders_window_is_told(models: LoadedMo
     ],
 )
 def test_naming(caption: str, edited: str, names: tuple[str, ...], counted: tuple[int, int]) -> None:
-    assert naming(caption, edited, names) == counted
+    assert count_names(caption, edited, names) == counted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.captions.grammar import guess, objection
+from pipeline.captions.grammar import guess_factor, objection
 from pipeline.tiny.world import VALUES, redraw, sample
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,15 +82,15 @@ def test_names_of_several_words_and_captions_without_a_lead() -> None:
 def test_the_factor_of_own_words_is_guessed(factor: str) -> None:
     for scene in sample(40, 5):
         other = next(value for value in VALUES[factor] if value != getattr(scene, factor))
-        assert guess(scene.caption(), redraw(scene, factor, other).caption()) == factor
+        assert guess_factor(scene.caption(), redraw(scene, factor, other).caption()) == factor
 
 
 def test_the_factor_of_written_variations_is_mostly_guessed() -> None:
     lines = (ROOT / "assets" / "perturbations.jsonl").read_text(encoding="utf-8").splitlines()
     written = [json.loads(line) for line in lines]
-    right = [guess(one["caption"], one["edited_caption"]) == one["factor"] for one in written]
+    right = [guess_factor(one["caption"], one["edited_caption"]) == one["factor"] for one in written]
     assert sum(right) / len(right) > 0.85
 
 
 def test_two_changes_are_guessed_to_be_no_factor() -> None:
-    assert guess(CAPTION, "a sketch of a white rabbit next to a tree in a snowy field") == ""
+    assert guess_factor(CAPTION, "a sketch of a white rabbit next to a tree in a snowy field") == ""

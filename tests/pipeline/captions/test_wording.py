@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.captions.wording import ends, key, label_names, places, word_diff, words
+from pipeline.captions.wording import find_name_ends, key, label_names, places, word_diff, words
 
 CAPTION = "a photo of a brown dog with a sled"
 
@@ -48,8 +48,8 @@ def test_label_names() -> None:
 
 def test_a_name_ends_once_where_several_names_of_a_label_end() -> None:
     text = words("Two balance beams and a beam.")
-    assert ends(text, ("balance beam", "beam")) == (2, 5)
-    assert ends(words("strawberries, boxes, women"), ("strawberry", "box", "woman")) == (0, 1, 2)
+    assert find_name_ends(text, ("balance beam", "beam")) == (2, 5)
+    assert find_name_ends(words("strawberries, boxes, women"), ("strawberry", "box", "woman")) == (0, 1, 2)
 
 
 def test_keys_ignore_case_and_punctuation() -> None:

@@ -76,7 +76,7 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     from explorer.desk import Desk
     from explorer.middleware import is_shared
     from explorer.pages.explore import starting
-    from pipeline.classifiers.promotion import unfollowed
+    from pipeline.classifiers.promotion import unavailable_names
     from pipeline.models.loader import load
     from pipeline.profiles import load_profile
     from pipeline.store.store import Store
@@ -88,7 +88,7 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     new = is_new(Path(options.data))
     store = Store(Path(options.data), options.database)
     models.adopt(store.root)
-    for name in unfollowed(store.root, folder):
+    for name in unavailable_names(store.root, folder):
         sys.stderr.write(f"The classifier '{name}' was added by its path, or is gone; name it in a profile.\n")
     limit = int(options.fetch_limit * 1e9)
     shared = is_shared(options.host)

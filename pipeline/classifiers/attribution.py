@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions
 def grad_cam(
     model: torch.nn.Module, logits: Network, preprocess: Preprocess, images: Sequence[Image.Image], target: int
 ) -> tuple[NDArray[np.float32], ...]:
-    """One (height, width) map per picture, at least 0 and all on one scale; () when the network has no such layer.
+    """Return one (height, width) map per picture, at least 0 and all on one scale; () where no layer has such a map.
 
     `logits` is the model's forward pass, (n, 3, h, w) -> (n, classes); `target` the row of the label.
     """
@@ -40,13 +40,13 @@ def grad_cam(
         maps = LayerGradCam(logits, layer).attribute(pixels.requires_grad_(), target=target, relu_attributions=True)
     found = maps.detach().float().cpu().numpy()[:, 0]
     return tuple(
-        _placed(one, field_of_view(preprocess, image.size), image.size)
-        for one, image in zip(found, images, strict=True)
+        _laid_over(cells, field_of_view(preprocess, image.size), image.size)
+        for cells, image in zip(found, images, strict=True)
     )
 
 
 def last_feature_map(model: torch.nn.Module, logits: Network, pixels: torch.Tensor) -> torch.nn.Module | None:
-    """The part with convolutions in it whose output is the last feature map, (n, channels, h, w) of more than one cell.
+    """Return the part with convolutions whose output is the last feature map, (n, channels, h, w) of several cells.
 
     None when linear layers work on tokens behind it, as in a vision transformer: there such a map is only the input.
     """
@@ -59,7 +59,7 @@ def last_feature_map(model: torch.nn.Module, logits: Network, pixels: torch.Tens
         if isinstance(module, torch.nn.Linear) and isinstance(first, torch.Tensor) and first.dim() > 2:
             found.clear()
         is_map = isinstance(output, torch.Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1
-        if is_map and any(isinstance(one, torch.nn.Conv2d) for one in module.modules()):
+        if is_map and any(isinstance(part, torch.nn.Conv2d) for part in module.modules()):
             found.append(module)
 
     hooks = [module.register_forward_hook(watch) for module in model.modules()]
@@ -73,7 +73,7 @@ def last_feature_map(model: torch.nn.Module, logits: Network, pixels: torch.Tens
 
 
 def field_of_view(preprocess: Preprocess, size: tuple[int, int]) -> Box:
-    """Which part of a picture of this size (width, height) the network gets to see."""
+    """Return which part of a picture of this size (width, height) the network gets to see, in shares of its sides."""
     black, white = (preprocess(Image.new("RGB", size, colour)) for colour in ("black", "white"))
     ramp = Image.linear_gradient("L")  # black at the top, white at the bottom
     spans = []
@@ -88,8 +88,8 @@ def field_of_view(preprocess: Preprocess, size: tuple[int, int]) -> Box:
     return left, top, right, bottom
 
 
-def _placed(cells: NDArray[np.float32], box: Box, size: tuple[int, int]) -> NDArray[np.float32]:
-    """The cells over the part of the picture that they cover, 0 elsewhere."""
+def _laid_over(cells: NDArray[np.float32], box: Box, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the cells over the part of the picture that they cover, 0 elsewhere."""
     width, height = size
     left, right = round(box[0] * width), round(box[2] * width)
     top, bottom = round(box[1] * height), round(box[3] * height)

@@ -43,7 +43,7 @@ class LinearHeadClassifier(ABC):
         labels: tuple[str, ...],
         preprocess: Callable[[Image], torch.Tensor],
     ) -> None:
-        """Takes what `from_pretrained` opened; raises `ModelError` when the head is not linear."""
+        """Take what `from_pretrained` opened; raises `ModelError` when the head is not linear."""
         self._model = model
         self._name = name
         self._labels = labels
@@ -53,51 +53,53 @@ class LinearHeadClassifier(ABC):
 
     @abstractmethod
     def _write(self, folder: Path) -> None:
-        """Writes config.json, model.safetensors and what else `from_pretrained` needs."""
+        """Write config.json, model.safetensors and what else `from_pretrained` needs."""
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, 3, h, w), normalised -> (n, classes)."""
+        """Return (n, classes) for pixels (n, 3, h, w), normalised."""
         return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels))
 
     def _find_head(self) -> object:
-        """The last linear layer with a row per label."""
+        """Return the last linear layer with a row per label, None where there is none."""
         import torch
 
         layers = cast("torch.nn.Module", self._model).modules()
-        linear = [one for one in layers if isinstance(one, torch.nn.Linear) and one.out_features == len(self._labels)]
+        linear = [
+            layer for layer in layers if isinstance(layer, torch.nn.Linear) and layer.out_features == len(self._labels)
+        ]
         return linear[-1] if linear else None
 
     def _last_stage(self) -> str:
-        """Name of the last part of the network with weights before pooling and head; "" when it cannot be told."""
+        """Return the name of the last part with weights before pooling and head; "" when it cannot be told."""
         return ""
 
     @property
     def name(self) -> str:
-        """As the profile calls it."""
+        """Return the name by which the profile calls it."""
         return self._name
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names, in the order of the head's rows; no two are equal."""
+        """Return the class names, in the order of the head's rows; no two are equal."""
         return self._labels
 
     @property
     def fingerprint(self) -> str:
-        """Of weights, labels and preprocessing."""
+        """Return a hash of weights, labels and preprocessing."""
         if not self._fingerprint:
             known = (type(self).__name__, self._labels, of_preprocessing(self._preprocess))
             self._fingerprint = of_weights(cast("torch.nn.Module", self._model), *known)
         return self._fingerprint
 
     def predict(self, images: Sequence[Image]) -> tuple[Prediction, ...]:
-        """Full distributions, one per picture. Raises `ModelError` when they are not numbers."""
+        """Return full distributions, one per picture. Raises `ModelError` when they are not numbers."""
         if not images:
             return ()
         probabilities = self._run(self._logits, images).double().softmax(dim=-1)
         return tuple(Prediction(labels=self._labels, probabilities=row) for row in probabilities.float().numpy())
 
     def features(self, images: Sequence[Image]) -> torch.Tensor:
-        """(n, features) float32 on the CPU: what the head sees. Raises `ModelError` when they are not numbers."""
+        """Return what the head sees, (n, features) float32 on the CPU. Raises `ModelError` when it is no numbers."""
         import torch
 
         if not images:
@@ -115,7 +117,7 @@ class LinearHeadClassifier(ABC):
             hook.remove()
 
     def grad_cam(self, images: Sequence[Image], label: str) -> tuple[NDArray[np.float32], ...]:
-        """Where it looks for the label: one (height, width) map per picture; () when it ends in no feature map.
+        """Return where it looks for the label: one (height, width) map per picture; () when it ends in no feature map.
 
         Raises `LabelError` for an unknown label.
         """
@@ -125,12 +127,12 @@ class LinearHeadClassifier(ABC):
         return grad_cam(network, self._logits, self._preprocess, images, self._labels.index(label))
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copies of weight (classes, features) and bias (classes,), float32 on the CPU."""
+        """Return copies of weight (classes, features) and bias (classes,), float32 on the CPU."""
         head = self._linear()
         return head.weight.detach().float().cpu().clone(), head.bias.detach().float().cpu().clone()
 
     def last_block(self) -> LastBlock:
-        """A copy of the network, cut before its last block; raises `ModelError` when the block cannot be told."""
+        """Return a copy of the network, cut before its last block. Raises `ModelError` when none can be told."""
         from PIL import Image
 
         from pipeline.classifiers.last_block import LastBlock
@@ -143,7 +145,7 @@ class LinearHeadClassifier(ABC):
         return LastBlock(cast("torch.nn.Module", other._model), name, head, other._logits, other._run, blank)
 
     def with_parameters(self, values: Mapping[str, torch.Tensor]) -> Self:
-        """The same classifier with other values of the named parameters; this one stays as it is.
+        """Return the same classifier with other values of the named parameters; this one stays as it is.
 
         Raises `ModelError` when the network has no such parameters of these shapes.
         """
@@ -162,7 +164,7 @@ class LinearHeadClassifier(ABC):
         return other
 
     def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> Self:
-        """The same classifier with another head; this one stays as it is.
+        """Return the same classifier with another head; this one stays as it is.
 
         weight (classes, features), bias (classes,). Raises `ModelError` when the shapes do not fit.
         """
@@ -181,7 +183,7 @@ class LinearHeadClassifier(ABC):
         return other
 
     def save(self, folder: Path, card: str) -> None:
-        """Writes weights, config.json with labels and preprocessing, and the card as README.md.
+        """Write weights, config.json with labels and preprocessing, and the card as README.md.
 
         `from_pretrained` opens the folder again with the same predictions. config.json comes last, so a folder that
         was cut off does not open. Raises `StoreError` when it cannot be written.
@@ -217,7 +219,7 @@ class LinearHeadClassifier(ABC):
         return head
 
     def _run(self, model: Callable[[torch.Tensor], torch.Tensor], images: Sequence[Image]) -> torch.Tensor:
-        """(n, width) float32 on the CPU."""
+        """Return (n, width) float32 on the CPU."""
         import torch
 
         device = self._linear().weight.device

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from pipeline.classifiers.base import LinearHeadClassifier
-from pipeline.classifiers.labels import distinct
-from pipeline.classifiers.sources import HUB, bare, fill, is_folder, misfit, names_in, published, refuse_pickles
+from pipeline.classifiers.labels import distinct_labels
+from pipeline.classifiers.sources import (
+    HUB,
+    bare_weights,
+    explain_misfit,
+    is_folder,
+    load_weights,
+    names_in,
+    published_model,
+    refuse_pickles,
+)
 from pipeline.errors import ModelError
 from pipeline.runtime.hub import located
 
@@ -30,7 +39,7 @@ class TimmModel(Protocol):
     feature_info: object  # stages, the last one last: [{"module": name}]
 
     def get_classifier(self) -> torch.nn.Module:
-        """The last layer."""
+        """Return the last layer."""
         ...
 
 
@@ -39,7 +48,7 @@ class TimmClassifier(LinearHeadClassifier):
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens a folder (config.json and safetensors), a timm name, "hf-hub:owner/name", or bare weights with labels.
+        """Open a folder (config.json and safetensors), a timm name, "hf-hub:owner/name", or bare weights with labels.
 
         Raises `ModelError` when the model has no linear head or its labels are unknown.
         """
@@ -47,15 +56,15 @@ class TimmClassifier(LinearHeadClassifier):
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
-        if given := bare(path):
+        if given := bare_weights(path):
             network = timm.create_model(given.architecture, pretrained=False, num_classes=len(given.labels))
-            fill(network, *given)
+            load_weights(network, *given)
         else:
             source = _source(path)
             try:
                 network = timm.create_model(source, pretrained=True)
             except RuntimeError as error:
-                raise ModelError(misfit(name, Path(source.partition(":")[2]))) from error
+                raise ModelError(explain_misfit(name, Path(source.partition(":")[2]))) from error
         model = cast("TimmModel", network.to(device).eval())
         preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
         labels = given.labels if given else _labels(model.pretrained_cfg, model.num_classes, name)
@@ -79,7 +88,7 @@ class TimmClassifier(LinearHeadClassifier):
 
 
 def _source(path: str) -> str:
-    """What timm opens for what a profile says: always a folder, because by name it would open pickles too.
+    """Return what timm opens for what a profile says: always a folder, because by name it would open pickles too.
 
     Raises `ModelError` for a name that timm does not list, and as `hub.located` does.
     """
@@ -88,11 +97,11 @@ def _source(path: str) -> str:
         return f"local-dir:{path}"
     if Path(path).is_absolute():
         raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
-    return f"local-dir:{located('classifier', f'{HUB}{published(path)}')}"
+    return f"local-dir:{located('classifier', f'{HUB}{published_model(path)}')}"
 
 
 def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str, ...]:
-    """One distinct name per row of the head: the checkpoint's own, or ImageNet's for ImageNet models."""
+    """Return a distinct name per row of the head: the checkpoint's own, or ImageNet's for ImageNet models."""
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
     given, described = config.get("label_names"), config.get("label_descriptions")
@@ -112,7 +121,7 @@ def _labels(config: Mapping[str, object], classes: int, name: str) -> tuple[str,
             f"The classifier '{name}' has not one label name for each of its classes; add label_names, in the order of "
             "the head's rows, to its config.json."
         )
-    return distinct(texts, keys)  # ImageNet has two cranes, a bird and a machine: there the key tells them apart
+    return distinct_labels(texts, keys)  # ImageNet has two cranes, a bird and a machine: there the key tells them apart
 
 
 # torchvision builds these otherwise for its published weights than by default, and whatever learns from those follows.
@@ -134,7 +143,7 @@ class TorchvisionConfig:
 
     @classmethod
     def published(cls, architecture: str, labels: Sequence[str]) -> Self:
-        """With the preprocessing of the weights that torchvision publishes for this architecture."""
+        """Return it with the preprocessing of the weights that torchvision publishes for this architecture."""
         from torchvision.models import get_model_weights
 
         theirs = get_model_weights(architecture)["DEFAULT"].transforms()
@@ -150,7 +159,7 @@ class TorchvisionConfig:
         )
 
     def preprocess(self) -> Callable[[Image], torch.Tensor]:
-        """Resize, crop at the centre, normalise."""
+        """Return the preprocessing: resize, crop at the centre, normalise."""
         import torch
         from torchvision.transforms import InterpolationMode, v2
 
@@ -175,7 +184,7 @@ class TorchvisionClassifier(LinearHeadClassifier):
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens either. torchvision's own downloads are pickles and not opened: timm has the same weights.
+        """Open either. torchvision's own downloads are pickles and not opened: timm has the same weights.
 
         Raises `ModelError` for anything else, for weights that do not fit and for a network without a linear head.
         """
@@ -183,7 +192,7 @@ class TorchvisionClassifier(LinearHeadClassifier):
         from torchvision.models import get_model
 
         weights = Path(path) / "model.safetensors"
-        if given := bare(path):
+        if given := bare_weights(path):
             weights, config = given.weights, TorchvisionConfig.published(given.architecture, given.labels)
             if given.architecture in WITH_AUXILIARY:
                 auxiliary = any(name.startswith(("aux", "AuxLogits")) for name in names_in([weights]))
@@ -198,15 +207,15 @@ class TorchvisionClassifier(LinearHeadClassifier):
                 "with safetensors, or use timm's copy of it, such as resnet50.tv_in1k."
             )
         more = {"init_weights": False} if config.architecture in WITH_AUXILIARY else {}
-        labels = distinct(config.label_names)
+        labels = distinct_labels(config.label_names)
         network = get_model(config.architecture, num_classes=len(labels), **config.arguments, **more)
-        fill(network, config.architecture, weights, labels)
+        load_weights(network, config.architecture, weights, labels)
         made = cls(network.to(torch.device(device)).eval(), name, labels, config.preprocess())
         made.config = config
         return made
 
     def _last_stage(self) -> str:
-        """torchvision has no list of stages: "layer4" of its ResNets, else the last of what it calls `features`."""
+        """Name the last stage: "layer4" of its ResNets, else the last of what torchvision calls `features`."""
         from pipeline.classifiers.last_block import last_stage
 
         network = cast("torch.nn.Module", self._model)
@@ -227,15 +236,15 @@ class TorchvisionClassifier(LinearHeadClassifier):
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n", encoding="utf-8")
 
 
-class Processor:
+class ImageProcessor:
     """A transformers image processor as the preprocessing of one picture."""
 
     def __init__(self, processor: object) -> None:
-        """Takes what AutoImageProcessor opened."""
+        """Take what AutoImageProcessor opened."""
         self.processor = processor
 
     def __call__(self, image: Image) -> torch.Tensor:
-        """(3, h, w), normalised."""
+        """Return (3, h, w), normalised."""
         process = cast("Callable[..., Mapping[str, torch.Tensor]]", self.processor)
         return process(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
 
@@ -245,7 +254,7 @@ class TransformersClassifier(LinearHeadClassifier):
 
     @classmethod
     def from_pretrained(cls, path: str, *, name: str, device: str) -> Self:
-        """Opens a folder, safetensors only and no code of its own. Raises `ModelError` when the head is not linear."""
+        """Open a folder, safetensors only and no code of its own. Raises `ModelError` when the head is not linear."""
         from transformers import AutoImageProcessor, AutoModelForImageClassification
 
         safe = {"trust_remote_code": False}
@@ -254,27 +263,29 @@ class TransformersClassifier(LinearHeadClassifier):
             path, use_safetensors=True, output_loading_info=True, **safe
         )
         if told["missing_keys"] or told["mismatched_keys"]:
-            raise ModelError(misfit(name, Path(path)))
+            raise ModelError(explain_misfit(name, Path(path)))
         if network.config.problem_type == "multi_label_classification":
             raise ModelError(
                 f"The classifier '{name}' gives each label a share of its own (multi-label), so that no label is the "
                 "answer; give one that was trained to choose one label."
             )
         names = network.config.id2label
-        labels = distinct([str(names[row]) for row in sorted(names)])
-        return cls(network.to(device).eval(), name, labels, Processor(processor))
+        labels = distinct_labels([str(names[row]) for row in sorted(names)])
+        return cls(network.to(device).eval(), name, labels, ImageProcessor(processor))
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         return cast("torch.Tensor", cast("Callable[..., object]", self._model)(pixels).logits)  # type: ignore[attr-defined]
 
     def _last_stage(self) -> str:
-        """The last of the encoder's stages, when there is one list of them."""
+        """Name the last of the encoder's stages, when there is one list of them."""
         from torch.nn import ModuleList
 
         lists = [(n, m) for n, m in cast("torch.nn.Module", self._model).named_modules() if isinstance(m, ModuleList)]
-        outer = [(name, one) for name, one in lists if not any(name.startswith(f"{other}.") for other, _ in lists)]
+        outer = [
+            (name, stages) for name, stages in lists if not any(name.startswith(f"{other}.") for other, _ in lists)
+        ]
         return f"{outer[0][0]}.{len(outer[0][1]) - 1}" if len(outer) == 1 else ""
 
     def _write(self, folder: Path) -> None:
         self._model.save_pretrained(folder)  # type: ignore[attr-defined]
-        cast("Processor", self._preprocess).processor.save_pretrained(folder)  # type: ignore[attr-defined]
+        cast("ImageProcessor", self._preprocess).processor.save_pretrained(folder)  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ def find_label(text: str, labels: tuple[str, ...]) -> str:
 
 
 def refuse_merged(texts: Iterable[str], labels: tuple[str, ...]) -> None:
-    """Raises `DataError` when two different texts mean one label; what fits none is left to `find_label`."""
+    """Raise `DataError` when two different texts mean one label; what fits none is left to `find_label`."""
     first: dict[str, str] = {}
     for text in sorted(set(texts) - {""}):
         try:
@@ -57,16 +57,16 @@ def match_labels(pictures: Sequence[LabelledImage], labels: Sequence[str]) -> tu
     Raises `LabelError` for a label that no class or more than one answers to, `DataError` for two that mean one.
     """
     own = tuple(labels)
-    refuse_merged((one.label for one in pictures), own)
-    found = {text: find_label(text, own) for text in {one.label for one in pictures} - {""}}
-    return tuple(replace(one, label=found.get(one.label, "")) for one in pictures)
+    refuse_merged((picture.label for picture in pictures), own)
+    found = {text: find_label(text, own) for text in {picture.label for picture in pictures} - {""}}
+    return tuple(replace(picture, label=found.get(picture.label, "")) for picture in pictures)
 
 
-def distinct(labels: Sequence[str], keys: Sequence[str] = ()) -> tuple[str, ...]:
+def distinct_labels(labels: Sequence[str], keys: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the labels, those that occur more than once with their key, or the row of the head, behind them."""
     often = Counter(labels)
     marks = keys if len(set(keys)) == len(labels) else [str(row) for row in range(len(labels))]
-    return tuple(one if often[one] == 1 else f"{one} ({mark})" for one, mark in zip(labels, marks, strict=True))
+    return tuple(label if often[label] == 1 else f"{label} ({mark})" for label, mark in zip(labels, marks, strict=True))
 
 
 def _plain(name: str) -> str:

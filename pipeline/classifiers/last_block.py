@@ -40,7 +40,7 @@ class LastBlock(torch.nn.Module):
         run: Callable[[Forward, Sequence[Image]], torch.Tensor],
         blank: torch.Tensor,
     ) -> None:
-        """Takes a network that nobody else uses, its block and head, and a picture (1, 3, h, w), normalised.
+        """Take a network that nobody else uses, its block and head, and a picture (1, 3, h, w), normalised.
 
         logits (n, 3, h, w) -> (n, classes) is the network's forward pass, run gives pictures to one in batches.
         """
@@ -48,15 +48,18 @@ class LastBlock(torch.nn.Module):
         self.name = name
         self._network = network.eval().requires_grad_(False)
         self._logits, self._run, self._blank = logits, run, blank
-        learning = {id(one) for part in (network.get_submodule(name), head) for one in part.parameters()}
-        self.names = tuple(key for key, one in network.named_parameters() if id(one) in learning)
+        learning = {id(weight) for part in (network.get_submodule(name), head) for weight in part.parameters()}
+        self.names = tuple(key for key, weight in network.named_parameters() if id(weight) in learning)
 
     def theta(self) -> tuple[torch.Tensor, ...]:
-        """Copies of the block's and the head's parameters, in the order of `names`, float32 on the CPU."""
+        """Return copies of the block's and the head's parameters, in the order of `names`, float32 on the CPU."""
         return tuple(self._network.get_parameter(name).float().cpu().clone() for name in self.names)
 
     def inputs(self, images: Sequence[Image]) -> torch.Tensor:
-        """(n, ...) float32 on the CPU: what the block sees. Raises `ModelError` when it is not one tensor a picture."""
+        """Return what the block sees, (n, ...) float32 on the CPU.
+
+        Raises `ModelError` when it is not one tensor a picture.
+        """
 
         def seen(pixels: torch.Tensor) -> torch.Tensor:
             found: list[object] = []
@@ -72,7 +75,7 @@ class LastBlock(torch.nn.Module):
         return self._run(seen, images)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(n, classes) of inputs (n, ...) under the weights that the network has now."""
+        """Return (n, classes) of inputs (n, ...) under the weights that the network has now."""
         hook = self._before(lambda _, given: (inputs.clone(), *given[1:]))
         try:
             return self._logits(self._blank)
@@ -83,9 +86,9 @@ class LastBlock(torch.nn.Module):
         return self._network.get_submodule(self.name).register_forward_pre_hook(change)
 
     def logits(self, theta: tuple[torch.Tensor, ...], inputs: torch.Tensor) -> torch.Tensor:
-        """(n, classes) on the CPU of inputs (n, ...) under theta; gradients go to theta."""
+        """Return (n, classes) on the CPU of inputs (n, ...) under theta; gradients go to theta."""
         device = self._blank.device
-        held = {f"_network.{name}": one.to(device) for name, one in zip(self.names, theta, strict=True)}
+        held = {f"_network.{name}": weight.to(device) for name, weight in zip(self.names, theta, strict=True)}
         batches = [functional_call(self, held, (batch.to(device),)) for batch in torch.split(inputs, BATCH)]
         return torch.cat(batches).float().cpu()
 
@@ -95,34 +98,34 @@ class Unfreezable(Classifier, Protocol):
     """A classifier whose last block can be trained, and which can be saved."""
 
     def last_block(self) -> LastBlock:
-        """A copy of the network, cut before its last block; raises `ModelError` when the block cannot be told."""
+        """Return a copy of the network, cut before its last block. Raises `ModelError` when none can be told."""
         ...
 
     def with_parameters(self, values: Mapping[str, torch.Tensor]) -> Self:
-        """The same classifier with other values of the named parameters."""
+        """Return the same classifier with other values of the named parameters."""
         ...
 
     def save(self, folder: Path, card: str) -> None:
-        """Writes a folder that the same loader opens."""
+        """Write a folder that the same loader opens."""
         ...
 
 
 def last_block_of(classifier: Classifier) -> LastBlock:
-    """Raises `ModelError` when the classifier has none that can be told."""
+    """Return the classifier's last block. Raises `ModelError` when it has none that can be told."""
     if not isinstance(classifier, Unfreezable):
         raise ModelError(f"The last block of the classifier '{classifier.name}' cannot be told; train the head alone.")
     return classifier.last_block()
 
 
 def last_stage(network: torch.nn.Module, name: str) -> str:
-    """The named stage; where it holds no weights (a norm, a pooling) the nearest before it, of a sequence its last.
+    """Return the named stage, or the nearest before it that holds weights (a pooling has none), of a sequence its last.
 
     "" when there is none.
     """
     parent, _, last = name.rpartition(".")
     siblings = dict(network.get_submodule(parent).named_children())
     until = list(siblings)[: list(siblings).index(last) + 1]
-    weighty = [key for key in until if any(one.dim() > 1 for one in siblings[key].parameters())]
+    weighty = [key for key in until if any(weight.dim() > 1 for weight in siblings[key].parameters())]
     if not weighty:
         return ""
     found = f"{parent}.{weighty[-1]}".lstrip(".")

@@ -16,8 +16,8 @@ FOLDER = "models"  # in the data folder, unless another one is named
 DEPTH = 3  # folders in folders that are looked through
 
 
-def listed(root: Path) -> dict[str, Path]:
-    """Name, from `root` on, -> resolved folder of each classifier below `root`, sorted; empty when there is no root."""
+def list_classifiers(root: Path) -> dict[str, Path]:
+    """Return name, from `root` on, -> folder of each classifier below `root`, sorted; {} where there is no root."""
     top = root.resolve()
     found: dict[str, Path] = {}
     for place, folders, files in os.walk(top):
@@ -31,8 +31,8 @@ def listed(root: Path) -> dict[str, Path]:
 
 
 def folder_of(root: Path, name: str) -> Path:
-    """The folder behind a name of the list. Raises `InputError` for any other text."""
-    found = listed(root).get(name)
+    """Return the folder behind a name of the list. Raises `InputError` for any other text."""
+    found = list_classifiers(root).get(name)
     if found is None:
         raise InputError("This is not in the list of classifiers on the server; reload the page and choose again.")
     return found

@@ -27,7 +27,7 @@ LISTED = "models:"  # before a name of the list
 
 
 def promote(folder: Path, root: Path, name: str, profile: Profile) -> Path:
-    """Copies a saved classifier into the data folder `root` under a name of its own; returns the copy.
+    """Copy a saved classifier into the data folder `root` under a name of its own; return the copy.
 
     Raises `DataError` for a folder that holds no classifier and for a name that is taken, `InputError` for a name that
     cannot be a folder's.
@@ -41,7 +41,7 @@ def promote(folder: Path, root: Path, name: str, profile: Profile) -> Path:
 
 
 def add(text: str, root: Path, name: str, profile: Profile) -> Path:
-    """Notes a classifier under a name of its own: a published name, or "models:NAME"; returns the folder of the note.
+    """Note a classifier under a name of its own: a published name, or "models:NAME"; return the folder of the note.
 
     Opens nothing. Raises `InputError` for any other text and for a name that cannot be a folder's, `DataError` for one
     that is taken.
@@ -54,27 +54,27 @@ def add(text: str, root: Path, name: str, profile: Profile) -> Path:
     return root / FOLDER / name
 
 
-def keep(models: Models, root: Path, text: str, name: str) -> None:
-    """Adds a classifier and opens it; one that does not open is not kept. Raises `PipelineError`."""
+def add_and_open(models: Models, root: Path, text: str, name: str) -> None:
+    """Add a classifier and open it; one that does not open is removed again. Raises `PipelineError`."""
     add(text, root, name, models.profile)
     try:
         models.adopt(root)
         models.classifier(name)
     except BaseException:
-        forget(root, name)
+        remove(root, name)
         models.adopt(root)
         raise
 
 
-def forget(root: Path, name: str) -> None:
-    """Takes an added classifier out again, when it turned out not to open; a promoted one stays."""
+def remove(root: Path, name: str) -> None:
+    """Remove an added classifier, when it turned out not to open; a promoted one stays."""
     folder = root / FOLDER / name
     if (folder / NAMED).is_file():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_name(name: str, root: Path, profile: Profile) -> None:
-    """Raises `InputError` for a name that cannot be a folder's, `DataError` for one that is taken."""
+    """Raise `InputError` for a name that cannot be a folder's, `DataError` for one that is taken."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,59}", name):
         raise InputError("This cannot name a classifier; use letters, digits, dots, dashes and underscores.")
     if name in profile.classifiers or (root / FOLDER / name).exists():
@@ -82,18 +82,18 @@ def refuse_name(name: str, root: Path, profile: Profile) -> None:
 
 
 def with_promoted(profile: Profile, root: Path, models: Path | None = None) -> Profile:
-    """The profile with the data folder's classifiers after its own; its own names win.
+    """Return the profile with the data folder's classifiers after its own; its own names win.
 
     `models` is the folder of the list; the data folder's own without it.
     """
-    found = model_folder.listed(models or root / model_folder.FOLDER)
+    found = model_folder.list_classifiers(models or root / model_folder.FOLDER)
     promoted = {folder.name: text for folder in _folders(root) if (text := _text(folder, found))}
     return replace(profile, classifiers={**profile.classifiers, **promoted, **profile.classifiers})
 
 
-def unfollowed(root: Path, models: Path | None = None) -> tuple[str, ...]:
-    """Names of what was added and cannot be chosen: named by a path, or gone from the list."""
-    found = model_folder.listed(models or root / model_folder.FOLDER)
+def unavailable_names(root: Path, models: Path | None = None) -> tuple[str, ...]:
+    """Return the names of what was added and cannot be chosen: named by a path, or gone from the list."""
+    found = model_folder.list_classifiers(models or root / model_folder.FOLDER)
     return tuple(folder.name for folder in _folders(root) if (folder / NAMED).is_file() and not _text(folder, found))
 
 
@@ -102,7 +102,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _text(folder: Path, found: Mapping[str, Path]) -> str:
-    """What a profile would say for this folder; "" when it holds no classifier, or names one by a path."""
+    """Return what a profile would say for this folder; "" when it holds no classifier, or names one by a path."""
     if not (folder / NAMED).is_file():
         return str(folder.resolve()) if (folder / "config.json").is_file() else ""
     text = (folder / NAMED).read_text(encoding="utf-8").strip()
@@ -112,5 +112,5 @@ def _text(folder: Path, found: Mapping[str, Path]) -> str:
 
 
 def _is_published(text: str) -> bool:
-    """True for a name that `networks.published` may know; no such text is a path."""
+    """Return whether `sources.published_model` may know this name; no such text is a path."""
     return bool(PUBLISHED.fullmatch(text)) or (text.startswith(HUB) and hub_model("classifier", text) is not None)

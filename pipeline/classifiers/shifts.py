@@ -22,12 +22,12 @@ class Shift:
 
 
 def is_prediction_flip(before: Prediction | Standing, after: Prediction | Standing) -> bool:
-    """True when the most probable label is another one."""
+    """Return whether the most probable label is another one."""
     return before.first != after.first
 
 
 def sensitivity(label: str, control: Prediction, after: Prediction) -> float:
-    """Signed change of p(label), -1..1: below 0 when the edit cost confidence.
+    """Return the signed change of p(label), -1..1: below 0 when the edit cost confidence.
 
     `control` is the prediction on the reconstruction, so that the inversion's own loss does not count.
     Raises `LabelError` for an unknown label.
@@ -36,7 +36,7 @@ def sensitivity(label: str, control: Prediction, after: Prediction) -> float:
 
 
 def shift(before: Prediction, after: Prediction, k: int = 5) -> tuple[Shift, ...]:
-    """Every label of both top-k with its probability and rank in both, the most probable before first."""
+    """Return every label of both top-k with its probability and rank in both, the most probable before first."""
     labels = dict.fromkeys(label for prediction in (before, after) for label, _ in prediction.top(k))
     return tuple(
         Shift(

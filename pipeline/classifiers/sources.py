@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pipeline.classifiers.labels import distinct
+from pipeline.classifiers.labels import distinct_labels
 from pipeline.errors import DataError, InputError, ModelError
 from pipeline.importing.lists import read_labels
 from pipeline.profiles import pieces
@@ -28,7 +28,7 @@ HUB = "hf-hub:"  # before owner/name
 PUBLISHED = re.compile(r"(torchvision:)?[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # a name of timm's or torchvision's
 
 
-class Bare(NamedTuple):
+class BareWeights(NamedTuple):
     """'architecture + weights.safetensors + labels.txt': weights that no configuration lies beside."""
 
     architecture: str  # as timm or torchvision calls it
@@ -36,18 +36,18 @@ class Bare(NamedTuple):
     labels: tuple[str, ...]
 
 
-def is_form(text: str) -> bool:
-    """True when the text says by its form that it names a classifier, whether that is there or not."""
+def names_classifier(text: str) -> bool:
+    """Return whether the text says by its form that it names a classifier, whether that is there or not."""
     return len(pieces(text)) > 1 or text.startswith((HUB, TORCHVISION))
 
 
 def is_folder(text: str) -> bool:
-    """True for a folder on this computer, by its absolute path: no other text is ever looked for on the disk."""
+    """Return whether this is a folder here, by its absolute path: no other text is ever looked for on the disk."""
     return Path(text).is_absolute() and Path(text).is_dir()
 
 
-def published(text: str) -> HubModel:
-    """The repository behind a name that timm lists, torchvision:NAME, OWNER/NAME or hf-hub:OWNER/NAME, with @REVISION.
+def published_model(text: str) -> HubModel:
+    """Return the repository behind a name of timm, torchvision:NAME, OWNER/NAME or hf-hub:OWNER/NAME, with @REVISION.
 
     These are the names that a visitor may give; none of them is a path. Raises `InputError` for any other text and for
     a name that timm does not list.
@@ -64,7 +64,7 @@ def published(text: str) -> HubModel:
 
 
 def _of_timm(text: str) -> HubModel:
-    """Where timm says that the weights of a name are."""
+    """Return where timm says that the weights of a name are."""
     from timm.models import get_pretrained_cfg
 
     name = timm_name(text)
@@ -84,7 +84,7 @@ def _of_timm(text: str) -> HubModel:
 
 
 def family_of(text: str) -> str:
-    """The entry of `models.CLASSIFIERS` for a folder, a name or bare weights.
+    """Return the entry of `models.CLASSIFIERS` for a folder, a name or bare weights.
 
     Raises `ModelError` with the reason when it is refused.
     """
@@ -105,7 +105,7 @@ def family_of(text: str) -> str:
 
 
 def refuse_pickles(text: str) -> None:
-    """Raises `ModelError` for a folder without safetensors and for a file that may be a pickle."""
+    """Raise `ModelError` for a folder without safetensors and for a file that may be a pickle."""
     folder = Path(text)
     if text.endswith(PICKLES):
         raise ModelError(_pickle(text))
@@ -118,8 +118,8 @@ def refuse_pickles(text: str) -> None:
         )
 
 
-def bare(text: str) -> Bare | None:
-    """The three parts of bare weights, with the labels read; None when the text is a folder or a name.
+def bare_weights(text: str) -> BareWeights | None:
+    """Return the three parts of bare weights, with the labels read; None when the text is a folder or a name.
 
     Raises `ModelError` when a part is missing or is not what it should be.
     """
@@ -135,16 +135,16 @@ def bare(text: str) -> Bare | None:
             raise ModelError(f"The classifier '{text}' names the file '{file}', which is not there; correct its path.")
     if not parts[1].endswith(".safetensors"):
         raise ModelError(_pickle(parts[1]))
-    return Bare(parts[0].removeprefix(TORCHVISION), Path(parts[1]), _read_labels(Path(parts[2])))
+    return BareWeights(parts[0].removeprefix(TORCHVISION), Path(parts[1]), _read_labels(Path(parts[2])))
 
 
 def timm_name(text: str) -> str:
-    """The name under which timm has it: timm publishes torchvision's weights in safetensors, torchvision pickles."""
+    """Return the name under which timm has it: torchvision publishes pickles, timm the same weights in safetensors."""
     return f"{text.removeprefix(TORCHVISION)}.tv_in1k" if text.startswith(TORCHVISION) else text
 
 
-def fill(network: torch.nn.Module, architecture: str, weights: Path, labels: Sequence[str]) -> None:
-    """Loads the weights into the network; a prefix that all their names have, such as "module.", is taken off.
+def load_weights(network: torch.nn.Module, architecture: str, weights: Path, labels: Sequence[str]) -> None:
+    """Load the weights into the network; a prefix that all their names have, such as "module.", is taken off.
 
     Raises `ModelError` when they do not fit.
     """
@@ -152,7 +152,7 @@ def fill(network: torch.nn.Module, architecture: str, weights: Path, labels: Seq
 
     try:
         if prefix := prefix_of([weights]):
-            network.load_state_dict({name.removeprefix(prefix): one for name, one in load_file(weights).items()})
+            network.load_state_dict({name.removeprefix(prefix): weight for name, weight in load_file(weights).items()})
         else:
             load_model(network, weights)
     except RuntimeError as error:
@@ -179,7 +179,7 @@ def names_in(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def misfit(name: str, folder: Path) -> str:
+def explain_misfit(name: str, folder: Path) -> str:
     """Return why the weights of a classifier's folder do not fit its architecture, as far as their names tell."""
     prefix = prefix_of(sorted(folder.glob("*.safetensors")))
     cause = f"; all their names begin with '{prefix}': save them without it" if prefix else ""
@@ -198,7 +198,7 @@ def _config(folder: Path) -> Mapping[str, object]:
 
 
 def _read_labels(file: Path) -> tuple[str, ...]:
-    """One label a line, in the order of the head's rows."""
+    """Read one label a line, in the order of the head's rows."""
     try:
         labels = read_labels(file.read_bytes(), file.name)
     except (OSError, DataError) as error:
@@ -208,7 +208,7 @@ def _read_labels(file: Path) -> tuple[str, ...]:
         raise ModelError(
             f"The labels '{file}' cannot be used; write two or more, one a line, in the order of the head's rows."
         )
-    return distinct(labels)
+    return distinct_labels(labels)
 
 
 def _pickle(name: str) -> str:

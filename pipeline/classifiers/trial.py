@@ -25,8 +25,8 @@ CLOSE = 1e-3  # greatest difference of a probability between the network and its
 Tried = TypeVar("Tried", bound="LinearHeadClassifier")
 
 
-def tried(classifier: Tried) -> Tried:
-    """Return the classifier. Raises `ModelError` that says what it lacks."""
+def try_out(classifier: Tried) -> Tried:
+    """Classify a blank and a noisy picture, and return the classifier. Raises `ModelError` that says what it lacks."""
     from PIL.Image import fromarray
 
     _refuse_outputs(classifier)
@@ -34,7 +34,7 @@ def tried(classifier: Tried) -> Tried:
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     pictures = [fromarray(np.full_like(noise, 127)), fromarray(noise)]
     try:
-        answers = np.array([one.probabilities for one in classifier.predict(pictures)])
+        answers = np.array([prediction.probabilities for prediction in classifier.predict(pictures)])
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
         raise ModelError(f"The classifier '{classifier.name}' could not classify a blank picture ({why}).") from error
@@ -51,7 +51,7 @@ def tried(classifier: Tried) -> Tried:
 
 
 def _by_head(classifier: LinearHeadClassifier, pictures: Sequence[Image]) -> NDArray[np.float32]:
-    """(pictures, labels), the probabilities that the head gives its inputs."""
+    """Return (pictures, labels), the probabilities that the head gives its inputs."""
     weight, bias = (part.numpy() for part in classifier.head())
     logits = classifier.features(pictures).numpy() @ weight.T + bias
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -67,7 +67,7 @@ def _refuse_outputs(classifier: LinearHeadClassifier) -> None:
 
 
 def _refuse_channels(classifier: LinearHeadClassifier) -> None:
-    """Raises `ModelError` for a network whose first convolution does not take colour pictures."""
+    """Raise `ModelError` for a network whose first convolution does not take colour pictures."""
     import torch
 
     layers = cast("torch.nn.Module", classifier._model).modules()

@@ -27,11 +27,11 @@ def doctor(profile: ProfileName = "tiny", device: Device = "", as_json: AsJson =
 @app.command()
 def fetch(profile: ProfileName, as_json: AsJson = False) -> None:
     """Download the models of a profile that are not here; files that arrived whole are not fetched again."""
-    from pipeline.models.doctor import on_hub
+    from pipeline.models.doctor import hub_models
     from pipeline.profiles import load_profile
     from pipeline.runtime.hub import located
 
-    models = on_hub(load_profile(profile))
+    models = hub_models(load_profile(profile))
     show(({"role": role, "model": text, "folder": located(role, text)} for role, text in models), as_json)
 
 

@@ -20,7 +20,7 @@ GB = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One line of the report."""
 
     what: str
@@ -29,81 +29,85 @@ class Finding:
 
     @property
     def hinders(self) -> bool:
-        """True when the profile will not work as it is."""
+        """Return whether the profile will not work as it is."""
         return self.state in ("missing", "short")
 
 
-def examine(profile: Profile, device: str = "") -> Iterator[Finding]:
-    """The report on a profile, line by line. Raises `InputError` for a device that is not here."""
+def examine(profile: Profile, device: str = "") -> Iterator[Diagnosis]:
+    """Yield the report on a profile, line by line. Raises `InputError` for a device that is not here."""
     where = place(device, profile.dtype, profile.quantization)
-    yield Finding(what="profile", state="ok", detail=f"{profile.name}: {profile.description}")
-    yield Finding(what="licence", state="ok", detail=profile.licence or "not told by the profile")
-    yield Finding(what="device", state="ok", detail=f"{where.device}{_name(where.device)}")
-    yield Finding(what="precision", state="ok", detail=f"{where.dtype}: {where.reason}")
+    yield Diagnosis(what="profile", state="ok", detail=f"{profile.name}: {profile.description}")
+    yield Diagnosis(what="licence", state="ok", detail=profile.licence or "not told by the profile")
+    yield Diagnosis(what="device", state="ok", detail=f"{where.device}{_name(where.device)}")
+    yield Diagnosis(what="precision", state="ok", detail=f"{where.dtype}: {where.reason}")
     if where.quantization:
         state = "missing" if where.obstacle else "ok"
         detail = where.obstacle or "captioner and language model, by bitsandbytes"
-        yield Finding(what="quantization", state=state, detail=f"{where.quantization}: {detail}")
+        yield Diagnosis(what="quantization", state=state, detail=f"{where.quantization}: {detail}")
     if profile.compiled:
-        yield Finding(what="compiled", state="ok", detail="the UNet, by torch.compile; each size of batch costs once")
+        yield Diagnosis(what="compiled", state="ok", detail="the UNet, by torch.compile; each size of batch costs once")
     examined = [_model(profile, role, key, text, where) for role, key, text in models_of(profile)]
-    yield from (one.finding for one in examined)
-    yield _memory(where, [one.memory for one in examined])
-    yield _disk(sum(one.fetched for one in examined))
+    yield from (examination.diagnosis for examination in examined)
+    yield _memory(where, [examination.memory for examination in examined])
+    yield _disk(sum(examination.fetched for examination in examined))
     if profile.seconds:
-        yield Finding(what="time", state="ok", detail=profile.seconds)
+        yield Diagnosis(what="time", state="ok", detail=profile.seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
+class Examination:
     """One model: its line, the GB it takes in memory, the GB still to be fetched."""
 
-    finding: Finding
+    diagnosis: Diagnosis
     memory: float
     fetched: float = 0.0
 
 
-def _model(profile: Profile, role: str, key: str, text: str, where: Place) -> Examined:
+def _model(profile: Profile, role: str, key: str, text: str, where: Place) -> Examination:
     dtype = where.precision(role)
     told, memory = profile.sizes.get(key, 0.0), profile.parameters.get(key, 0.0) * BYTES[dtype]
     model = hub_model(role, text)
     parts = pieces(text)
     if gone := [part for part in parts[1:] if not Path(part).is_file()]:
-        return Examined(finding=Finding(what=key, state="missing", detail=f"there is no file {gone[0]}"), memory=0.0)
+        return Examination(
+            diagnosis=Diagnosis(what=key, state="missing", detail=f"there is no file {gone[0]}"), memory=0.0
+        )
     folder = cached(model) if model else Path(parts[1] if len(parts) > 1 else text)
     if folder is not None and folder.exists():
         memory = weight_bytes(str(folder), dtype) / GB
-        finding = Finding(what=key, state="here", detail=f"{text}, {memory:.2f} GB in {dtype}")
-        return Examined(finding=finding, memory=memory)
+        diagnosis = Diagnosis(what=key, state="here", detail=f"{text}, {memory:.2f} GB in {dtype}")
+        return Examination(diagnosis=diagnosis, memory=memory)
     if model is None and Path(text).is_absolute():
-        return Examined(finding=Finding(what=key, state="missing", detail=f"there is no folder {text}"), memory=0.0)
+        return Examination(
+            diagnosis=Diagnosis(what=key, state="missing", detail=f"there is no folder {text}"), memory=0.0
+        )
     if model is None:
-        finding = Finding(what=key, state="unknown", detail=f"{text}: its library knows where it is")
-        return Examined(finding=finding, memory=memory, fetched=told)
+        diagnosis = Diagnosis(what=key, state="unknown", detail=f"{text}: its library knows where it is")
+        return Examination(diagnosis=diagnosis, memory=memory, fetched=told)
     size = f"{told:.2f} GB" if told else "size not told by the profile"
     pinned = "" if model.is_pinned else "; no commit is pinned, so what comes may change"
-    finding = Finding(what=key, state="to fetch", detail=f"{text}, {size}{pinned}")
-    return Examined(finding=finding, memory=memory, fetched=told)
+    diagnosis = Diagnosis(what=key, state="to fetch", detail=f"{text}, {size}{pinned}")
+    return Examination(diagnosis=diagnosis, memory=memory, fetched=told)
 
 
-def _memory(where: Place, each: Sequence[float]) -> Finding:
+def _memory(where: Place, each: Sequence[float]) -> Diagnosis:
     free, needed, largest = free_memory(where.device) / GB, ROOM * sum(each), ROOM * max(each, default=0.0)
     detail = f"{free:.1f} GB free; all stages together take about {needed:.1f} GB in {where.dtype}"
     if largest > free:
         detail += f", the largest alone {largest:.1f} GB; choose a smaller profile or a larger device"
-        return Finding(what="memory", state="short", detail=detail)
+        return Diagnosis(what="memory", state="short", detail=detail)
     if needed > free:
         detail += ", so stages give way to one another, which costs time"
-    return Finding(what="memory", state="ok", detail=detail)
+    return Diagnosis(what="memory", state="ok", detail=detail)
 
 
-def _disk(fetched: float) -> Finding:
+def _disk(fetched: float) -> Diagnosis:
     folder = cache_folder()
     free = free_bytes(folder) / GB
     detail = f"{free:.1f} GB free in {folder}; {fetched:.1f} GB to fetch"
     if fetched + SPARE / GB <= free:
-        return Finding(what="disk", state="ok", detail=detail)
-    return Finding(what="disk", state="short", detail=f"{detail}; free some, or set HF_HOME to another disk")
+        return Diagnosis(what="disk", state="ok", detail=detail)
+    return Diagnosis(what="disk", state="short", detail=f"{detail}; free some, or set HF_HOME to another disk")
 
 
 def _name(device: str) -> str:
@@ -112,8 +116,8 @@ def _name(device: str) -> str:
     return f" ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else ""
 
 
-def on_hub(profile: Profile) -> tuple[tuple[str, str], ...]:
-    """(role, text) of every model of the profile that has a hub id. Raises `InputError` when none has."""
+def hub_models(profile: Profile) -> tuple[tuple[str, str], ...]:
+    """Return (role, text) of every model of the profile that has a hub id. Raises `InputError` when none has."""
     found = tuple((role, text) for role, _, text in models_of(profile) if hub_model(role, text))
     if not found:
         raise InputError(f"The profile '{profile.name}' needs nothing from a hub; its models are folders here.")

@@ -19,8 +19,8 @@ from typing import TypeVar, cast
 from safetensors import SafetensorError
 
 from pipeline.classifiers.promotion import with_promoted
-from pipeline.classifiers.sources import family_of, is_folder, is_form, published
-from pipeline.classifiers.trial import tried
+from pipeline.classifiers.sources import family_of, is_folder, names_classifier, published_model
+from pipeline.classifiers.trial import try_out
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
 from pipeline.profiles import models_of, resolved
@@ -65,7 +65,7 @@ class LoadedModels:
     """All parts of one profile; implements `types.Models`. Safe to share between threads."""
 
     def __init__(self, profile: Profile, where: Place, folder: Path | None = None) -> None:
-        """Opens nothing yet; `load` chooses the place."""
+        """Open nothing yet; `load` chooses the place."""
         self._given = self._profile = profile  # `adopt` adds to what was given
         self._folder = folder
         self._place = where
@@ -76,38 +76,38 @@ class LoadedModels:
 
     @property
     def profile(self) -> Profile:
-        """What the parts are made from."""
+        """Return what the parts are made from."""
         return self._profile
 
     @property
     def device(self) -> str:
-        """Where the parts run, such as "cpu" or "cuda"."""
+        """Return where the parts run, such as "cpu" or "cuda"."""
         return self._place.device
 
     @property
     def dtype(self) -> str:
-        """The precision of the large models there; `devices.place` gives the reason."""
+        """Return the precision of the large models there; `devices.place` gives the reason."""
         return self._place.dtype
 
     @property
     def _to(self) -> dict[str, object]:
-        """What every large part is told."""
+        """Return what every large part is opened with."""
         return {"device": self.device, "dtype": self.dtype}
 
     @property
     def axis(self) -> Axis:
-        """What tau means to the profile's editor; opens nothing."""
+        """Return what tau means to the profile's editor; opens nothing."""
         return AXES[_family(self._profile, "editor")]
 
     @property
     def captioner(self) -> Captioner:
-        """Raises `ModelError` when it cannot be opened, as all parts do."""
+        """Return the captioner. Raises `ModelError` when it cannot be opened, as all parts do."""
         path, to = self._profile.captioner, {**self._to, "quantization": self._place.quantization}
         return self._part("captioner", path, lambda make: make(located("captioner", path), **to))
 
     @property
     def perturber(self) -> Perturber:
-        """The language model with its adapter, the sentence encoder, and the tokenizer of the editor's text encoder."""
+        """Return the language model with its adapter, sentence encoder and the editor's tokenizer."""
         profile, to = self._profile, {**self._to, "quantization": self._place.quantization}
 
         def opened(make: Callable[..., Perturber]) -> Perturber:
@@ -119,18 +119,18 @@ class LoadedModels:
 
     @property
     def editor(self) -> Editor:
-        """The diffusion model."""
+        """Return the diffusion model."""
         path, to = self._profile.diffusion, {**self._to, "compiled": self._profile.compiled}
         return self._part("editor", path, lambda make: make(located("diffusion", path), **to))
 
     @property
     def scorer(self) -> Scorer:
-        """CLIP."""
+        """Return CLIP."""
         path = self._profile.clip
         return self._part("scorer", path, lambda make: make(located("clip", path), device=self.device))
 
     def classifier(self, name: str = "") -> Classifier:
-        """By its name in the profile, "" for the first; no other text opens anything.
+        """Return a classifier by its name in the profile, "" for the first; no other text opens anything.
 
         A folder whose files were written anew is opened anew.
         Raises `InputError` for an unknown name, `ModelError` for an added one that is no longer on this computer: what
@@ -145,11 +145,11 @@ class LoadedModels:
             _refuse_absent(name, path)
         to = {"name": name, "device": self.device}
         return self._part(
-            "classifier", path, lambda make: tried(make(located("classifier", path), **to)), _version(path)
+            "classifier", path, lambda make: try_out(make(located("classifier", path), **to)), _version(path)
         )
 
     def admit(self, text: str) -> str:
-        """Makes what the command line names selectable under that very text, which it returns.
+        """Make what the command line names selectable under that very text, which is returned.
 
         Not for what a visitor sends: it may be a folder, 'architecture + weights.safetensors + labels.txt', a name that
         timm lists, torchvision:NAME or hf-hub:OWNER/NAME. Raises `InputError` for anything else.
@@ -159,23 +159,24 @@ class LoadedModels:
         path = resolved(text, Path.cwd())
         if Path(path).is_dir():
             path = str(Path(path).resolve())
-        elif not (is_form(path) or _timm_lists(path)):
+        elif not (names_classifier(path) or _timm_lists(path)):
             raise InputError(
                 f"There is no classifier '{text}'; choose one of {', '.join(self._profile.classifiers)}, the folder of "
                 "a classifier, hf-hub:owner/name, torchvision:name, a name that timm lists, or "
                 "'architecture + weights.safetensors + labels.txt'."
             )
         self._given, self._profile = (
-            replace(one, classifiers={**one.classifiers, text: path}) for one in (self._given, self._profile)
+            replace(profile, classifiers={**profile.classifiers, text: path})
+            for profile in (self._given, self._profile)
         )
         return text
 
     def adopt(self, root: Path) -> None:
-        """Makes the classifiers of this data folder selectable beside the profile's; what is gone from it goes."""
+        """Make the classifiers of this data folder selectable beside the profile's; what is gone from it goes."""
         self._profile = with_promoted(self._given, root, self._folder)
 
     def check(self) -> None:
-        """Looks for every local folder that the profile names, without opening any model.
+        """Look for every local folder that the profile names, without opening any model.
 
         Raises one `ModelError` that lists all that are missing.
         """
@@ -189,18 +190,18 @@ class LoadedModels:
             )
 
     def warm(self) -> None:
-        """Opens every part the first visitor needs, so that they do not wait; a fault is told when the part is used."""
+        """Open every part the first visitor needs, so that they do not wait; a fault is told when the part is used."""
         try:
             _ = self.classifier(), self.captioner, self.perturber, self.scorer, self.editor
         except PipelineError as error:
             logger.warning("not everything could be opened beforehand: %s", error)
 
     def _part(self, role: str, path: str, opened: Callable[[Callable[..., Part]], Part], version: str = "") -> Part:
-        """The part of this role, path and version: from memory, or opened now and kept as long as there is room."""
+        """Return the part of this role, path and version: from memory, or opened now and kept while there is room."""
         key = (role, path, version)
         with self._lock:
             if key not in self._parts:
-                for other in [one for one in self._parts if one[:2] == key[:2]]:
+                for other in [part for part in self._parts if part[:2] == key[:2]]:
                     del self._parts[other]
                 _hide_progress_bars()
                 try:
@@ -217,7 +218,7 @@ class LoadedModels:
             return cast("Part", self._parts[key])
 
     def _make_room(self, role: str, path: str) -> None:
-        """Lets go of the parts used longest ago while the next one would not fit beside them."""
+        """Let go of the parts used longest ago while the next one would not fit beside them."""
         text = TEXTS.get(role, role)
         needed = ROOM * weight_bytes(located(text, path).rpartition(":")[2], self._precision(role))
         while self._parts and free_memory(self.device) < needed:
@@ -229,7 +230,7 @@ class LoadedModels:
         return self._place.precision(TEXTS.get(role, role))
 
     def _maker(self, role: str, path: str) -> object:
-        """`from_pretrained` of the class that the profile chose for this role, or that the classifier needs."""
+        """Return `from_pretrained` of the class that the profile chose for this role, or that the classifier needs."""
         if role == "classifier":
             entry = CLASSIFIERS[family_of(located(role, path))]
         else:
@@ -239,7 +240,7 @@ class LoadedModels:
 
 
 def load(profile: Profile, device: str = "", folder: Path | None = None) -> LoadedModels:
-    """The models of a profile on a device: "" for CUDA where there is one, otherwise the CPU.
+    """Return the models of a profile on a device: "" for CUDA where there is one, otherwise the CPU.
 
     `folder` is where classifiers to be chosen from lie (`model_folder.py`); the data folder's own without it.
 
@@ -261,12 +262,12 @@ def load(profile: Profile, device: str = "", folder: Path | None = None) -> Load
 
 
 def _family(profile: Profile, role: str) -> str:
-    """What the profile chose for this role, or the role's first family."""
+    """Return what the profile chose for this role, or the role's first family."""
     return profile.families.get(role, next(iter(ROLES[role])))
 
 
 def _version(path: str) -> str:
-    """Of a folder's files, as the disk tells them; "" for what is no folder."""
+    """Return the names, sizes and times of a folder's files; "" for what is no folder."""
     if not is_folder(path):
         return ""
     files = sorted((file.name, file.stat()) for file in Path(path).iterdir() if file.is_file())
@@ -274,8 +275,8 @@ def _version(path: str) -> str:
 
 
 def _refuse_absent(name: str, path: str) -> None:
-    """Raises `ModelError` when an added classifier would have to be fetched again."""
-    if here(published(path)) is None:
+    """Raise `ModelError` when an added classifier would have to be fetched again."""
+    if here(published_model(path)) is None:
         raise ModelError(
             f"The classifier '{name}' is no longer on this computer; add it once more under another name, or have it "
             "fetched by `python -m pipeline fetch` with a profile that names it."
@@ -289,7 +290,7 @@ def _timm_lists(name: str) -> bool:
 
 
 def _hide_progress_bars() -> None:
-    """The libraries draw a bar for every file they open, which buries what the command line has to say."""
+    """Hide the bar that the libraries draw for every file they open: it buries what the command line has to say."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

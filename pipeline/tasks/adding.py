@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.classifiers.promotion import keep
+from pipeline.classifiers.promotion import add_and_open
 from pipeline.classifiers.sources import HUB
 from pipeline.editing.inversion_cache import Inversions
 from pipeline.runtime.fetching import fetch_apart
@@ -62,7 +62,7 @@ class AddTask:
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
         models.adopt(store.root)
         if self.name not in models.profile.classifiers:  # an attempt that was cut off may have come so far
-            keep(models, store.root, self.text, self.name)
+            add_and_open(models, store.root, self.text, self.name)
         yield
 
 

@@ -19,8 +19,8 @@ from explorer.components.status import said
 from explorer.desk import Desk
 from explorer.wiring import reads
 from pipeline.classifiers import model_folder
-from pipeline.classifiers.promotion import LISTED, keep, refuse_name
-from pipeline.classifiers.sources import HUB, published
+from pipeline.classifiers.promotion import LISTED, add_and_open, refuse_name
+from pipeline.classifiers.sources import HUB, published_model
 from pipeline.errors import InputError, PipelineError
 from pipeline.runtime.hub import HubModel, here, offered
 from pipeline.store.jobs import DONE
@@ -65,7 +65,7 @@ def wire(demo: gr.Blocks, desk: Desk, parts: Adding, classifier: Component) -> N
 
 def offers(desk: Desk) -> object:
     """The list of folders, hidden while there is none."""
-    found = list(model_folder.listed(_folder(desk)))
+    found = list(model_folder.list_classifiers(_folder(desk)))
     return gr.update(choices=[NONE, *((name, name) for name in found)], value="", visible=bool(found))
 
 
@@ -96,7 +96,7 @@ def add_own(desk: Desk, text: str, folder: str | None, name: str, request: gr.Re
     text, name = text.strip(), _called(desk, name, folder or text)
     yield said(f"Looking for '{name}'…"), gr.skip(), hidden
     try:
-        model = None if folder else published(text)
+        model = None if folder else published_model(text)
         found = here(model) if model else None
         if model and not found:
             yield said(_to_fetch(desk, *offered(model))), gr.skip(), gr.update(visible=True)
@@ -104,7 +104,7 @@ def add_own(desk: Desk, text: str, folder: str | None, name: str, request: gr.Re
         source = f"{HUB}{found}" if found else f"{LISTED}{folder}"
         if folder:
             model_folder.folder_of(_folder(desk), folder)
-        desk.ask(lambda models: keep(models, desk.store.root, source, name))
+        desk.ask(lambda models: add_and_open(models, desk.store.root, source, name))
     except PipelineError as error:
         yield said(str(error), "failed"), gr.skip(), hidden
         raise
@@ -115,7 +115,7 @@ def fetch_own(desk: Desk, text: str, name: str, request: gr.Request) -> tuple[ob
     """Starts the job that fetches what was named; answers (status, button that fetches)."""
     _refuse_strangers(desk, request)
     name = _called(desk, name, text.strip())
-    model, size = offered(published(text.strip()))
+    model, size = offered(published_model(text.strip()))
     _to_fetch(desk, model, size)
     task = FetchTask(repo=model.repo, revision=model.revision, size=size, name=name)
     job = desk.fetcher.add(task, request.username or "")

@@ -20,7 +20,7 @@ from explorer.pages.explore import classifiers, photo
 from explorer.pages.reinforce import reinforce
 from pipeline import workflow
 from pipeline.classifiers.families import TorchvisionConfig
-from pipeline.classifiers.promotion import FOLDER, NAMED, add, unfollowed, with_promoted
+from pipeline.classifiers.promotion import FOLDER, NAMED, add, unavailable_names, with_promoted
 from pipeline.errors import DataError, InputError, ModelError, PipelineError
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
@@ -188,7 +188,7 @@ def test_what_an_earlier_version_noted_by_its_path_is_not_followed(desk: Desk, t
         (desk.store.root / FOLDER / name).mkdir(parents=True)
         (desk.store.root / FOLDER / name / NAMED).write_text(text)
     assert list(restarted(desk).profile.classifiers) == ["resnet", "densenet", "repvgg", "kept"]
-    assert unfollowed(desk.store.root) == ("folder", "gone", "labels")
+    assert unavailable_names(desk.store.root) == ("folder", "gone", "labels")
     with pytest.raises(InputError, match="by a published name or from the list"):
         add(str(tmp_path / "own"), desk.store.root, "more", desk.models.profile)
 

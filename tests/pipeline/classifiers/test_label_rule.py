@@ -16,7 +16,7 @@ from explorer.address import place_of
 from explorer.desk import Desk
 from pipeline import workflow
 from pipeline.classifiers.families import _labels
-from pipeline.classifiers.labels import distinct, find_label, match_labels, refuse_merged
+from pipeline.classifiers.labels import distinct_labels, find_label, match_labels, refuse_merged
 from pipeline.errors import DataError, InputError, LabelError
 from pipeline.importing.folders import LabelledImage
 from pipeline.importing.testsets import load_test_set
@@ -30,7 +30,7 @@ LEMMAS = tuple(INFO.label_name_to_description(key) for key in SYNSETS)
 IMAGENETS = {
     "timm": _labels({}, 1000, "x"),
     "synsets": SYNSETS,
-    "first lemma": distinct([text.partition(",")[0] for text in LEMMAS]),
+    "first lemma": distinct_labels([text.partition(",")[0] for text in LEMMAS]),
 }
 
 
@@ -48,9 +48,9 @@ def test_none_and_several_are_refused_by_name() -> None:
     with pytest.raises(
         LabelError, match=r"'boat' fits no class of the classifier, such as ski, crane \(1\), crane \(2\)"
     ):
-        find_label("boat", distinct(["ski", "crane", "crane"]))
+        find_label("boat", distinct_labels(["ski", "crane", "crane"]))
     with pytest.raises(LabelError, match=r"fits 2 classes of the classifier, 'crane \(1\)', 'crane \(2\)'; use one"):
-        find_label("crane", distinct(["ski", "crane", "crane"]))
+        find_label("crane", distinct_labels(["ski", "crane", "crane"]))
     with pytest.raises(DataError, match="'Sled' and 'sled' are both the classifier's 'sled'; call them alike"):
         refuse_merged(["sled", "", "Sled", "boat"], ("sled", "ski"))
 
@@ -87,7 +87,7 @@ def test_synsets_are_known_to_a_classifier_of_some_of_imagenets_classes_alone() 
     ],
 )
 def test_labels_that_occur_twice_are_numbered(labels: list[str], keys: tuple[str, ...], right: tuple[str, ...]) -> None:
-    assert distinct(labels, keys) == right
+    assert distinct_labels(labels, keys) == right
 
 
 def _stress(folder: Path, store: Store, label: str) -> str:

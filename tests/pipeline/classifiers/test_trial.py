@@ -94,9 +94,9 @@ def test_what_does_not_open_is_not_offered(tmp_path: Path) -> None:
     timm_folder(tmp_path / FOLDER / "good")
     tiny.adopt(tmp_path)
     with pytest.raises(ModelError, match="1 channel"):
-        promotion.keep(tiny, tmp_path, "models:grey", "grey")
+        promotion.add_and_open(tiny, tmp_path, "models:grey", "grey")
     assert "grey" not in tiny.profile.classifiers
-    promotion.keep(tiny, tmp_path, "models:good", "good")
+    promotion.add_and_open(tiny, tmp_path, "models:good", "good")
     assert tiny.classifier("good").labels == tuple(LABELS)
 
 

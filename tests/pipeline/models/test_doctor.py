@@ -10,13 +10,13 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.models import doctor
-from pipeline.models.doctor import Finding, examine, on_hub
+from pipeline.models.doctor import Diagnosis, examine, hub_models
 from pipeline.profiles import load_profile
 from pipeline.runtime.devices import place, weight_bytes
 from tests import architectures
 
 
-def report(name: str, **changes: str) -> dict[str, Finding]:
+def report(name: str, **changes: str) -> dict[str, Diagnosis]:
     profile = replace(load_profile(name), **changes)  # type: ignore[arg-type]
     return {one.what: one for one in examine(profile, "cpu")}
 
@@ -33,14 +33,14 @@ def test_tiny_is_complete_and_paper_is_to_be_fetched() -> None:
     assert tiny["diffusion"].state == "here"
     assert tiny["precision"].detail == "float32: half precision is slow and partly missing on a CPU"
     with pytest.raises(InputError, match="needs nothing from a hub"):
-        on_hub(load_profile("tiny"))
+        hub_models(load_profile("tiny"))
     paper = report("paper")
     assert paper["perturber"].state == "to fetch"
     assert "13.48 GB" in paper["perturber"].detail
     assert "no commit is pinned" in paper["classifier resnet50"].detail
     assert "no commit" not in paper["perturber"].detail
     assert "35.2 GB to fetch" in paper["disk"].detail
-    assert len(on_hub(load_profile("paper"))) == 8
+    assert len(hub_models(load_profile("paper"))) == 8
 
 
 def test_what_will_not_work_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

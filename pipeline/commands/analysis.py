@@ -145,11 +145,11 @@ def export(
 
     store = run_of(run, database)
     found = exporting.find_set(store, chosen_set, version)
-    written = [(one, exporting.export(store, found, out, one)) for one in form or ["imagefolder"]]
+    written = [(name, exporting.export(store, found, out, name)) for name in form or ["imagefolder"]]
     material = labelled(store, found.items)
     for sentence in material.left_out:
         typer.echo(sentence, err=True)
-    show(({"format": one, "pairs": len(material.labels), "path": str(path)} for one, path in written), as_json)
+    show(({"format": name, "pairs": len(material.labels), "path": str(path)} for name, path in written), as_json)
 
 
 @app.command()
@@ -180,6 +180,6 @@ def quality(
     clip = f"CLIP {'/'.join(Path(models.profile.clip).parts[-2:])}"
     distances, absent = open_distances(models.profile.measures, models.device)
     found = appraise(studies, models.scorer.embed, judge, distances)
-    show(((appraisal_row if as_json else appraisal_cells)(one, clip) for one in found), as_json)
+    show(((appraisal_row if as_json else appraisal_cells)(appraisal, clip) for appraisal in found), as_json)
     for name, reason in absent.items():
         typer.echo(f"{name} was not measured: {reason}.", err=True)

@@ -19,9 +19,9 @@ def doctor(profile: ProfileName = "tiny", device: Device = "", as_json: AsJson =
     from pipeline.models.doctor import examine
     from pipeline.profiles import load_profile
 
-    findings = list(examine(load_profile(profile), device))
-    show(({"what": one.what, "state": one.state, "detail": one.detail} for one in findings), as_json)
-    raise typer.Exit(int(any(one.hinders for one in findings)))
+    report = list(examine(load_profile(profile), device))
+    show(({"what": line.what, "state": line.state, "detail": line.detail} for line in report), as_json)
+    raise typer.Exit(int(any(line.hinders for line in report)))
 
 
 @app.command()

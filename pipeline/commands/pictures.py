@@ -30,7 +30,7 @@ from pipeline.commands.terminal import (
     Steps,
     Taus,
     models_of,
-    opened,
+    open_pictures,
     progress,
     settings_of,
 )
@@ -59,7 +59,7 @@ def caption(
     from pipeline.captions.captioning import caption_notes
 
     models = models_of(profile, device)
-    pictures, settings = opened(images, models), models.profile.settings
+    pictures, settings = open_pictures(images, models), models.profile.settings
     if number == 1:
         texts: Iterable[tuple[str, ...]] = ((text,) for text in models.captioner.captions(pictures, settings))
     else:
@@ -101,7 +101,7 @@ def classify(
 ) -> None:
     """Show the five most probable labels of pictures."""
     models = models_of(profile, device, classifier)
-    pictures = opened(images, models)
+    pictures = open_pictures(images, models)
     predictions = (models.classifier(classifier).predict([picture])[0] for picture in pictures)
     show((image_row(path, top5=top5(found)) for path, found in zip(images, predictions, strict=True)), as_json)
 
@@ -141,7 +141,7 @@ def edit(
         cross_replace_words=cross_replace,
         local_blend=local_blend,
     )
-    settings = _changed(settings, setting)
+    settings = _change_settings(settings, setting)
     if caption is not None:
         caption = workflow.tidy(caption, settings)
     words = workflow.tidy(edited_caption, settings)
@@ -156,15 +156,15 @@ def edit(
     wish = Perturbation(caption=study.caption, edited_caption=words, factor="own", original=gone, edit=come)
     with progress("denoising") as step:
         study = deque(workflow.edit(models, study, [wish], settings, step=step), maxlen=1).pop()
-    show(edit_rows(study, _written(study, out), models.axis), as_json)
+    show(edit_rows(study, _write_pictures(study, out), models.axis), as_json)
 
 
-def _changed(settings: Settings, entries: Sequence[str] | None) -> Settings:
-    """The settings with "name=value" entries, the value as JSON or a plain word. Raises `SettingsError`."""
+def _change_settings(settings: Settings, entries: Sequence[str] | None) -> Settings:
+    """Return the settings with "name=value" entries, the value as JSON or a plain word. Raises `SettingsError`."""
     values: dict[str, object] = {}
     for entry in entries or ():
         name, _, text = entry.partition("=")
-        known = getattr(settings, name, None) if name in {one.name for one in fields(settings)} else None
+        known = getattr(settings, name, None) if name in {field.name for field in fields(settings)} else None
         if known is None:
             raise SettingsError(f"There is no setting '{name[:60]}'; use one of a profile's [settings].")
         try:
@@ -179,12 +179,15 @@ def _changed(settings: Settings, entries: Sequence[str] | None) -> Settings:
     return replace(settings, **values)  # type: ignore[arg-type]
 
 
-def _written(study: Study, folder: Path) -> dict[str, Path]:
-    """The reconstruction and every edit as PNG; their files, the reconstruction's under ""."""
+def _write_pictures(study: Study, folder: Path) -> dict[str, Path]:
+    """Write the reconstruction and every edit as PNG; return their files, the reconstruction's under ""."""
     from pipeline.images import encode
 
     pictures: dict[str, tuple[str, Image | None]] = {"": ("reconstruction.png", study.reconstruction)}
-    pictures |= {one.key: (f"tau-{one.tau:g}.png", one.image) for one in study.counterfactuals}
+    pictures |= {
+        counterfactual.key: (f"tau-{counterfactual.tau:g}.png", counterfactual.image)
+        for counterfactual in study.counterfactuals
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.values():

@@ -19,7 +19,7 @@ from pipeline.commands.terminal import (
     Run,
     Sentences,
     models_of,
-    opened,
+    open_pictures,
     progress,
     run_of,
 )
@@ -73,7 +73,7 @@ def reinforce(
     rate = models.profile.settings.learning_rate
     recipe = Recipe(method=method, alpha=share, seed=seed, learning_rate=rate, unfreeze=unfreeze)
     material = selection(store, chosen_set)
-    judge = models.classifier(models.admit(classifier or _studied(store, material)))
+    judge = models.classifier(models.admit(classifier or _classifier_of(store, material)))
     splits = _splits_of(models, evaluate, judge.labels)
     material = material.known_to(judge.name, judge.labels)
     for sentence in material.left_out:
@@ -88,23 +88,31 @@ def reinforce(
     show(reinforcement_rows(made, out), as_json)
 
 
-def _studied(store: Store, material: Material) -> str:
+def _classifier_of(store: Store, material: Material) -> str:
     """Return the classifier under which the first of the counterfactuals was made; "" for none."""
     first = next(iter(material.labels), "")
-    return next((one.classifier for one in store.entries() if one.key == first), "")
+    return next((entry.classifier for entry in store.entries() if entry.key == first), "")
 
 
-def _item_of(store: Store, photo: Photo, one: Counterfactual, shows: str) -> Item:
-    """With the reconstruction, which some recipes take in the counterfactual's place, and what the edit shows."""
+def _item_of(store: Store, photo: Photo, counterfactual: Counterfactual, shows: str) -> Item:
+    """Return the item with the reconstruction, which some recipes take in the edit's place, and what the edit shows."""
     from pipeline.reinforcement.training_data import Item
 
     study = store.load_study(photo.key, photo.classifier)
     control = study.reconstruction if study is not None else None
-    return Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, control, corrected=shows)
+    return Item(
+        photo.label,
+        photo.image,
+        counterfactual.image,
+        photo.key,
+        counterfactual.perturbation.factor,
+        control,
+        corrected=shows,
+    )
 
 
 def _alpha_of(text: str) -> float | None:
-    """0 to 1, or None for "auto". Raises `SettingsError`."""
+    """Return 0 to 1, or None for "auto". Raises `SettingsError`."""
     if text == "auto":
         return None
     try:
@@ -114,15 +122,15 @@ def _alpha_of(text: str) -> float | None:
 
 
 def _splits_of(models: Models, evaluate: Sequence[str] | None, labels: Sequence[str]) -> dict[str, Pictures]:
-    """What was named to be evaluated on, under the classifier's own names for it; the profile's own sets else."""
+    """Return what was named to be evaluated on, under the classifier's own names for it, else the profile's sets."""
     from pipeline.classifiers.labels import match_labels
     from pipeline.importing.testsets import hybrid, load_test_set
 
     given = evaluate or [f"{name}={folder}" for name, folder in models.profile.evaluation.items()]
     sets = [load_test_set(text) for text in given]
     splits: dict[str, Pictures] = {}
-    for one in hybrid(sets) if evaluate else sets:
-        entries = match_labels(one.pictures, labels)
-        pictures = opened([entry.path for entry in entries], models)
-        splits[one.name] = [(picture, entry.label) for picture, entry in zip(pictures, entries, strict=True)]
+    for test_set in hybrid(sets) if evaluate else sets:
+        entries = match_labels(test_set.pictures, labels)
+        pictures = open_pictures([entry.path for entry in entries], models)
+        splits[test_set.name] = [(picture, entry.label) for picture, entry in zip(pictures, entries, strict=True)]
     return splits

@@ -46,7 +46,7 @@ def reproduce(
         "photos": photos, "seeds": seeds, "replicates": replicates, "samples": samples,
         "strengths": tuple(strength or ()), "taus": tuple(tau or ()),
     }  # fmt: skip
-    plan = replace(study.SMALL if small else study.Plan(), **{name: one for name, one in wished.items() if one})  # type: ignore[arg-type]
+    plan = replace(study.SMALL if small else study.Plan(), **{name: value for name, value in wished.items() if value})  # type: ignore[arg-type]
     command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
     with progress("working") as step:
         results = study.reproduce(models_of(profile, device), out, plan, command, step)

@@ -27,36 +27,36 @@ WIDTH = 160  # characters of a table that goes to a file or another program
 
 
 def image_row(path: Path, **found: object) -> Row:
-    """A picture by the name that was given, and what was found."""
+    """Return a picture by the name that was given, and what was found."""
     return {"image": str(path), **found}
 
 
-def perturbation_row(one: Perturbation) -> Row:
-    """A proposal with every gate's figure and reason."""
+def perturbation_row(perturbation: Perturbation) -> Row:
+    """Return a proposal with every gate's figure and reason."""
     return {
-        "factor": one.factor,
-        "caption": one.caption,
-        "edited_caption": one.edited_caption,
-        "original": one.original,
-        "edit": one.edit,
-        "accepted": one.accepted,
-        "rejected_by": list(one.rejected_by),
-        "checks": [asdict(check) for check in one.checks],
+        "factor": perturbation.factor,
+        "caption": perturbation.caption,
+        "edited_caption": perturbation.edited_caption,
+        "original": perturbation.original,
+        "edit": perturbation.edit,
+        "accepted": perturbation.accepted,
+        "rejected_by": list(perturbation.rejected_by),
+        "checks": [asdict(check) for check in perturbation.checks],
     }
 
 
-def perturbation_cells(one: Perturbation) -> Row:
-    """What of it fits a table."""
-    return {name: value for name, value in perturbation_row(one).items() if name not in ("caption", "checks")}
+def perturbation_cells(perturbation: Perturbation) -> Row:
+    """Return what of a proposal fits a table."""
+    return {name: value for name, value in perturbation_row(perturbation).items() if name not in ("caption", "checks")}
 
 
 def top5(prediction: Prediction) -> list[Row]:
-    """The five most probable labels, best first."""
+    """Return the five most probable labels, best first."""
     return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
 
 
 def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[Row]:
-    """The reconstruction, then every strength, under the name that the editor's axis gives it.
+    """Yield the reconstruction, then every strength, under the name that the editor's axis gives it.
 
     `files` names the picture of each by its key, the reconstruction's by "".
     """
@@ -67,27 +67,28 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
         return
     flip = is_prediction_flip(study.photo.prediction, study.control)
     yield {axis.name: None, "file": str(files[""]), "kind": "reconstruction", "top5": top5(study.control), "flip": flip}
-    best = {one.key for one in chosen(study)}
-    for one in sorted(study.counterfactuals, key=lambda one: one.tau):
+    best = {counterfactual.key for counterfactual in chosen(study)}
+    for counterfactual in sorted(study.counterfactuals, key=lambda counterfactual: counterfactual.tau):
         yield {
-            axis.name: axis.value(one.tau),
-            "file": str(files[one.key]),
+            axis.name: axis.value(counterfactual.tau),
+            "file": str(files[counterfactual.key]),
             "kind": "counterfactual",
-            "scores": asdict(one.scores),
-            "top5": top5(one.prediction),
-            "flip": is_prediction_flip(study.control, one.prediction),
-            "missed": list(one.missed),
-            "chosen": one.key in best,
+            "scores": asdict(counterfactual.scores),
+            "top5": top5(counterfactual.prediction),
+            "flip": is_prediction_flip(study.control, counterfactual.prediction),
+            "missed": list(counterfactual.missed),
+            "chosen": counterfactual.key in best,
         }
 
 
 def study_row(study: Study) -> Row:
-    """One picture of a run."""
+    """Return one picture of a run."""
     from pipeline.classifiers.shifts import is_prediction_flip
     from pipeline.workflow import chosen
 
     best = chosen(study)
-    flips = [one for one in best if study.control and is_prediction_flip(study.control, one.prediction)]
+    control = study.control
+    flips = [is_prediction_flip(control, edited.prediction) for edited in best] if control is not None else []
     return {
         "image": study.photo.name,
         "label": study.photo.label,
@@ -95,17 +96,17 @@ def study_row(study: Study) -> Row:
         "perturbations": len(study.perturbations),
         "counterfactuals": len(study.counterfactuals),
         "chosen": len(best),
-        "flips": len(flips),
+        "flips": sum(flips),
     }
 
 
 def weakness_row(row: Weakness) -> Row:
-    """Every figure of a class and factor with its interval."""
+    """Return every figure of a class and factor with its interval."""
     return {**asdict(row), "too_few": row.too_few}
 
 
 def weakness_cells(row: Weakness) -> Row:
-    """What of it fits a table."""
+    """Return what of a weakness fits a table."""
     return {
         "class": row.label,
         "factor": row.factor,
@@ -127,40 +128,46 @@ def _accuracy_cells(name: str, control: Proportion, change: Change) -> Row:
     }
 
 
-def insight_row(one: Insight) -> Row:
-    """A group of edits with what they cost."""
-    return {**asdict(one), "edits": list(one.edits)}
+def insight_row(insight: Insight) -> Row:
+    """Return a group of edits with what they cost."""
+    return {**asdict(insight), "edits": list(insight.edits)}
 
 
-def appraisal_row(one: Appraisal, clip: str) -> Row:
-    """A factor's edits as pictures, with the model that diversity and KID rest on."""
-    return {**asdict(one), "embeddings": clip}
+def appraisal_row(appraisal: Appraisal, clip: str) -> Row:
+    """Return a factor's edits as pictures, with the model that diversity and KID rest on."""
+    return {**asdict(appraisal), "embeddings": clip}
 
 
-def appraisal_cells(one: Appraisal, clip: str) -> Row:
-    """What of it fits a table."""
-    found: Row = {"factor": one.factor, "n": one.n, "photos": one.photos}
-    means = {"sparsity": one.sparsity, f"diversity ({clip})": one.diversity, "COUT": one.cout, "SSIM": one.ssim,
-             "PSNR, dB": one.psnr, **one.distances}  # fmt: skip
+def appraisal_cells(appraisal: Appraisal, clip: str) -> Row:
+    """Return what of an appraisal fits a table."""
+    found: Row = {"factor": appraisal.factor, "n": appraisal.n, "photos": appraisal.photos}
+    means = {
+        "sparsity": appraisal.sparsity,
+        f"diversity ({clip})": appraisal.diversity,
+        "COUT": appraisal.cout,
+        "SSIM": appraisal.ssim,
+        "PSNR, dB": appraisal.psnr,
+        **appraisal.distances,
+    }
     for name, mean in means.items():
         found[name] = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f}), n {mean.n}" if mean.n else "none"
-    if one.fid is not None:
-        found[f"Fréchet ({clip})"] = f"{one.fid:.3f}"
-    return {**found, f"KID ({clip})": "too few photos" if one.kid is None else f"{one.kid:.4f}"}
+    if appraisal.fid is not None:
+        found[f"Fréchet ({clip})"] = f"{appraisal.fid:.3f}"
+    return {**found, f"KID ({clip})": "too few photos" if appraisal.kid is None else f"{appraisal.kid:.4f}"}
 
 
 def confirmation_row(name: str, share: Proportion) -> Row:
-    """How many flips a second classifier confirms."""
+    """Return how many flips a second classifier confirms."""
     return {"confirmed by": name, "flips": share.n, "photos": share.photos, "share": asdict(share)}
 
 
-def failure_row(one: FailurePoint) -> Row:
-    """The most conservative edit of one caption that flips."""
-    return asdict(one)
+def failure_row(failure: FailurePoint) -> Row:
+    """Return the most conservative edit of a caption that flips."""
+    return asdict(failure)
 
 
 def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
-    """Return what was saved, then Acc@1 and Acc@5 before and after: validation, test splits, classes by test split.
+    """Yield what was saved, then Acc@1 and Acc@5 before and after: validation, test splits, classes by test split.
 
     p is that of a test by photos after Holm's correction over all test splits and classes; None where none is made.
     """
@@ -169,28 +176,33 @@ def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
     block = {"block": made.block} if made.block else {}
     alphas = {"alpha": made.alpha, "best on validation": made.chosen}
     yield {"kind": "classifier", "name": str(folder), **alphas, "epochs": len(made.losses) - 1, **block}
-    checked = [one for one in figures(made, made.validation) if not one.label]
+    checked = [figure for figure in figures(made, made.validation) if not figure.label]
     yield from _figure_rows(checked, "validation")
     tested = told_together(figures(made, made.answers))
-    yield from _figure_rows([one for one in tested if not one.label], "split")
-    yield from _figure_rows([one for one in tested if one.label], "class")
+    yield from _figure_rows([figure for figure in tested if not figure.label], "split")
+    yield from _figure_rows([figure for figure in tested if figure.label], "class")
 
 
 def _figure_rows(found: Sequence[Figure], kind: str) -> Iterator[Row]:
-    """One row per split or class, with all its metrics."""
-    for (split, label), group in groupby(found, lambda one: (one.split, one.label)):
+    """Yield a row per split or class, with all its metrics."""
+    for (split, label), group in groupby(found, lambda figure: (figure.split, figure.label)):
         figures_of = list(group)
         row: Row = {"kind": kind, "name": label or split, **({"split": split} if label else {})}
         row |= {"n": figures_of[0].n, "photos": figures_of[0].photos}
-        for one in figures_of:
-            change = {"value": one.change.value, "low": one.change.low, "high": one.change.high}
-            p = {} if kind == "validation" else {"p": one.change.p_adjusted if one.tested else None}
-            row[f"acc@{one.k}"] = {"before": asdict(one.before), "after": asdict(one.after), "change": change, **p}
+        for figure in figures_of:
+            change = {"value": figure.change.value, "low": figure.change.low, "high": figure.change.high}
+            p = {} if kind == "validation" else {"p": figure.change.p_adjusted if figure.tested else None}
+            row[f"acc@{figure.k}"] = {
+                "before": asdict(figure.before),
+                "after": asdict(figure.after),
+                "change": change,
+                **p,
+            }
         yield row
 
 
 def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:
-    """What was trained, then each figure on held-out captions."""
+    """Yield what was trained, then each figure on held-out captions."""
     last = made.losses[-1][1] if made.losses else None
     yield {"kind": "adapter", "name": str(folder), "trainable": made.trainable, "frozen": made.frozen, "loss": last}
     for name, share in made.held_out.items():
@@ -198,7 +210,7 @@ def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:
 
 
 def show(rows: Iterable[Row], as_json: bool) -> None:
-    """One JSON object a line as soon as it is there, or one table at the end."""
+    """Print a JSON object a line as soon as it is there, or one table at the end."""
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
@@ -218,13 +230,15 @@ def show(rows: Iterable[Row], as_json: bool) -> None:
 
 
 def _cell(value: object) -> str:
-    """A value as a person reads it; nothing in it can steer the terminal."""
+    """Return a value as a person reads it; nothing in it can steer the terminal."""
     if isinstance(value, dict) and "low" in value:
         return _points(value["value"], value["low"], value["high"], sign="")
     if isinstance(value, dict):
-        return "\n".join(f"{name} {_cell(one)}" for name, one in value.items())
+        return "\n".join(f"{name} {_cell(part)}" for name, part in value.items())
     if isinstance(value, list):
-        return "\n".join(" ".join(map(_cell, one.values())) if isinstance(one, dict) else _cell(one) for one in value)
+        return "\n".join(
+            " ".join(map(_cell, part.values())) if isinstance(part, dict) else _cell(part) for part in value
+        )
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, bool) or value is None:

@@ -25,7 +25,7 @@ def check(data: Data = HERE, database: Address = "", as_json: AsJson = False) ->
 
     found = tuple(findings(run_of(data, database)))
     show(map(_row, found), as_json) if found or as_json else typer.echo("Everything is there and whole.", err=True)
-    raise typer.Exit(int(any(one.is_fault for one in found)))
+    raise typer.Exit(int(any(finding.is_fault for finding in found)))
 
 
 @app.command()
@@ -70,10 +70,10 @@ def gc(
 
     found = sweep(run_of(data, database), delete=delete, older=hours * HOUR)
     show(map(_row, found), as_json) if found or as_json else None
-    size = sum(one.size for one in found) / 1e6
+    size = sum(finding.size for finding in found) / 1e6
     ending = "removed." if delete else "can go; add --delete to remove them."
     typer.echo(f"{len(found)} files, {size:.1f} MB, {ending}", err=True)
 
 
-def _row(one: Finding) -> dict[str, object]:
-    return {"what": one.kind, "where": one.where, "size": one.size, "detail": one.detail}
+def _row(finding: Finding) -> dict[str, object]:
+    return {"what": finding.kind, "where": finding.where, "size": finding.size, "detail": finding.detail}

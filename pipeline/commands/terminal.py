@@ -55,7 +55,7 @@ class Sentences(TyperGroup):
     """A command group that tells a `PipelineError`, or a file that cannot be used, in one sentence."""
 
     def invoke(self, ctx: object) -> object:
-        """Runs the command; exit status 2 for either."""
+        """Run the command; exit status 2 for either."""
         try:
             with OPENED:
                 return super().invoke(ctx)  # type: ignore[arg-type]  # typer exports no name for its type
@@ -69,7 +69,7 @@ class Sentences(TyperGroup):
 
 
 def models_of(profile: str, device: str, classifier: str = "") -> LoadedModels:
-    """The models of a profile, by name or file, and the classifier that was named beside them; none is opened yet."""
+    """Return the models of a profile, by name or file, with the classifier that was named; none is opened yet."""
     from pipeline.models.loader import load
     from pipeline.profiles import load_profile
 
@@ -79,14 +79,14 @@ def models_of(profile: str, device: str, classifier: str = "") -> LoadedModels:
 
 
 def settings_of(models: Models, **changes: object) -> Settings:
-    """The profile's settings with what was given on the command line."""
-    wished = {name: one for name, one in changes.items() if one is not None and one != []}
-    given = {name: tuple(one) if isinstance(one, list) else one for name, one in wished.items()}
+    """Return the profile's settings with what was given on the command line."""
+    wished = {name: value for name, value in changes.items() if value is not None and value != []}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in wished.items()}
     return replace(models.profile.settings, **given)  # type: ignore[arg-type]
 
 
-def opened(paths: Sequence[Path], models: Models) -> list[Image]:
-    """All pictures before any model is asked, so that a bad one costs no waiting."""
+def open_pictures(paths: Sequence[Path], models: Models) -> list[Image]:
+    """Open all pictures before any model is asked, so that a bad one costs no waiting."""
     from pipeline.images import fit, open_image
 
     return [fit(open_image(path), models.profile.image_size) for path in paths]
@@ -103,7 +103,7 @@ def run_of(run: Path, database: str = "") -> Store:
 
 @contextmanager
 def progress(what: str) -> Iterator[Step]:
-    """A bar on standard error while it is a terminal."""
+    """Draw a bar on standard error while it is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 

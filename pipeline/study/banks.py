@@ -23,15 +23,15 @@ def items_of(studies: Sequence[Study], samples: Mapping[str, Sequence[Image]]) -
         Item(
             label=study.photo.label,
             photo=study.photo.image,
-            counterfactual=one.image,
+            counterfactual=counterfactual.image,
             photo_key=study.photo.key,
-            factor=one.perturbation.factor,
+            factor=counterfactual.perturbation.factor,
             reconstruction=study.reconstruction,
-            samples=tuple(samples.get(one.key, ())),
-            key=one.key,
+            samples=tuple(samples.get(counterfactual.key, ())),
+            key=counterfactual.key,
         )
         for study in studies
-        for one in chosen(study)
+        for counterfactual in chosen(study)
     )
 
 

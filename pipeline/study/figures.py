@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.reinforcement.heads import METHODS
 from pipeline.statistics.intervals import Change
-from pipeline.study.results import Curve, Results, best, called
+from pipeline.study.results import Curve, Results, best, title_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -17,7 +17,7 @@ COLOURS = ("#0f766e", "#c2410c", "#6d28d9", "#1d4ed8", "#a16207", "#be185d", "#4
 
 
 def agreement_figure(results: Results) -> go.Figure:
-    """Every cell: what the edits cost against what the truth costs."""
+    """Draw every cell: what the edits cost against what the truth costs."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -25,7 +25,7 @@ def agreement_figure(results: Results) -> go.Figure:
         figure.add_scatter(
             x=[100 * cell.truth.value for cell in found.cells], y=[100 * cell.edits.value for cell in found.cells],
             text=[f"{cell.label}, {cell.factor}, n = {cell.n}" for cell in found.cells], mode="markers",
-            name=called(key),
+            name=title_of(key),
         )  # fmt: skip
     figure.add_shape(type="line", x0=-100, y0=-100, x1=20, y1=20, line={"dash": "dot"})
     return figure.update_layout(xaxis_title="true counterfactuals, points of Acc@1", yaxis_title="edits")
@@ -43,8 +43,8 @@ def strength_figure(results: Results) -> go.Figure:
             gains = [
                 (strength, scores["OOD"].gain)
                 for strength, recipes in mine
-                for (one, _), scores in recipes.items()
-                if one == recipe
+                for (other, _), scores in recipes.items()
+                if other == recipe
             ]
             figure.add_scatter(
                 x=[strength for strength, _ in gains], y=[100 * gain.value for _, gain in gains],
@@ -66,12 +66,17 @@ def curve_figure(results: Results, axis: str, of: Curve) -> go.Figure:
     for key, found in results.table_2.items():
         for test in ("T", "OOD"):
             mine = [point for point in of(found) if point.test == test]
-            figure.add_scatter(x=[point.at for point in mine], y=[100 * point.gain.value for point in mine],
-                               error_y=_reach([one.gain for one in mine]), name=f"{called(key)}, {test}")  # fmt: skip
+            gains = [point.gain for point in mine]
+            figure.add_scatter(
+                x=[point.at for point in mine],
+                y=[100 * gain.value for gain in gains],
+                error_y=_reach(gains),
+                name=f"{title_of(key)}, {test}",
+            )
     return figure.update_layout(xaxis_title=axis, yaxis_title="gain, points of Acc@1")
 
 
 def _reach(gains: Sequence[Change]) -> dict[str, object]:
-    """Plotly's error bars of these intervals."""
+    """Return Plotly's error bars of these intervals."""
     above, below = ([100 * (g.high - g.value) for g in gains], [100 * (g.value - g.low) for g in gains])
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}

@@ -42,7 +42,7 @@ def repair(
     replicates: int,
     folder: Path,
 ) -> Iterator[int | Repair]:
-    """Table 2: yields the number of refits done, at last the table; refits that `folder` holds are not made again."""
+    """Make table 2: yield the number of refits done, at last the table; refits in `folder` are not made again."""
     bench = _Bench(features, tests, bank, recipe, draws(bank, FRACTIONS, replicates, seeds), seeds, folder)
     everything = np.ones(len(bank.factors), bool)
     known = [name for name in METHODS if KINDS.get(name, "counterfactual") in bank.kinds and name != "fine-tuning"]
@@ -76,7 +76,7 @@ class _Bench:
     ) -> None:
         self.bank, self.recipe, self.draws, self.seeds, self.folder = bank, recipe, drawn, seeds, folder
         self.theta_0 = features.classifier.head()
-        pictures = [one for part in tests.values() for one in part]
+        pictures = [picture for part in tests.values() for picture in part]
         self.labels = np.asarray([label for _, label in pictures])
         self.part = features.part(pictures)
         names = np.repeat(list(tests), [len(part) for part in tests.values()])
@@ -87,12 +87,12 @@ class _Bench:
         file = self.folder / f"{name}.safetensors"
         if file.is_file():
             return Fits(**load_file(file))
-        taught = [self.bank.rows(_first(one.taught, share, self.bank), items) for one in drawn]
-        checked = [self.bank.rows(one.checked) for one in drawn]
+        taught = [self.bank.rows(_first(draw.taught, share, self.bank), items) for draw in drawn]
+        checked = [self.bank.rows(draw.checked) for draw in drawn]
         recipe = replace(self.recipe, method=method)
         fits = refit(self.bank, KINDS.get(method, "counterfactual"), taught, checked, self.theta_0, recipe, RATES)
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_file({key: one.contiguous() for key, one in fits._asdict().items()}, file.with_suffix(".part"))
+        save_file({key: heads.contiguous() for key, heads in fits._asdict().items()}, file.with_suffix(".part"))
         file.with_suffix(".part").replace(file)
         return fits
 
@@ -152,7 +152,9 @@ def _table(
         photos=len(taught),
         counterfactuals=len(bench.bank.rows(taught)) - len(taught),
         curve=points({f"{alpha:g}": (main, alpha) for alpha in ALPHAS[1:]}),
-        by_number=points({share: (fits, None) for share, fits in sorted(shares.items(), key=lambda one: len(one[0]))}),
+        by_number=points(
+            {share: (fits, None) for share, fits in sorted(shares.items(), key=lambda group: len(group[0]))}
+        ),
         by_factor=points({factor: (fits, None) for factor, fits in factors.items()}),
         by_class=dict(zip(labels, by_class, strict=True)),
     )
@@ -163,7 +165,7 @@ def _share(hits: NDArray[np.floating]) -> Proportion:
 
 
 def _scores(bench: _Bench, recipes: Mapping[str, Fits]) -> Iterator[Score]:
-    """Every recipe at its own alpha and, where it blends, at the one chosen on validation."""
+    """Yield every recipe at its own alpha and, where it blends, at the one chosen on validation."""
     recipe, before, before5 = bench.recipe, bench.before(), bench.before(5)
     for name, fits in recipes.items():
         blend = replace(recipe, method=name).blend

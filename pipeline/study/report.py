@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 from html import escape
 
-from pipeline.study.results import Results, called
+from pipeline.study.results import Results, title_of
 from pipeline.study.sections import sections
 
 TITLE = "Weakness and repair, reproduced in miniature"
@@ -20,7 +20,7 @@ STYLE = (
 
 
 def markdown(results: Results) -> str:
-    """The report without its figures; every number of them stands in a table."""
+    """Return the report without its figures; every number of them stands in a table."""
     parts = [f"# {TITLE}"]
     for section in sections(results):
         parts += [f"## {section.title}", section.text] if section.text else [f"## {section.title}"]
@@ -31,15 +31,15 @@ def markdown(results: Results) -> str:
 
 
 def as_json(results: Results) -> str:
-    """Return all figures as JSON, classifiers called as in the report."""
+    """Return all figures as JSON, classifiers named as in the report."""
     told = asdict(results)
     for table in ("table_1", "table_2"):
-        told[table] = {called(key): one for key, one in told[table].items()}
+        told[table] = {title_of(key): found for key, found in told[table].items()}
     return json.dumps(told, indent=1)
 
 
 def html(results: Results) -> str:
-    """One page that needs nothing else: Plotly is inside."""
+    """Return one page that needs nothing else: Plotly is inside."""
     body, first = [f"<h1>{TITLE}</h1>"], True
     for section in sections(results):
         body.append(f"<h2>{escape(section.title)}</h2>")

@@ -99,8 +99,8 @@ class Results:
 Curve = Callable[[Repair], Sequence[Point]]
 
 
-def called(key: Key) -> str:
-    """ "resnet, 0.95": the classifier, and the strength of the bias that it was trained with."""
+def title_of(key: Key) -> str:
+    """Return "resnet, 0.95": the classifier, and the strength of the bias that it was trained with."""
     return f"{key[1]}, {key[0]:g}"
 
 
@@ -108,7 +108,9 @@ def best(found: Repair) -> dict[tuple[str, str], dict[str, Score]]:
     """Return every recipe at the alpha that validation chose, or at 1 where it does not blend."""
     known = by_recipe(found.scores)
     return {
-        (name, alpha): one for (name, alpha), one in known.items() if alpha == CHOSEN or (name, CHOSEN) not in known
+        (name, alpha): scores
+        for (name, alpha), scores in known.items()
+        if alpha == CHOSEN or (name, CHOSEN) not in known
     }
 
 

@@ -22,7 +22,7 @@ from pipeline.study.results import (
     best,
     by_point,
     by_recipe,
-    called,
+    title_of,
 )
 from pipeline.types import Proportion
 
@@ -45,7 +45,7 @@ class Section:
 
 
 def sections(results: Results) -> Iterator[Section]:
-    """The report in its order."""
+    """Yield the report in its order."""
     yield Section(title="What was done", text=_account(results))
     yield Section(title="In short", text="\n".join(_verdicts(results)))
     yield _strengths(results)
@@ -62,18 +62,18 @@ def sections(results: Results) -> Iterator[Section]:
     yield _classes(results)
 
 
-def points(one: Change | Mean) -> str:
-    """In percentage points: "-11.0 (-14.7 to -8.0)"."""
-    return f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+def points(estimate: Change | Mean) -> str:
+    """Return percentage points: "-11.0 (-14.7 to -8.0)"."""
+    return f"{100 * estimate.value:+.1f} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
 
 
-def percent(one: Mean | Proportion) -> str:
-    """ "67.2 (64.1 to 70.3)"."""
-    return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+def percent(estimate: Mean | Proportion) -> str:
+    """Return per cent: "67.2 (64.1 to 70.3)"."""
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
 def p_value(p: float) -> str:
-    """ "0.012", or "< 0.001"."""
+    """Return "0.012", or "< 0.001"."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -115,11 +115,9 @@ def _account(results: Results) -> str:
 def _verdicts(results: Results) -> Iterator[str]:
     for key, weak in results.table_1.items():
         row, like = weak.rows[0], weak.correlation
-        text = (
-            f"- {called(key)}: T' costs {points(row.delta_acc1)} points of Acc@1 and {points(row.delta_acc5)} of Acc@5"
-        )
-        text += f" (n = {row.n} edits of {row.photos} photos)"
-        worst = next((one for one in weak.rows if one.label == ALL and one.factor != ALL and not one.too_few), None)
+        cost = f"{points(row.delta_acc1)} points of Acc@1 and {points(row.delta_acc5)} of Acc@5"
+        text = f"- {title_of(key)}: T' costs {cost} (n = {row.n} edits of {row.photos} photos)"
+        worst = next((row for row in weak.rows if row.label == ALL and row.factor != ALL and not row.too_few), None)
         if worst is not None:
             text += f", most by the {worst.factor}: {points(worst.delta_acc1)}"
         if weak.truth:
@@ -127,14 +125,14 @@ def _verdicts(results: Results) -> Iterator[str]:
         if like is not None:
             text += f"; over {like.n} cells r = {like.value:.2f} ({like.low:.2f} to {like.high:.2f})"
         yield f"{text}."
-    gains = {(key, what): one for key, found in results.table_2.items() for what, one in _headline(found).items()}
+    gains = {(key, what): gain for key, found in results.table_2.items() for what, gain in _headline(found).items()}
     told = dict(zip(gains, adjusted(list(gains.values())), strict=True))
     for key in results.table_2:
-        mine = {what: one for (other, what), one in told.items() if other == key}
-        over = ", ".join(f"over {rival} {_judged(mine[rival])}" for rival in RIVALS if rival in mine)
+        mine = {what: gain for (other, what), gain in told.items() if other == key}
+        over = ", ".join(f"over {rival} {_change_and_p(mine[rival])}" for rival in RIVALS if rival in mine)
         yield (
-            f"- {called(key)}: counterfactuals change Acc@1 on OOD by {_judged(mine['OOD'])}, on T by "
-            f"{_judged(mine['T'])}; on OOD {over} (alpha chosen on validation)."
+            f"- {title_of(key)}: counterfactuals change Acc@1 on OOD by {_change_and_p(mine['OOD'])}, on T by "
+            f"{_change_and_p(mine['T'])}; on OOD {over} (alpha chosen on validation)."
         )
 
 
@@ -144,20 +142,26 @@ def _headline(found: Repair) -> dict[str, Change]:
     return {"OOD": scores["OOD"].gain, "T": scores["T"].gain} | scores["OOD"].over
 
 
-def _judged(one: Change) -> str:
-    """ "+4.1 (+2.0 to +6.2), p = 0.003"."""
-    p = p_value(one.p_adjusted)
-    return f"{points(one)}, p {p if p.startswith('<') else f'= {p}'}"
+def _change_and_p(change: Change) -> str:
+    """Return "+4.1 (+2.0 to +6.2), p = 0.003"."""
+    p = p_value(change.p_adjusted)
+    return f"{points(change)}, p {p if p.startswith('<') else f'= {p}'}"
 
 
 def _strengths(results: Results) -> Section:
     rows = []
-    for (strength, name), found in sorted(results.table_2.items(), key=lambda one: (one[0][1], one[0][0])):
+    for (strength, name), found in sorted(results.table_2.items(), key=lambda entry: (entry[0][1], entry[0][0])):
         before = (percent(found.baseline["T"]), percent(found.baseline["OOD"]))
         cost = points(results.table_1[strength, name].rows[0].delta_acc1)
         gains = {recipe: scores["OOD"].gain for (recipe, alpha), scores in best(found).items()}
         rows.append(
-            (name, f"{strength:g}", *before, cost, *(points(gains[one]) if one in gains else "" for one in METHODS))
+            (
+                name,
+                f"{strength:g}",
+                *before,
+                cost,
+                *(points(gains[recipe]) if recipe in gains else "" for recipe in METHODS),
+            )
         )
     return Section(
         title="Over the strength of the bias: what T' costs, and each recipe's gain on OOD",
@@ -170,7 +174,7 @@ def _strengths(results: Results) -> Section:
 
 def _by_class(results: Results) -> Section:
     rows = [
-        (label, called(key), f"{row.n} of {row.photos}" + (" (few)" if row.too_few else ""), points(row.delta_acc1),
+        (label, title_of(key), f"{row.n} of {row.photos}" + (" (few)" if row.too_few else ""), points(row.delta_acc1),
          p_value(row.delta_acc1.p_adjusted), points(row.delta_acc5), points(truth.delta_acc1) if truth else "")
         for label, factor, key, row, truth in _cells(results)
         if factor == ALL
@@ -187,7 +191,7 @@ def _by_class(results: Results) -> Section:
 
 def _by_factor(results: Results) -> Section:
     rows = [
-        (factor, called(key), str(row.n), points(row.delta_acc1), points(row.delta_acc5),
+        (factor, title_of(key), str(row.n), points(row.delta_acc1), points(row.delta_acc5),
          points(truth.delta_acc1) if truth else "", f"{100 * row.flips.value:.0f} %",
          f"{row.sensitivity.value:+.3f}", f"{row.margin.value:+.2f}")
         for label, factor, key, row, truth in _cells(results)
@@ -206,7 +210,7 @@ def _by_factor(results: Results) -> Section:
 
 def _by_tau(results: Results) -> Section:
     rows = [
-        (f"{row.tau:g}", row.factor, called(key), str(row.n), points(row.delta_acc1), points(row.delta_acc5))
+        (f"{row.tau:g}", row.factor, title_of(key), str(row.n), points(row.delta_acc1), points(row.delta_acc5))
         for key, found in results.table_1.items()
         for row in found.by_tau
         if row.label == ALL
@@ -224,14 +228,14 @@ def _recipes(results: Results, metric: str) -> Section:
     for key, found in results.table_2.items():
         baseline = found.baseline if metric == "Acc@1" else found.baseline5
         cells = (percent(baseline[test]) for test in TESTS)
-        rows.append((called(key), "as it was", "", *(text for cell in cells for text in (cell, ""))))
+        rows.append((title_of(key), "as it was", "", *(text for cell in cells for text in (cell, ""))))
         for (recipe, alpha), scores in by_recipe(found.scores).items():
             if metric == "Acc@1":
                 pairs = [(percent(scores[test].accuracy), points(scores[test].gain)) for test in TESTS]
                 pairs[1] = (pairs[1][0], f"{pairs[1][1]}; over standard {points(scores['OOD'].over['standard'])}")
             else:
                 pairs = [(percent(scores[test].accuracy5), points(scores[test].gain5)) for test in TESTS]
-            rows.append((called(key), recipe, alpha, *(text for pair in pairs for text in pair)))
+            rows.append((title_of(key), recipe, alpha, *(text for pair in pairs for text in pair)))
     n = {score.test: score.gain.n for found in results.table_2.values() for score in found.scores}
     return Section(
         title=f"Table 2: {metric} by recipe",
@@ -248,7 +252,7 @@ def _recipes(results: Results, metric: str) -> Section:
 
 def _curve(results: Results, axis: str, title: str, of: Curve) -> Section:
     rows = [
-        (called(key), at, *(points(gains[test]) for test in TESTS))
+        (title_of(key), at, *(points(gains[test]) for test in TESTS))
         for key, found in results.table_2.items()
         for at, gains in by_point(of(found)).items()
     ]
@@ -265,13 +269,13 @@ def _classes(results: Results) -> Section:
     return Section(
         title="What was forgotten: gain in Acc@1 by class",
         text="Over all test pictures, alpha chosen on validation.",
-        columns=("class", *map(called, results.table_2)),
+        columns=("class", *map(title_of, results.table_2)),
         rows=tuple(rows),
     )
 
 
 def _cells(results: Results) -> Iterator[tuple[str, str, Key, Weakness, Weakness | None]]:
-    """(class, factor, classifier, row, the true counterfactuals' row)."""
+    """Yield (class, factor, classifier, row, the true counterfactuals' row)."""
     for key, found in results.table_1.items():
         truth = {(row.label, row.factor): row for row in found.truth}
         for row in found.rows:

@@ -22,10 +22,10 @@ from pipeline.types import Prediction, Study
 
 
 def weaknesses(features: Features, studies: Sequence[Study], truth: Mapping[str, Image]) -> Weaknesses:
-    """Table 1: `truth` holds the true picture of some counterfactuals by their key."""
+    """Make table 1; `truth` holds the true picture of some counterfactuals by their key."""
     seen = [_seen_by(features, study) for study in studies]
-    known = [_only(study, truth) for study in seen]
-    true = [_true(features, study, truth) for study in known]
+    known = [_with_truth(study, truth) for study in seen]
+    true = [_with_true_pictures(features, study, truth) for study in known]
     pairs = zip(_by_cell(weakness(known)).items(), _by_cell(weakness(true)).values(), strict=True)
     cells = tuple(
         Cell(label=label, factor=factor, n=row.n, edits=row.delta_acc1, truth=other.delta_acc1)
@@ -42,8 +42,8 @@ def weaknesses(features: Features, studies: Sequence[Study], truth: Mapping[str,
 
 
 def _seen_by(features: Features, study: Study) -> Study:
-    """The study with this classifier's predictions."""
-    images = [study.photo.image, *(one.image for one in study.counterfactuals)]
+    """Return the study with this classifier's predictions."""
+    images = [study.photo.image, *(counterfactual.image for counterfactual in study.counterfactuals)]
     control = [study.reconstruction] if study.reconstruction is not None else []
     found = _predict(features, [*images, *control], study.photo.label)
     return replace(
@@ -56,22 +56,26 @@ def _seen_by(features: Features, study: Study) -> Study:
         ),
         control=found[-1] if control else None,
         counterfactuals=tuple(
-            replace(one, prediction=found[place]) for place, one in enumerate(study.counterfactuals, start=1)
+            replace(counterfactual, prediction=found[place])
+            for place, counterfactual in enumerate(study.counterfactuals, start=1)
         ),
     )
 
 
-def _only(study: Study, truth: Mapping[str, Image]) -> Study:
-    """The chosen counterfactuals whose truth is known."""
-    return replace(study, counterfactuals=tuple(one for one in chosen(study) if one.key in truth))
+def _with_truth(study: Study, truth: Mapping[str, Image]) -> Study:
+    """Return the study with the chosen counterfactuals whose truth is known."""
+    return replace(
+        study, counterfactuals=tuple(counterfactual for counterfactual in chosen(study) if counterfactual.key in truth)
+    )
 
 
-def _true(features: Features, study: Study, truth: Mapping[str, Image]) -> Study:
-    """The same with the true pictures, which no inversion went through: their control is the photo."""
-    found = _predict(features, [truth[one.key] for one in study.counterfactuals], study.photo.label)
-    made = zip(study.counterfactuals, found, strict=True)
-    counterfactuals = tuple(replace(one, image=truth[one.key], prediction=prediction) for one, prediction in made)
-    return replace(study, control=study.photo.prediction, counterfactuals=counterfactuals)
+def _with_true_pictures(features: Features, study: Study, truth: Mapping[str, Image]) -> Study:
+    """Return the study with the true pictures, which no inversion went through: their control is the photo."""
+    images = [truth[counterfactual.key] for counterfactual in study.counterfactuals]
+    predictions = _predict(features, images, study.photo.label)
+    pairs = zip(study.counterfactuals, images, predictions, strict=True)
+    true = tuple(replace(edited, image=image, prediction=prediction) for edited, image, prediction in pairs)
+    return replace(study, control=study.photo.prediction, counterfactuals=true)
 
 
 def _predict(features: Features, images: Sequence[Image], label: str) -> list[Prediction]:
@@ -88,7 +92,7 @@ def _by_cell(rows: Sequence[Weakness]) -> dict[tuple[str, str], Weakness]:
 
 
 def _correlation(cells: Sequence[Cell]) -> Mean | None:
-    """Pearson's r with Fisher's interval; None of fewer than 4 cells or when one side never changes."""
+    """Return Pearson's r with Fisher's interval; None of fewer than 4 cells or when one side never changes."""
     if len(cells) < 4:
         return None
     edits, truth = np.array([cell.edits.value for cell in cells]), np.array([cell.truth.value for cell in cells])

@@ -96,7 +96,7 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     opened = desk.worker.submit(models.warm)
     if new and not options.empty:
         opened = starting.begin(desk)
-    desk.worker.submit(lambda: studio.all_present(models, store))
+    desk.worker.submit(lambda: studio.refresh_classifiers(models, store))
     app = build_app(desk)
     wait([opened], PATIENCE)
     desk.open()

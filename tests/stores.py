@@ -24,7 +24,7 @@ def study_of(seed: int = 0, caption: str = "", classifier: str = "") -> Study:
 
 def save(store: Store, study: Study) -> None:
     """Has the store hold the study, under its caption and its classifier, by the commands that everybody uses."""
-    studio.keep(store, study)
+    studio.save_study(store, study)
     if study.caption:
         store.set_caption(study.photo.key, study.caption)
     store.set_classifier(study.photo.key, study.photo.judge)

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.store.store import Store
-from pipeline.tasks.studying import FolderTask, folder_task, folders
+from pipeline.tasks.studying import FolderTask, folder_task, list_folders
 from tests import hostile
 from tests.hostile_paths import paths
 from tests.seams import SeamModels
@@ -289,7 +289,7 @@ def test_a_job_of_a_folder_is_one_of_the_list(tmp_path: Path) -> None:
     (tmp_path / "data" / "folders" / "own" / "sled").mkdir(parents=True)
     hostile.picture(48, 48).save(tmp_path / "data" / "folders" / "own" / "sled" / "a.png")
     (tmp_path / "data" / "folders" / "link").symlink_to(tmp_path / "outside")
-    assert folders(store) == ("own",)
+    assert list_folders(store) == ("own",)
     models = SeamModels()
     settings = models.profile.settings
     assert folder_task(store, "own", "", settings).folder == "own"

@@ -33,8 +33,8 @@ class FetchTask:
 
     @property
     def title(self) -> str:
-        """What comes from where, and how much."""
-        return f"Fetching {self.repo}, {amount(self.size)}, to be called {self.name}"
+        """Return what comes from where, and how much."""
+        return f"Fetching {self.repo}, {format_size(self.size)}, to be called {self.name}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
         model = HubModel(role="classifier", repo=self.repo, revision=self.revision)
@@ -56,7 +56,7 @@ class AddTask:
 
     @property
     def title(self) -> str:
-        """What it will be called."""
+        """Return what the classifier will be called."""
         return f"Adding the classifier {self.name}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
@@ -66,6 +66,6 @@ class AddTask:
         yield
 
 
-def amount(size: int) -> str:
-    """Bytes in words, such as "102 MB" or "4.1 GB"."""
+def format_size(size: int) -> str:
+    """Return bytes in words, such as "102 MB" or "4.1 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

@@ -44,32 +44,32 @@ Row = Mapping[str, Any]  # a line of JSON
 
 
 def is_new(root: Path) -> bool:
-    """True for a data folder that is not there yet, or holds nothing at all."""
+    """Return whether a data folder is not there yet, or holds nothing at all."""
     return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
 
 @lru_cache(maxsize=4)
-def photos(folder: Path) -> frozenset[str]:
-    """Keys of the demo's photos. Raises `DataError` when there is no demo in the folder, or a damaged one."""
+def photo_keys(folder: Path) -> frozenset[str]:
+    """Return the keys of the demo's photos. Raises `DataError` when the folder holds no demo, or a damaged one."""
     return frozenset(str(row["photo"]) for row in _lines(folder / STUDIES))
 
 
 def is_shown(store: Store, folder: Path) -> bool:
-    """True while one of the demo's photos is among the store's studies."""
-    keys = photos(folder)
-    return any(one.key in keys for one in store.studies())
+    """Return whether one of the demo's photos is among the store's studies."""
+    keys = photo_keys(folder)
+    return any(summary.key in keys for summary in store.studies())
 
 
 def bring(store: Store, folder: Path) -> None:
-    """Makes the demo part of the store, as often as one likes: what is missing is added, what was put away is back.
+    """Make the demo part of the store, as often as one likes: what is missing is added, what was put away is back.
 
     Raises `DataError` when there is no demo in the folder, or a damaged one.
     """
-    store.bring_back(photos(folder))
-    studies, sets = {one.key for one in store.studies()}, {one.name for one in store.sets()}
+    store.bring_back(photo_keys(folder))
+    studies, sets = {summary.key for summary in store.studies()}, {frozen.name for frozen in store.sets()}
     for row in _lines(folder / STUDIES):
         if row["photo"] not in studies:
-            studio.keep(store, _study(folder, row))
+            studio.save_study(store, _study(folder, row))
     store.decide_all([Decision(**{**row, "tags": tuple(row["tags"])}) for row in _lines(folder / DECISIONS)])
     for row in _lines(folder / SETS):
         if row["name"] not in sets:
@@ -77,7 +77,7 @@ def bring(store: Store, folder: Path) -> None:
 
 
 def bring_run(models: Models, parent: Path, folder: Path) -> None:
-    """Makes the demo's reinforced classifier a run below `parent`, where it is opened like any other."""
+    """Make the demo's reinforced classifier a run below `parent`, where it is opened like any other."""
     target, away = parent / NAME, parent / f".{NAME}"
     if away.is_dir() and not target.exists():
         away.rename(target)
@@ -87,30 +87,36 @@ def bring_run(models: Models, parent: Path, folder: Path) -> None:
 
 
 def put_away(store: Store, parent: Path, folder: Path) -> None:
-    """Leaves the demo out everywhere, its run below `parent` too, until `bring` and `bring_run`."""
-    store.put_away(photos(folder))
+    """Leave the demo out everywhere, its run below `parent` too, until `bring` and `bring_run`."""
+    store.put_away(photo_keys(folder))
     if (parent / NAME).is_dir():
         (parent / NAME).rename(parent / f".{NAME}")
 
 
 def write(store: Store, folder: Path) -> int:
-    """Writes what a store holds into `folder` as a demo, without a run; the number of photos.
+    """Write what a store holds into `folder` as a demo, without a run; return the number of photos.
 
     Raises `DataError` when the folder holds something already.
     """
     if not is_new(folder):
         raise DataError(f"{folder} is not empty; give a new folder for the demo.")
     (folder / PICTURES).mkdir(parents=True)
-    found = [study for one in reversed(store.studies()) if (study := store.load_study(one.key)) is not None]
+    found = [study for summary in reversed(store.studies()) if (study := store.load_study(summary.key)) is not None]
     _write(folder / STUDIES, (_row(folder, study) for study in found))
-    _write(folder / DECISIONS, ({k: v for k, v in asdict(one).items() if k != "number"} for one in store.log()))
-    _write(folder / SETS, ({"name": one.name, "items": one.items} for one in reversed(store.sets())))
+    _write(
+        folder / DECISIONS, ({k: v for k, v in asdict(decision).items() if k != "number"} for decision in store.log())
+    )
+    _write(folder / SETS, ({"name": frozen.name, "items": frozen.items} for frozen in reversed(store.sets())))
     return len(found)
 
 
 def _row(folder: Path, study: Study) -> dict[str, object]:
     photo = study.photo
-    words = list(dict.fromkeys((*study.perturbations, *(one.perturbation for one in study.counterfactuals))))
+    words = list(
+        dict.fromkeys(
+            (*study.perturbations, *(counterfactual.perturbation for counterfactual in study.counterfactuals))
+        )
+    )
     return {
         "photo": photo.key,
         "picture": _put(folder, photo.image),
@@ -124,23 +130,23 @@ def _row(folder: Path, study: Study) -> dict[str, object]:
         "caption": study.caption,
         "reconstruction": _put(folder, study.reconstruction) if study.reconstruction is not None else None,
         "control": study.control.probabilities.tolist() if study.control is not None else None,
-        "words": [asdict(one) for one in words],
-        "proposed": [words.index(one) for one in study.perturbations],
+        "words": [asdict(perturbation) for perturbation in words],
+        "proposed": [words.index(perturbation) for perturbation in study.perturbations],
         "counterfactuals": [
             {
-                "key": one.key,
-                "words": words.index(one.perturbation),
-                "tau": one.tau,
-                "picture": _put(folder, one.image),
-                "scores": asdict(one.scores),
-                "prediction": one.prediction.probabilities.tolist(),
-                "missed": one.missed,
-                "seed": one.seed,
-                "models": one.models,
-                "settings": one.settings,
-                "scorer": one.scorer,
+                "key": counterfactual.key,
+                "words": words.index(counterfactual.perturbation),
+                "tau": counterfactual.tau,
+                "picture": _put(folder, counterfactual.image),
+                "scores": asdict(counterfactual.scores),
+                "prediction": counterfactual.prediction.probabilities.tolist(),
+                "missed": counterfactual.missed,
+                "seed": counterfactual.seed,
+                "models": counterfactual.models,
+                "settings": counterfactual.settings,
+                "scorer": counterfactual.scorer,
             }
-            for one in study.counterfactuals
+            for counterfactual in study.counterfactuals
         ],
     }
 
@@ -167,19 +173,19 @@ def _study(folder: Path, row: Row) -> Study:
         perturbations=tuple(words[place] for place in row["proposed"]),
         counterfactuals=tuple(
             Counterfactual(
-                key=one["key"],
-                perturbation=words[one["words"]],
-                tau=one["tau"],
-                image=_get(folder, one["picture"]),
-                scores=Scores.of(one["scores"]),
-                prediction=_prediction(labels, one["prediction"]),
-                missed=tuple(one["missed"]),
-                seed=one["seed"],
-                models=one["models"],
-                settings=one.get("settings"),
-                scorer=one.get("scorer", ""),
+                key=record["key"],
+                perturbation=words[record["words"]],
+                tau=record["tau"],
+                image=_get(folder, record["picture"]),
+                scores=Scores.of(record["scores"]),
+                prediction=_prediction(labels, record["prediction"]),
+                missed=tuple(record["missed"]),
+                seed=record["seed"],
+                models=record["models"],
+                settings=record.get("settings"),
+                scorer=record.get("scorer", ""),
             )
-            for one in row["counterfactuals"]
+            for record in row["counterfactuals"]
         ),
     )
 

@@ -15,26 +15,26 @@ from pipeline.tasks.tasks import Task
 from pipeline.tasks.training import TrainingTask
 
 KINDS: Mapping[str, Callable[..., Task]] = {
-    one.kind: one for one in (StudyTask, PhotosTask, FolderTask, TrainingTask, FetchTask, AddTask)
+    task.kind: task for task in (StudyTask, PhotosTask, FolderTask, TrainingTask, FetchTask, AddTask)
 }
 APART = (FetchTask.kind,)  # need no model, and are carried out beside the others
 
 
 def task_of(kind: str, parameters: str) -> Task:
-    """The task behind `job_of`. Raises `DataError` when this program knows no such task."""
+    """Return the task behind `job_of`. Raises `DataError` when this program knows no such task."""
     try:
         values = json.loads(parameters)
         if "settings" in values:
             values["settings"] = Settings(**_tuples(values["settings"]))
         if "recipes" in values:
-            values["recipes"] = tuple(Recipe(**one) for one in values["recipes"])
+            values["recipes"] = tuple(Recipe(**recipe) for recipe in values["recipes"])
         return KINDS[kind](**_tuples(values))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"This job of the kind '{kind}' is of another version; start it again.") from error
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, however deep."""
+    """Return lists as tuples, however deep."""
 
     def tupled(value: object) -> object:
         return tuple(map(tupled, value)) if isinstance(value, list) else value

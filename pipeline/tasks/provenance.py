@@ -55,7 +55,7 @@ class Provenance:
 
 
 def provenance(axis: Axis, study: Study, item: Counterfactual, picture: str) -> Provenance | None:
-    """What makes this counterfactual again, or None when nobody noted its settings.
+    """Return what makes this counterfactual again, or None when nobody noted its settings.
 
     `picture` is the photo's file, from the data folder on.
     """
@@ -86,7 +86,7 @@ def _parameters(
 
 
 def _python(study: Study, item: Counterfactual, settings: Mapping[str, Any], picture: str) -> str:
-    drawn = {name: tuple(one) if isinstance(one := settings[name], list) else one for name in DRAWING}
+    drawn = {name: tuple(value) if isinstance(value := settings[name], list) else value for name in DRAWING}
     return PYTHON.format(
         profile=settings["profile"],
         tau=item.tau,

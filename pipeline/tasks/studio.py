@@ -53,26 +53,26 @@ def take_in(
     name: str = "",
     source: str = FOLDER,
 ) -> Study:
-    """The picture as a photo of the store, with all that is known of it there; arguments as `workflow.open_photo`.
+    """Return the picture as a photo of the store, with all that is known of it; arguments as `workflow.open_photo`.
 
     A photo that is known comes back under the classifier that is named, or the one it is shown under.
     """
-    judge = present(models, store, classifier)
+    judge = refresh_classifier(models, store, classifier)
     opened = workflow.open_photo(models, image, label, judge.name, name, source)
     store.add_photo(opened.photo)
-    return need(store, opened.photo.key, classifier)
+    return require_study(store, opened.photo.key, classifier)
 
 
-def need(store: Store, photo_key: str, classifier: str = "") -> Study:
-    """`Store.load_study`. Raises `DataError` when the photo is not there."""
+def require_study(store: Store, photo_key: str, classifier: str = "") -> Study:
+    """Load a study as `Store.load_study`. Raises `DataError` when the photo is not there."""
     study = store.load_study(photo_key, classifier)
     if study is None:
         raise DataError("The photo is no longer in the data folder; upload it again.")
     return study
 
 
-def present(models: Models, store: Store, classifier: str = "") -> Classifier:
-    """The classifier, once it has judged all that others of its name judged in this store.
+def refresh_classifier(models: Models, store: Store, classifier: str = "") -> Classifier:
+    """Return the classifier, once it has judged all that others of its name judged in this store.
 
     So a folder that was trained anew under its old name is noticed. One whose fingerprint was not noted, by an earlier
     version, is recognised by its judgements.
@@ -84,40 +84,40 @@ def present(models: Models, store: Store, classifier: str = "") -> Classifier:
     before = store.known_judge(judge.name)
     if before is not None and not before.fingerprint and before.labels == judge.labels:
         sample = dict(islice(sorted(known.items()), SAMPLE))
-        made = _judged(store, judge, list(sample))
+        made = _judge_pictures(store, judge, list(sample))
         if all(np.allclose(made[key].probabilities, sample[key].probabilities, atol=CLOSE) for key in sample):
             store.recognise(judge)
             return judge
     logger.info("the classifier %s is another than before and judges %d pictures anew", judge.name, len(known))
-    store.add_judgements(judge, _judged(store, judge, sorted(known)))
+    store.add_judgements(judge, _judge_pictures(store, judge, sorted(known)))
     return judge
 
 
-def all_present(models: Models, store: Store) -> None:
-    """Makes every classifier `present` that this store and the profile both know; a fault of one is logged."""
+def refresh_classifiers(models: Models, store: Store) -> None:
+    """Refresh every classifier that this store and the profile both know; a fault of any is logged."""
     for name in store.judges():
         if name in models.profile.classifiers:
             try:
-                present(models, store, name)
+                refresh_classifier(models, store, name)
             except PipelineError as error:
                 logger.warning("the classifier %s could not look at what is stored: %s", name, error)
 
 
 def judge_photo(models: Models, store: Store, photo_key: str, classifier: str = "") -> Study:
-    """The photo as this classifier sees it: every picture of it that it has not judged yet is judged, none drawn.
+    """Return the photo under this classifier, which judges every picture of it that it has not judged; none is drawn.
 
     Raises `LabelError` when the classifier does not know the photo's label; a guess gives way to its own.
     """
-    judge = present(models, store, classifier)
-    study = need(store, photo_key)
+    judge = refresh_classifier(models, store, classifier)
+    study = require_study(store, photo_key)
     if study.photo.label not in judge.labels:
         prediction = judge.predict([study.photo.image])[0]
         prediction.probability(study.photo.protected or prediction.top(1)[0][0])
         store.set_label(photo_key, prediction.top(1)[0][0], source=GUESS, expected="")
     left = store.unjudged(photo_key, judge)
     if left:
-        store.add_judgements(judge, _judged(store, judge, left))
-    return need(store, photo_key, judge.name)
+        store.add_judgements(judge, _judge_pictures(store, judge, left))
+    return require_study(store, photo_key, judge.name)
 
 
 def say_label(
@@ -136,20 +136,30 @@ def say_label(
     variations. Raises `LabelError` for a label that its classifier does not know, `ConflictError` when the label is
     neither this one nor the `expected` one.
     """
-    before = need(store, photo_key)
+    before = require_study(store, photo_key)
     label = find_label(label, before.photo.prediction.labels)
     store.set_label(photo_key, label, analyst=analyst, expected=expected)
-    study = need(store, photo_key)
+    study = require_study(store, photo_key)
     if not study.perturbations or before.photo.protected == label:
         return ()
     fresh = workflow.rejudged(models, study, settings)
     store.add_proposals(photo_key, study.caption, fresh)
-    lost = [one for one in fresh if any(check.gate == workflow.LABEL_GATE and not check.passed for check in one.checks)]
+    lost = [
+        perturbation
+        for perturbation in fresh
+        if any(check.gate == workflow.LABEL_GATE and not check.passed for check in perturbation.checks)
+    ]
     if lost:
-        store.tick(photo_key, study.caption, {one.edited_caption: None for one in lost})
-    ticked = {one.edited_caption for one in need(store, photo_key).perturbations if one.accepted}
+        store.tick(photo_key, study.caption, {perturbation.edited_caption: None for perturbation in lost})
+    ticked = {
+        perturbation.edited_caption
+        for perturbation in require_study(store, photo_key).perturbations
+        if perturbation.accepted
+    }
     return tuple(
-        one.edited_caption for one in before.perturbations if one.accepted and one.edited_caption not in ticked
+        perturbation.edited_caption
+        for perturbation in before.perturbations
+        if perturbation.accepted and perturbation.edited_caption not in ticked
     )
 
 
@@ -165,7 +175,7 @@ def edit(
     step: Step | None = None,
     inversions: Inversions | None = None,
 ) -> Iterator[Study]:
-    """`workflow.edit` on a photo of the store; everything is saved before it is handed over.
+    """Edit a photo of the store as `workflow.edit`; everything is saved before it is handed over.
 
     Raises `DataError` when the photo has another caption than this one ("": whichever it has). One that is written
     while the edits are made puts them aside with the old caption's.
@@ -181,8 +191,8 @@ def edit(
         yield grown
 
 
-def keep(store: Store, study: Study) -> None:
-    """Adds all of a study that was made outside the store; a caption that a person wrote there stays the present one.
+def save_study(store: Store, study: Study) -> None:
+    """Add all of a study that was made outside the store; a caption that a person wrote there stays the present one.
 
     What is there already stays as it is.
     """
@@ -208,7 +218,7 @@ def stress(
     begun: Callable[[int, int, str], object] | None = None,
     failed: Callable[[Failure], object] | None = None,
 ) -> Iterator[Study]:
-    """One finished and saved study per picture of an ImageFolder.
+    """Yield a finished and saved study per picture of an ImageFolder.
 
     Pictures that an earlier call with the same models and settings has finished are passed over; a caption that a
     person wrote is kept. A picture that fails is noted in the store (`Store.failures`), and the others go on; a model
@@ -218,7 +228,7 @@ def stress(
     its name; `failed` of every one that is left out by this call.
     """
     _ = models.captioner, models.perturber, models.editor, models.scorer  # opened now, not blamed on a picture later
-    judge = present(models, store, classifier)
+    judge = refresh_classifier(models, store, classifier)
     job = run_key(models, settings, judge)
     finished = set(store.finished(job))
     entries = load_folder(folder).pictures
@@ -247,7 +257,7 @@ def stress(
 
 
 def _finish(models: Models, store: Store, opened: Study, settings: Settings, step: Step | None) -> Study:
-    """All stages of one picture, saved at its end."""
+    """Run all stages on a picture and save the study at its end."""
     known = store.load_study(opened.photo.key, opened.photo.classifier)
     caption, written = store.caption_of(opened.photo.key) if known is not None else ("", False)
     if known is not None and (known.photo.label_source == ANALYST or known.photo.confirmed > opened.photo.confirmed):
@@ -261,33 +271,37 @@ def _finish(models: Models, store: Store, opened: Study, settings: Settings, ste
     study = workflow.propose(models, study, settings)
     for grown in workflow.edit(models, study, study.perturbations, settings, study.photo.classifier, step=step):
         study = grown
-    keep(store, study)
+    save_study(store, study)
     return study
 
 
 def _save_growth(store: Store, before: Study, after: Study) -> None:
-    """Saves what a study has that it had not before."""
+    """Save what a study has that it had not before."""
     key, caption, judge = after.photo.key, after.caption, after.photo.judge
     if after.reconstruction is not None and after.control is not None and after.control is not before.control:
         picture = key_of(after.reconstruction)
         if before.reconstruction is None or key_of(before.reconstruction) != picture:
             picture = store.set_reconstruction(key, caption, after.reconstruction)
         store.add_judgements(judge, {picture: after.control})
-    held = {one.key: one for one in before.counterfactuals}
-    changed = [one for one in after.counterfactuals if one.key in held and _scored(one) != _scored(held[one.key])]
+    held = {counterfactual.key: counterfactual for counterfactual in before.counterfactuals}
+    changed = [
+        counterfactual
+        for counterfactual in after.counterfactuals
+        if counterfactual.key in held and _scores_of(counterfactual) != _scores_of(held[counterfactual.key])
+    ]
     if changed:
         store.set_scores(changed)
-    fresh = [one for one in after.counterfactuals if one.key not in held]
+    fresh = [counterfactual for counterfactual in after.counterfactuals if counterfactual.key not in held]
     if fresh:
         store.add_counterfactuals(key, caption, fresh, judge)
 
 
-def _scored(one: CounterfactualRecord) -> object:
-    return one.scores, one.scorer, one.missed
+def _scores_of(counterfactual: CounterfactualRecord) -> object:
+    return counterfactual.scores, counterfactual.scorer, counterfactual.missed
 
 
-def _judged(store: Store, judge: Classifier, pictures: Sequence[str]) -> dict[str, Prediction]:
-    """Picture -> what the classifier makes of it, opened a few at a time."""
+def _judge_pictures(store: Store, judge: Classifier, pictures: Sequence[str]) -> dict[str, Prediction]:
+    """Return what the classifier makes of each picture, opened a few at a time."""
     found: dict[str, Prediction] = {}
     for start in range(0, len(pictures), CHUNK):
         keys = pictures[start : start + CHUNK]

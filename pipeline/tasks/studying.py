@@ -36,16 +36,16 @@ class StudyTask:
 
     @property
     def title(self) -> str:
-        """The photo's file."""
+        """Return the photo's file."""
         return f"{self.name or 'A photo'} under {_factors(self.settings)}"
 
     @property
     def result(self) -> str:
-        """The photo's place."""
+        """Return the photo's place."""
         return f"{self.photo}@{self.classifier}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        study = studio.need(store, self.photo, self.classifier)
+        study = studio.require_study(store, self.photo, self.classifier)
         if self.caption and study.caption != self.caption:
             raise DataError("The photo has another caption by now; start the job again for that one.")
         begun = False
@@ -57,9 +57,9 @@ class StudyTask:
                 hold.step(0, 0, "inverting")  # its steps are others than those of the edits
 
         hold.step(0, 0, "captions and variations")
-        for _ in _varied(hold, models, store, study, self.settings):
+        for _ in _vary(hold, models, store, study, self.settings):
             yield
-        for _ in _edited(hold, models, store, study, self.settings, step, inversions):
+        for _ in _edit(hold, models, store, study, self.settings, step, inversions):
             begun = True
             yield
 
@@ -75,7 +75,7 @@ class PhotosTask:
 
     @property
     def title(self) -> str:
-        """How many."""
+        """Return how many photos."""
         count = len(self.photos)
         return f"{count} photo{'s' * (count != 1)} under {_factors(self.settings)}"
 
@@ -86,13 +86,13 @@ class PhotosTask:
                 continue
             name = key[:8]
             try:
-                study = studio.need(store, key, classifier)
+                study = studio.require_study(store, key, classifier)
                 name = study.photo.name or name
                 hold.step(done, len(self.photos), name)
-                for _ in _varied(hold, models, store, study, self.settings):
+                for _ in _vary(hold, models, store, study, self.settings):
                     yield
                 look: Step = lambda _done, _total: hold.look()  # noqa: E731
-                for _ in _edited(hold, models, store, study, self.settings, look, inversions):
+                for _ in _edit(hold, models, store, study, self.settings, look, inversions):
                     yield
             except (StoreError, Cancelled):
                 raise
@@ -119,7 +119,7 @@ class FolderTask:
 
     @property
     def title(self) -> str:
-        """The folder's name."""
+        """Return the folder's name."""
         return f"The folder {self.folder} under {_factors(self.settings)}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
@@ -135,31 +135,33 @@ class FolderTask:
             hold.kept()
             yield
         hold.step(total, total, "")
-        faults = (f"{one.name}: {one.reason}" for one in found.faults[:LEFT_OUT])
+        faults = (f"{fault.name}: {fault.reason}" for fault in found.faults[:LEFT_OUT])
         hold.tell(error=" ".join(filter(None, (_left_out(left_out, total), *faults))))
 
 
-def unstudied(store: Store) -> tuple[tuple[str, str], ...]:
-    """Key and classifier of every photo without an edit, in a fixed order."""
-    return tuple(sorted((one.key, one.classifier) for one in store.studies() if not one.counterfactuals))
+def unstudied_photos(store: Store) -> tuple[tuple[str, str], ...]:
+    """Return key and classifier of every photo without an edit, in a fixed order."""
+    return tuple(
+        sorted((summary.key, summary.classifier) for summary in store.studies() if not summary.counterfactuals)
+    )
 
 
-def folders(store: Store) -> tuple[str, ...]:
-    """Names of the labelled folders that can be studied; a link that leads elsewhere is none of them."""
+def list_folders(store: Store) -> tuple[str, ...]:
+    """Return the names of the labelled folders that can be studied; a link that leads elsewhere is none of them."""
     root = (store.root / FOLDERS).resolve()
     found = root.glob("[!.]*") if root.is_dir() else ()
     return tuple(sorted(path.name for path in found if path.is_dir() and path.resolve().is_relative_to(root)))
 
 
 def folder_task(store: Store, name: str, classifier: str, settings: Settings) -> FolderTask:
-    """Raises `DataError` for a folder that is not among `folders`, or holds no picture."""
+    """Return the task of a folder. Raises `DataError` when it is not among `list_folders`, or holds no picture."""
     found = load_folder(_folder(store, name)).pictures
-    contents = digest(*((one.path.name, one.label, one.path.stat().st_size) for one in found))
+    contents = digest(*((picture.path.name, picture.label, picture.path.stat().st_size) for picture in found))
     return FolderTask(folder=name, contents=contents, classifier=classifier, settings=settings)
 
 
 def _folder(store: Store, name: str) -> Path:
-    if name not in folders(store):
+    if name not in list_folders(store):
         raise DataError(f"There is no folder '{name[:60]}' in the data folder's '{FOLDERS}'; put one there first.")
     return store.root / FOLDERS / name
 
@@ -169,8 +171,8 @@ def _factors(settings: Settings) -> str:
     return "all factors" if count > 1 else f"the factor {settings.factors[0]}"
 
 
-def _varied(hold: Hold, models: Models, store: Store, study: Study, settings: Settings) -> Iterator[None]:
-    """Caption, and variations of every factor that has none yet; each is saved before the next is asked for."""
+def _vary(hold: Hold, models: Models, store: Store, study: Study, settings: Settings) -> Iterator[None]:
+    """Write the caption, and variations of every factor that has none; each is saved before the next is asked for."""
     key, classifier = study.photo.key, study.photo.classifier
     if not study.caption:
         hold.look()
@@ -182,8 +184,11 @@ def _varied(hold: Hold, models: Models, store: Store, study: Study, settings: Se
     failed: list[PerturbationError] = []
     for factor in settings.factors:
         hold.look()
-        study = studio.need(store, key, classifier)  # anew, because an analyst may be at work on it
-        if any(one.factor == factor and one.caption == study.caption for one in study.perturbations):
+        study = studio.require_study(store, key, classifier)  # anew, because an analyst may be at work on it
+        if any(
+            perturbation.factor == factor and perturbation.caption == study.caption
+            for perturbation in study.perturbations
+        ):
             continue
         try:
             fresh = workflow.propose(models, replace(study, perturbations=()), replace(settings, factors=(factor,)))
@@ -196,7 +201,7 @@ def _varied(hold: Hold, models: Models, store: Store, study: Study, settings: Se
         raise failed[0]
 
 
-def _edited(
+def _edit(
     hold: Hold,
     models: Models,
     store: Store,
@@ -205,10 +210,14 @@ def _edited(
     step: Step,
     inversions: Inversions,
 ) -> Iterator[None]:
-    """Every accepted variation at every tau that the store lacks."""
+    """Make every accepted variation at every tau that the store lacks."""
     key, classifier = study.photo.key, study.photo.classifier
-    study = studio.need(store, key, classifier)
-    wanted = [one for one in study.perturbations if one.accepted and one.caption == study.caption]
+    study = studio.require_study(store, key, classifier)
+    wanted = [
+        perturbation
+        for perturbation in study.perturbations
+        if perturbation.accepted and perturbation.caption == study.caption
+    ]
     if not wanted:
         raise DataError("No variation of its caption passes the gates; open the photo and write one.")
     for grown in studio.edit(
@@ -220,9 +229,9 @@ def _edited(
 
 
 def _left_out(failures: Sequence[Failure], total: int) -> str:
-    """What could not be studied, by name with the reason; "" when nothing is missing."""
+    """Return what could not be studied, by name with the reason; "" when nothing is missing."""
     if not failures:
         return ""
-    told = " ".join(f"{one.name}: {one.message}" for one in failures[:LEFT_OUT])
+    told = " ".join(f"{failure.name}: {failure.message}" for failure in failures[:LEFT_OUT])
     more = f" And {len(failures) - LEFT_OUT} more." if len(failures) > LEFT_OUT else ""
     return f"{len(failures)} of {total} photos were left out. {told}{more}"

@@ -29,21 +29,21 @@ class Task(Protocol):
 
     @property
     def title(self) -> str:
-        """What it does, in a few words."""
+        """Return what it does, in a few words."""
         ...
 
     @property
     def result(self) -> str:
-        """Where what comes of it will be found; "" while that is unknown."""
+        """Return where what comes of it will be found; "" while that is unknown."""
         ...
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        """Does what is not finished yet; yields after everything that it finishes."""
+        """Do what is not finished yet; yield after everything that it finishes."""
         ...
 
 
 def job_of(task: Task, profile: Profile, analyst: str = "") -> tuple[Job, str]:
-    """The task as a job to be added, and its parameters as JSON; its id is a hash of everything that determines it."""
+    """Return the task as a job to be added, and its parameters as JSON; its id is a hash of all that determines it."""
     parameters = json.dumps(asdict(task), sort_keys=True)  # type: ignore[call-overload]
     id_ = digest(task.kind, parameters, sources(profile), profile.image_size)
     job = Job(id=id_, kind=task.kind, title=task.title, profile=profile.name, analyst=analyst, result=task.result)

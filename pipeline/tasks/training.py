@@ -57,15 +57,18 @@ class TrainingTask:
 
     @property
     def title(self) -> str:
-        """The classifier, and how much it learns from."""
+        """Return the classifier, and how much it learns from."""
         what = f" by {len(self.recipes)} recipes" if len(self.recipes) > 1 else ""
         return f"Reinforcing {self.classifier} with {len(self.items)} pairs{what}"
 
     def run(self, hold: Hold, models: Models, store: Store, inversions: Inversions) -> Iterator[None]:
-        """One yield per recipe; a cancel keeps the best head until then. No inversion is needed."""
+        """Yield once per recipe; a cancel keeps the best head until then. No inversion is needed."""
         hold.step(0, 0, "features")
         judge = models.classifier(self.classifier)
-        features, splits = Features(judge, features_folder(store.root, self.classifier)), evaluation(models.profile)
+        features, splits = (
+            Features(judge, features_folder(store.root, self.classifier)),
+            evaluation_pictures(models.profile),
+        )
         material = Material(labels=dict(self.items), source=self.source).known_to(judge.name, judge.labels)
         items, course = self._items(store, material.labels), course_of(hold.job)
         for place, recipe in enumerate(self.recipes):
@@ -73,37 +76,37 @@ class TrainingTask:
             if not (store.root / FOLDER / name).is_dir():
                 earlier = course.epochs if place == course.place else ()
                 course = replace(course, method=recipe.method, place=place, epochs=earlier)
-                told = _Told(hold, course, place * recipe.max_epochs, len(self.recipes) * recipe.max_epochs)
+                told = _Progress(hold, course, place * recipe.max_epochs, len(self.recipes) * recipe.max_epochs)
                 unfinished = checkpoint_file(store.root, self.classifier, recipe)
                 made = reinforce(judge, items, splits, recipe, told, features, unfinished)
                 course, stopped = told.course, made.stopped
                 name += f"-epoch{len(made.losses) - 1}" if stopped else ""
-                _keep(store, replace(made, source=material.told), judge, store.root / FOLDER / name)
+                _save_run(store, replace(made, source=material.told), judge, store.root / FOLDER / name)
             course = replace(course, runs=tuple(dict.fromkeys((*course.runs, name))))
-            hold.tell(result=name, live=_written(course))
+            hold.tell(result=name, live=_course_json(course))
             if stopped:
                 raise Cancelled(f"Stopped with the best head until then, saved as {FOLDER}/{name}; it can be resumed.")
             yield
 
     def run_name(self, job: Job, recipe: Recipe) -> str:
-        """Name of the folder, below `FOLDER`, that a recipe's run gets."""
+        """Return the name of the folder, below `FOLDER`, that a recipe's run gets."""
         when = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.created))
         which = f"-{recipe.method}-{recipe.seed}" if len(self.recipes) > 1 else ""
         return f"{Path(self.classifier).name}-{when}-{job.id[:4]}{which}"
 
     def _items(self, store: Store, labels: Mapping[str, str]) -> tuple[Item, ...]:
-        """What is learnt from; with the reconstructions only where a recipe takes them, for they are read singly."""
+        """Return what is learnt from, with the reconstructions only where a recipe takes them: they are read singly."""
         controls = any(recipe.method == "reconstruction" for recipe in self.recipes)
         items = []
-        for photo, one in store.pairs(list(labels)):
+        for photo, counterfactual in store.pairs(list(labels)):
             study = store.load_study(photo.key, photo.classifier) if controls else None
             control = study.reconstruction if study else None
-            seen = (photo.image, one.image, photo.key, one.perturbation.factor, control)
-            items.append(Item(photo.label, *seen, key=one.key, corrected=labels[one.key]))
+            seen = (photo.image, counterfactual.image, photo.key, counterfactual.perturbation.factor, control)
+            items.append(Item(photo.label, *seen, key=counterfactual.key, corrected=labels[counterfactual.key]))
         return tuple(items)
 
 
-class _Told:
+class _Progress:
     """Hears of every epoch and passes it on; the checkpoint of that epoch is on the disk by then."""
 
     def __init__(self, hold: Hold, course: Course, before: int, total: int) -> None:
@@ -111,34 +114,34 @@ class _Told:
         self._hold, self._before, self._total = hold, before, total
 
     def __call__(self, epoch: Epoch) -> None:
-        earlier = tuple(one for one in self.course.epochs if one.number < epoch.number)
+        earlier = tuple(known for known in self.course.epochs if known.number < epoch.number)
         self.course = replace(self.course, epochs=(*earlier, epoch))
-        self._hold.tell(live=_written(self.course))
+        self._hold.tell(live=_course_json(self.course))
         self._hold.kept()
         self._hold.step(self._before + epoch.number, self._total, f"{self.course.method}, epoch {epoch.number}")
 
 
 def course_of(job: Job) -> Course:
-    """How far the job of a reinforcement is."""
+    """Return how far the job of a reinforcement is."""
     held = json.loads(job.live) if job.live else {"epochs": (), "runs": ()}
-    return Course(**{**held, "epochs": tuple(Epoch(**one) for one in held["epochs"]), "runs": tuple(held["runs"])})
+    return Course(**{**held, "epochs": tuple(Epoch(**epoch) for epoch in held["epochs"]), "runs": tuple(held["runs"])})
 
 
-def evaluation(profile: Profile) -> dict[str, list[tuple[Image, str]]]:
-    """The profile's own test pictures by split."""
+def evaluation_pictures(profile: Profile) -> dict[str, list[tuple[Image, str]]]:
+    """Return the profile's own test pictures by split."""
     found = {split: load_folder(Path(folder)).pictures for split, folder in profile.evaluation.items()}
     return {
-        split: [(fit(open_image(one.path), profile.image_size), one.label) for one in pictures]
+        split: [(fit(open_image(picture.path), profile.image_size), picture.label) for picture in pictures]
         for split, pictures in found.items()
     }
 
 
-def _written(course: Course) -> str:
+def _course_json(course: Course) -> str:
     return json.dumps(asdict(course))
 
 
-def _keep(store: Store, made: Reinforcement, judge: Classifier, folder: Path) -> None:
-    """The run's folder, unless it is there; what an attempt left behind that was killed here goes."""
+def _save_run(store: Store, made: Reinforcement, judge: Classifier, folder: Path) -> None:
+    """Write the run's folder, unless it is there; what an attempt left behind that was killed here goes."""
     if folder.is_dir():
         return
     with store.alone():

@@ -20,7 +20,7 @@ from pipeline.reinforcement.runs import write_run
 from pipeline.reinforcement.training_data import Item
 from pipeline.store.store import Store
 from pipeline.tasks import demo, studio
-from pipeline.tasks.training import evaluation
+from pipeline.tasks.training import evaluation_pictures
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.measure import Attributes, Laboratory
 from pipeline.tiny.world import BIAS, LABELS, Scene, draw, parse, sample
@@ -43,7 +43,7 @@ def make(work: Path, out: Path, n: int) -> int:
     chosen = scenes(n)
     for number, (scene, factors) in enumerate(zip(chosen, cycle(OTHERS), strict=False)):
         study = _study(lab.models, scene, ("background", *factors), f"{scene.label}-{number:02d}.png")
-        studio.keep(store, study)
+        studio.save_study(store, study)
         log.info("%d of %d: %s", number + 1, n, study.caption)
         if number < DECIDED:
             store.decide_all(list(verdicts(lab, study)))
@@ -61,7 +61,7 @@ def add_run(models: Models, store: Store, frozen: CounterfactualSet, out: Path) 
         for photo, one in store.items(frozen)
     ]
     recipe = Recipe(learning_rate=models.profile.settings.learning_rate, alpha=None)
-    made = reinforce(models.classifier(), items, evaluation(models.profile), recipe)
+    made = reinforce(models.classifier(), items, evaluation_pictures(models.profile), recipe)
     (out / demo.RUN).mkdir(exist_ok=True)
     write_run(replace(made, source=f"the set 'demo', version 1, of {len(items)} counterfactuals"), out / demo.RUN)
 

@@ -25,7 +25,7 @@ from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
 from pipeline.store.store import Store
 from pipeline.tasks import training
 from pipeline.tasks.kinds import task_of
-from pipeline.tasks.studying import FolderTask, PhotosTask, StudyTask, folder_task, folders, unstudied
+from pipeline.tasks.studying import FolderTask, PhotosTask, StudyTask, folder_task, list_folders, unstudied_photos
 from pipeline.tasks.tasks import job_of
 from pipeline.tasks.training import FOLDER, TrainingTask, course_of
 from pipeline.types import Classifier, Decision, Reinforcement
@@ -202,7 +202,7 @@ def test_what_a_killed_server_left_goes_on_by_itself_when_its_lease_ran_out(
 def test_photos_go_on_past_one_that_fails_and_retry_only_that(desk: Desk) -> None:
     for seed in range(4):
         photo(desk, seed)
-    todo = unstudied(desk.store)
+    todo = unstudied_photos(desk.store)
     editor = desk.models.editor
     broken = min(float(editor_mean(desk, key)) for key, _ in todo)
     editor.broken_below = broken + 1e-9  # type: ignore[attr-defined]
@@ -210,13 +210,13 @@ def test_photos_go_on_past_one_that_fails_and_retry_only_that(desk: Desk) -> Non
     assert (job.state, job.done, job.total) == (DONE, 4, 4)
     assert "1 of 4 photos were left out." in job.error
     assert "values that are not numbers" in job.error
-    assert len(unstudied(desk.store)) == 1
+    assert len(unstudied_photos(desk.store)) == 1
     done = editor.inversions  # type: ignore[attr-defined]
     editor.broken_below = -1.0  # type: ignore[attr-defined]
     job = ended(desk, desk.runner.retry(job.id))
     assert (job.state, job.error) == (DONE, "")
     assert editor.inversions == done + 1  # type: ignore[attr-defined]
-    assert unstudied(desk.store) == ()
+    assert unstudied_photos(desk.store) == ()
 
 
 def editor_mean(desk: Desk, key: str) -> float:
@@ -226,9 +226,9 @@ def editor_mean(desk: Desk, key: str) -> float:
 
 
 def test_a_labelled_folder_is_studied_and_a_new_picture_makes_it_another_job(desk: Desk) -> None:
-    assert folders(desk.store) == ()
+    assert list_folders(desk.store) == ()
     root = folder_of(desk.store.root / "folders" / "mine", each=1)
-    assert folders(desk.store) == ("mine",)
+    assert list_folders(desk.store) == ("mine",)
     task = folder_task(desk.store, "mine", "colour", SETTINGS)
     job = ended(desk, desk.runner.add(task))
     assert (job.state, job.done, job.total, job.error) == (DONE, 3, 3, "")
@@ -273,7 +273,7 @@ def test_other_work_has_its_turn_between_two_photos(desk: Desk) -> None:
     order: list[str] = []
     save = desk.store.finish
     desk.store.finish = lambda *of: (order.append("photo"), save(*of))[1]  # type: ignore[method-assign]
-    job = desk.runner.add(PhotosTask(photos=unstudied(desk.store), settings=SETTINGS))
+    job = desk.runner.add(PhotosTask(photos=unstudied_photos(desk.store), settings=SETTINGS))
     while "photo" not in order:
         desk.ask(lambda models: order.append("preview") if "preview" not in order else None)
     ended(desk, job)

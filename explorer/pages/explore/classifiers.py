@@ -24,7 +24,7 @@ from pipeline.classifiers.sources import HUB, published_model
 from pipeline.errors import InputError, PipelineError
 from pipeline.runtime.hub import HubModel, here, offered
 from pipeline.store.jobs import DONE
-from pipeline.tasks.adding import FetchTask, amount
+from pipeline.tasks.adding import FetchTask, format_size
 
 FORMS = "A name that timm lists (resnet50.tv_in1k), torchvision:NAME, or OWNER/NAME@COMMIT of a hub. Safetensors only."
 NONE = ("none of them", "")
@@ -136,11 +136,12 @@ def _to_fetch(desk: Desk, model: HubModel, size: int) -> str:
     """What would be fetched, in words. Raises `InputError` when it is more than this server fetches."""
     if size > desk.fetch_limit:
         raise InputError(
-            f"{model.repo} has {amount(size)} to fetch, and this server fetches at most {amount(desk.fetch_limit)} at "
-            "once; choose a smaller one, or have the server started with a larger --fetch-limit."
+            f"{model.repo} has {format_size(size)} to fetch, and this server fetches at most "
+            f"{format_size(desk.fetch_limit)} at once; choose a smaller one, or have the server started with a larger "
+            "--fetch-limit."
         )
     commit = model.revision[:12]
-    return f"{model.repo} at {commit} is not on this computer: {amount(size)} would be fetched, as a job."
+    return f"{model.repo} at {commit} is not on this computer: {format_size(size)} would be fetched, as a job."
 
 
 def _folder(desk: Desk) -> Path:

@@ -48,7 +48,7 @@ def show(desk: Desk) -> Html:
     if demo.is_shown(desk.store, Path(folder)):
         text = "This is a demo project: drawn scenes with their edits and decisions, so that no page is bare."
         return _line(text, "away", "Start empty")
-    if demo.photos(Path(folder)) & desk.store.put_away_photos():
+    if demo.photo_keys(Path(folder)) & desk.store.put_away_photos():
         return _line("The demo project is put away.", "bring", "Bring it back")
     if desk.store.studies():
         return Html()
@@ -69,7 +69,7 @@ def change(desk: Desk, event: gr.EventData) -> Html:
 
 def _run(desk: Desk, models: Models) -> None:
     """What is here judges what was brought. Without its run the demo is a little smaller; that stops nobody."""
-    studio.all_present(models, desk.store)
+    studio.refresh_classifiers(models, desk.store)
     try:
         demo.bring_run(models, desk.store.root / FOLDER, Path(models.profile.demo))
     except PipelineError as error:

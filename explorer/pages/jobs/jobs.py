@@ -19,7 +19,7 @@ from explorer.pages.explore import classifiers, edits
 from explorer.wiring import reads
 from pipeline.errors import DataError
 from pipeline.store.jobs import DONE, SHOWN
-from pipeline.tasks.studying import FOLDERS, PhotosTask, StudyTask, folder_task, folders, unstudied
+from pipeline.tasks.studying import FOLDERS, PhotosTask, StudyTask, folder_task, list_folders, unstudied_photos
 from pipeline.tasks.tasks import Task
 
 SECONDS = 2.0  # between two looks at the list
@@ -56,7 +56,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
 
 def show(desk: Desk, count: int) -> tuple[object, ...]:
     """Return the list, and what can be started."""
-    found = folders(desk.store)
+    found = list_folders(desk.store)
     choices = gr.update(choices=list(found), value=found[0] if found else None)
     return *poll(desk, count), choices, classifiers.choices(desk)
 
@@ -94,7 +94,7 @@ def start_folder(desk: Desk, name: str | None, classifier: str, count: int, requ
 
 def photos(desk: Desk, request: gr.Request) -> Html:
     """Start the study of all photos without edits; return the status. Raises `DataError` when there are none."""
-    found = unstudied(desk.store)
+    found = unstudied_photos(desk.store)
     if not found:
         raise DataError("Every photo has edits already; open or upload more pictures on the Explore page first.")
     return _start(desk, PhotosTask(photos=found, settings=desk.models.profile.settings), request)

@@ -272,7 +272,7 @@ def test_the_label_that_comes_with_a_picture_replaces_a_guess_and_asks_before_it
     assert {one.label for one in desk.store.studies()} == {"green", "blue"}
 
     desk.store.set_label(ada.key, "blue", analyst="bo")
-    shown = place_of(studio.need(desk.store, ada.key))
+    shown = place_of(studio.require_study(desk.store, ada.key))
     answer = uploads.take_labels(desk, differing, shown, "", "cy", ADA)
     assert "1 label taken." in str(answer[0])
     assert "Meanwhile the label became" in str(answer[0])

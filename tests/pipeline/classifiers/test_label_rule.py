@@ -105,7 +105,7 @@ def _taken_in(folder: Path, store: Store, label: str) -> str:
 def _said(folder: Path, store: Store, label: str) -> str:
     study = studio.take_in(SeamModels(), store, picture("red", 1))
     studio.say_label(SeamModels(), store, study.photo.key, label, SETTINGS, analyst="ada")
-    return studio.need(store, study.photo.key).photo.label
+    return studio.require_study(store, study.photo.key).photo.label
 
 
 def _edited(folder: Path, store: Store, label: str) -> str:
@@ -128,7 +128,7 @@ def _perturbed(folder: Path, store: Store, label: str) -> str:
     desk, study = Desk(models=SeamModels(), store=store), studio.take_in(SeamModels(), store, picture("red", 1))
     store.set_caption(study.photo.key, "a wall on white")
     api.perturb(desk, place_of(study), ["object"], gr.Request(username="ada"), label=label)
-    return studio.need(store, study.photo.key).photo.label
+    return studio.require_study(store, study.photo.key).photo.label
 
 
 def _evaluated(folder: Path, store: Store, label: str) -> str:

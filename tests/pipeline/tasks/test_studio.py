@@ -93,7 +93,7 @@ def test_a_classifier_that_was_changed_under_its_name_judges_anew_and_draws_none
     assert {one.photo.fingerprint for one in store.records()} == {models.classifier().fingerprint}
     models.classifiers["colour"] = ColourClassifier.plain()  # and back: what was judged then is still there
     seen = models.classifier().seen
-    studio.present(models, store)
+    studio.refresh_classifier(models, store)
     assert models.classifier().seen == seen
     store.set_classifier(made.photo.key, models.classifier())
     assert contents(store.load_study(made.photo.key)) == contents(made)
@@ -150,7 +150,7 @@ def test_a_classifier_whose_fingerprint_nobody_noted_is_recognised(models: SeamM
     studies = [study_of(seed) for seed in range(3)]
     for one in studies:
         save(store, replace(one, photo=replace(one.photo, fingerprint="")))
-    judge = studio.present(models, store)
+    judge = studio.refresh_classifier(models, store)
     assert judge.seen == studio.SAMPLE  # of 33
     known = store.known_judge("colour")
     assert known is not None
@@ -162,7 +162,7 @@ def test_one_that_judges_otherwise_is_not_recognised(models: SeamModels, store: 
     study = study_of()
     save(store, replace(study, photo=replace(study.photo, fingerprint="")))
     models.classifiers["colour"] = ColourClassifier(np.tile(np.eye(3), 4), (0, 0.2, 0), "colour")
-    studio.present(models, store)
+    studio.refresh_classifier(models, store)
     after = store.load_study(study.photo.key)
     assert after is not None
     assert predictions(after) == seen_by(models.classifier(), study)
@@ -171,9 +171,9 @@ def test_one_that_judges_otherwise_is_not_recognised(models: SeamModels, store: 
 def test_what_came_from_elsewhere_is_judged_by_the_classifier_that_is_here(models: SeamModels, store: Store) -> None:
     worked_on(models, store)
     foreign = study_of(7)
-    studio.keep(store, replace(foreign, photo=replace(foreign.photo, fingerprint="")))
+    studio.save_study(store, replace(foreign, photo=replace(foreign.photo, fingerprint="")))
     assert store.load_study(foreign.photo.key) is None  # nobody knows who judged it
-    studio.all_present(models, store)
+    studio.refresh_classifiers(models, store)
     assert contents(store.load_study(foreign.photo.key)) == contents(foreign)
 
 

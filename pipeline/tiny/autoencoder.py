@@ -1,4 +1,4 @@
-"""Trains the tiny `AutoencoderKL`: 96 x 96 pictures to 24 x 24 latents with 4 channels, a quarter of the side.
+"""The training of the tiny `AutoencoderKL`: 96 x 96 pictures to 24 x 24 latents with 4 channels, a quarter of the side.
 
 An eighth of the side, as in Stable Diffusion, blurs things that are a few pixels wide at this size.
 """
@@ -22,7 +22,7 @@ BATCH = 8
 
 
 def new_autoencoder() -> AutoencoderKL:
-    """Untrained, 2.7 M weights."""
+    """Return an untrained autoencoder, 2.7 M weights."""
     return AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(32, 64, 128),
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
@@ -31,22 +31,22 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """uint8 (n, H, W, 3) -> float32 (n, 3, H, W) in -1..1, channels last in memory."""
+    """Turn uint8 (n, H, W, 3) into float32 (n, 3, H, W) in -1..1, channels last in memory."""
     tensor = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences between neighbouring pixels, across and down."""
+    """Return the differences between neighbouring pixels, across and down."""
     return pictures[..., 1:] - pictures[..., :-1], pictures[..., 1:, :] - pictures[..., :-1, :]
 
 
 def train_autoencoder(data: Scenes, folder: Path, steps: int, decoder_steps: int) -> AutoencoderKL:
-    """Trains all of it, then the decoder alone, which costs less a step and leaves the latents as they are."""
+    """Train all of it, then the decoder alone, which costs less a step and leaves the latents as they are."""
     model = new_autoencoder().to(memory_format=torch.channels_last)
 
     def decoded(latents: Tensor, pictures: Tensor) -> Tensor:
-        """L1 + the squared error + the error of the edges."""
+        """Return L1 + the squared error + the error of the edges."""
         found = model.decode(latents).sample.float()
         sharpness = sum(F.l1_loss(a, b) for a, b in zip(edges(found), edges(pictures), strict=True))
         return F.l1_loss(found, pictures) + F.mse_loss(found, pictures) + sharpness
@@ -55,7 +55,7 @@ def train_autoencoder(data: Scenes, folder: Path, steps: int, decoder_steps: int
         return to_tensor(data.pixels[torch.randint(len(data.scenes), (BATCH,), generator=generator).numpy()])
 
     def whole(step: int, generator: torch.Generator) -> Tensor:
-        """With a slight pull to the unit Gaussian."""
+        """Return the loss of both halves, with a slight pull to the unit Gaussian."""
         pictures = batch(generator)
         posterior = model.encode(pictures).latent_dist
         return decoded(posterior.sample(), pictures) + KL_WEIGHT * posterior.kl().mean()
@@ -77,7 +77,7 @@ def train_autoencoder(data: Scenes, folder: Path, steps: int, decoder_steps: int
 
 @torch.inference_mode()
 def _scaling_factor(model: AutoencoderKL, data: Scenes) -> float:
-    """What brings the latents to unit variance, as Stable Diffusion's 0.18215 does for its own."""
+    """Return what brings the latents to unit variance, as Stable Diffusion's 0.18215 does for its own."""
     latents = torch.cat(
         [model.encode(to_tensor(data.pixels[k : k + 32])).latent_dist.mode() for k in range(0, 256, 32)]
     )

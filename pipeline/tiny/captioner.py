@@ -1,4 +1,4 @@
-"""Trains the tiny BLIP-2: a small ViT, a Q-Former and an OPT, in one stage, from the world's true captions.
+"""The training of the tiny BLIP-2: a small ViT, a Q-Former and an OPT, in one stage, from the world's true captions.
 
 At full size the vision tower and the language model come trained and frozen; here nothing exists yet, so all learns.
 """
@@ -32,7 +32,7 @@ BATCH = 64
 
 
 def new_captioner(tokenizer: PreTrainedTokenizerFast) -> Blip2ForConditionalGeneration:
-    """Untrained, about 4 M weights."""
+    """Return an untrained captioner, about 4 M weights."""
     vision = Blip2VisionConfig(
         hidden_size=192, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, image_size=SIZE,
         patch_size=8, attention_dropout=0.0,
@@ -55,7 +55,7 @@ def new_captioner(tokenizer: PreTrainedTokenizerFast) -> Blip2ForConditionalGene
 
 
 def train_captioner(data: Scenes, folder: Path, out: Path, steps: int) -> None:
-    """Trains and writes the folder `out`."""
+    """Train the captioner and write the folder `out`."""
     tokenizer = word_tokenizer(["<image>"], end=True)
     torch.manual_seed(0)
     model = new_captioner(tokenizer)

@@ -1,4 +1,4 @@
-"""Writes what was measured into the model cards and docs/results.md; every figure there comes from `measured.json`.
+"""What was measured, written into the model cards and docs/results.md; every figure there comes from `measured.json`.
 
 Knows how each model was trained in words, and which bar each figure is held against; trains and measures nothing.
 """
@@ -26,7 +26,7 @@ class Bar:
     unit: str = "%"  # "%": a share with its interval; "dB": a mean
 
     def row(self, figures: Figures) -> str:
-        """A table row, or "" when it was not measured."""
+        """Return a table row, or "" when it was not measured."""
         found = figures.get(self.group, {})
         if self.figure not in found:
             return ""
@@ -88,13 +88,13 @@ CARDS = {
 
 
 def table(figures: Figures) -> str:
-    """The bars as a Markdown table."""
+    """Return the bars as a Markdown table."""
     head = "| on held-out scenes | asked | measured (95 % interval) | n | met |\n|---|---|---|---|---|"
     return "\n".join([head, *(row for bar in BARS if (row := bar.row(figures)))])
 
 
-def beside(figures: Figures) -> str:
-    """The comparisons that are not one figure against one number."""
+def comparisons(figures: Figures) -> str:
+    """Return the comparisons that are more than a figure against a number, as Markdown."""
     lines = []
     if (edits := figures.get("edits")) is not None:
         lines.append(
@@ -124,7 +124,7 @@ def write(folder: Path, figures: Figures, page: Path) -> None:
     if BEGIN not in text or END not in text:
         raise DataError(f"{page.name} has no place for the table; put the lines {BEGIN} and {END} into it.")
     before, _, rest = text.partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{table(figures)}\n\n{beside(figures)}\n{END}{rest.partition(END)[2]}")
+    page.write_text(f"{before}{BEGIN}\n{table(figures)}\n\n{comparisons(figures)}\n{END}{rest.partition(END)[2]}")
 
 
 def _card(title: str, how: str, figures: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Trains the classifiers under study, and the attribute classifier that measures all the others.
+"""The training of the classifiers under study, and the attribute classifier that measures all the others.
 
 The three under study see biased pictures only, so that they learn to lean on backgrounds; the attribute classifier sees
 uniform ones and names the label and all five factors. It sees drawings only, never what a model made.
@@ -29,7 +29,7 @@ BATCH = 64
 
 
 def new_classifier(architecture: str, arguments: dict[str, Any], classes: int) -> nn.Module:
-    """An untrained timm model for pictures of the world."""
+    """Return an untrained timm model for pictures of the world."""
     half = (0.5, 0.5, 0.5)
     overlay = {
         "tag": "", "input_size": (3, SIZE, SIZE), "test_input_size": None, "pool_size": (3, 3), "crop_pct": 1.0,
@@ -44,7 +44,7 @@ def new_classifier(architecture: str, arguments: dict[str, Any], classes: int) -
 
 
 def train_classifier(name: str, data: Scenes, folder: Path, out: Path, steps: int) -> None:
-    """One of `ARCHITECTURES`, on whatever bias `data` has."""
+    """Train one of `ARCHITECTURES`, on whatever bias `data` has."""
     architecture, arguments = ARCHITECTURES[name]
     torch.manual_seed(0)
     model = new_classifier(architecture, arguments, len(LABELS))
@@ -59,7 +59,7 @@ def train_classifier(name: str, data: Scenes, folder: Path, out: Path, steps: in
 
 
 def train_attributes(data: Scenes, folder: Path, out: Path, steps: int) -> None:
-    """One network, one logit per value of the label and of each factor."""
+    """Train a network with one logit per value of the label and of each factor."""
     values = tuple(value for values in ATTRIBUTES.values() for value in values)
     torch.manual_seed(0)
     architecture, arguments = ARCHITECTURES["resnet"]
@@ -83,6 +83,6 @@ def train_attributes(data: Scenes, folder: Path, out: Path, steps: int) -> None:
 
 
 def save(model: nn.Module, out: Path, labels: tuple[str, ...]) -> None:
-    """timm's own folder layout, in half precision."""
+    """Write timm's own folder layout, in half precision."""
     model = model.half().to(memory_format=torch.contiguous_format)
     timm.models.save_for_hf(model, str(out), model_config={"label_names": list(labels)}, safe_serialization=True)

@@ -1,4 +1,4 @@
-"""Trains the tiny CLIP: OpenAI's ModifiedResNet and a text transformer, as open_clip opens them from a folder.
+"""The training of the tiny CLIP: OpenAI's ModifiedResNet and a text transformer, as open_clip opens them from a folder.
 
 Contrastive loss (Radford et al., 2021) in batches of one-factor twins: half of each batch differs from the other half
 in one factor only, so that the model cannot win by the easy differences.
@@ -26,7 +26,7 @@ BATCH = 64
 
 
 def clip_config(vocab_size: int) -> dict[str, object]:
-    """open_clip's model configuration, about 3.4 M weights."""
+    """Return open_clip's model configuration, about 3.4 M weights."""
     return {
         "embed_dim": 128,
         "vision_cfg": {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 24},
@@ -38,12 +38,12 @@ def clip_config(vocab_size: int) -> dict[str, object]:
 
 
 def new_clip(config: dict[str, object]) -> open_clip.CLIP:
-    """Untrained."""
+    """Return an untrained CLIP."""
     return open_clip.CLIP(**config)
 
 
 def twin_index(scenes: tuple[Scene, ...]) -> dict[tuple[str, ...], list[int]]:
-    """For every scene with one factor blanked: the rows of the scenes that agree in all the rest."""
+    """Return, for every scene with one factor blanked, the rows of the scenes that agree in all the rest."""
     index: dict[tuple[str, ...], list[int]] = {}
     for row, scene in enumerate(scenes):
         values = {name: getattr(scene, name) for name in ("label", *VALUES)}
@@ -54,7 +54,7 @@ def twin_index(scenes: tuple[Scene, ...]) -> dict[tuple[str, ...], list[int]]:
 
 
 def train_clip(data: Scenes, folder: Path, out: Path, steps: int) -> None:
-    """Trains and writes the folder `out`."""
+    """Train CLIP and write the folder `out`."""
     tokenizer = word_tokenizer(end=True)
     config = clip_config(len(tokenizer))
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Makes the demo project: scenes of the miniature world through every stage, verdicts on some, a set and a run.
+"""The making of the demo project: scenes of the miniature world through every stage, verdicts on some, a set and a run.
 
 The verdicts follow a rule, because the truth is known here: the attribute classifier, which was trained on drawings
 only, says whether the asked factor arrived and everything else stayed. `tasks/demo.py` brings what is written here
@@ -37,7 +37,7 @@ TIME = 1_767_225_600.0  # seconds since the epoch: the same demo every time
 
 
 def make(work: Path, out: Path, n: int) -> int:
-    """Studies `n` scenes in the empty data folder `work` and writes the demo to `out`; how many photos it holds."""
+    """Study `n` scenes in the empty data folder `work`, write the demo to `out`, and return its number of photos."""
     lab = Laboratory(Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny", n)
     store = Store(work)
     chosen = scenes(n)
@@ -57,8 +57,15 @@ def make(work: Path, out: Path, n: int) -> int:
 def add_run(models: Models, store: Store, frozen: CounterfactualSet, out: Path) -> None:
     """Write the run of a reinforcement with the frozen set into a demo; nobody has seen its test sets."""
     items = [
-        Item(photo.label, photo.image, one.image, photo.key, one.perturbation.factor, key=one.key)
-        for photo, one in store.items(frozen)
+        Item(
+            photo.label,
+            photo.image,
+            counterfactual.image,
+            photo.key,
+            counterfactual.perturbation.factor,
+            key=counterfactual.key,
+        )
+        for photo, counterfactual in store.items(frozen)
     ]
     recipe = Recipe(learning_rate=models.profile.settings.learning_rate, alpha=None)
     made = reinforce(models.classifier(), items, evaluation_pictures(models.profile), recipe)
@@ -67,24 +74,24 @@ def add_run(models: Models, store: Store, frozen: CounterfactualSet, out: Path) 
 
 
 def scenes(n: int) -> tuple[Scene, ...]:
-    """Biased scenes that no model was trained on, the labels taking turns."""
+    """Return biased scenes that no model was trained on, the labels taking turns."""
     drawn = sample(40 * n, SEED, BIAS)
-    of = {label: iter([one for one in drawn if one.label == label]) for label in LABELS}
+    of = {label: iter([scene for scene in drawn if scene.label == label]) for label in LABELS}
     return tuple(next(of[label]) for label, _ in zip(cycle(LABELS), range(n), strict=False))
 
 
 def verdicts(lab: Laboratory, study: Study) -> Iterator[Decision]:
     """Keep for a caption's chosen tau that did what was asked and nothing else, reject for every tau that did not."""
-    best = {one.key for one in workflow.chosen(study)}
-    seen = lab.attributes([study.photo.image, *(one.image for one in study.counterfactuals)])
-    for one, attributes in zip(study.counterfactuals, seen[1:], strict=True):
-        reason = fault(one, seen[0], attributes)
-        if reason or one.key in best:
+    best = {counterfactual.key for counterfactual in workflow.chosen(study)}
+    seen = lab.attributes([study.photo.image, *(counterfactual.image for counterfactual in study.counterfactuals)])
+    for counterfactual, attributes in zip(study.counterfactuals, seen[1:], strict=True):
+        reason = fault(counterfactual, seen[0], attributes)
+        if reason or counterfactual.key in best:
             verdict = "reject" if reason else "keep"
-            number = f"demo-{one.key[:24]}"
+            number = f"demo-{counterfactual.key[:24]}"
             yield Decision(
                 id=number,
-                counterfactual=one.key,
+                counterfactual=counterfactual.key,
                 verdict=verdict,
                 reason=reason,
                 analyst=ANALYST,
@@ -93,10 +100,10 @@ def verdicts(lab: Laboratory, study: Study) -> Iterator[Decision]:
             )
 
 
-def fault(one: Counterfactual, before: Attributes, after: Attributes) -> str:
-    """Why an edit is to be rejected, in the words of the Curate page; "" when it is good."""
-    wanted = parse(one.perturbation.edited_caption)
-    factor = one.perturbation.factor
+def fault(counterfactual: Counterfactual, before: Attributes, after: Attributes) -> str:
+    """Return why an edit is to be rejected, in the words of the Curate page; "" when it is good."""
+    wanted = parse(counterfactual.perturbation.edited_caption)
+    factor = counterfactual.perturbation.factor
     if after["label"] != before["label"]:
         return "label changed"
     if wanted is None or after[factor] != wanted[factor]:

@@ -1,4 +1,4 @@
-"""Trains the tiny Stable Diffusion: `UNet2DConditionModel` and `CLIPTextModel` together, on latents made once.
+"""The training of the tiny Stable Diffusion: `UNet2DConditionModel` and `CLIPTextModel` together, on latents made once.
 
 Loss: the error of the predicted noise (Ho et al., 2020) with min-SNR weights (Hang et al., 2023), which reach the same
 quality in a fraction of the steps. Schedule and prediction type are Stable Diffusion 1.4's.
@@ -28,7 +28,7 @@ CAPTION_DROP = 0.1  # share of empty captions, for classifier-free guidance
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Stable Diffusion 1.4's schedule."""
+    """Return Stable Diffusion 1.4's schedule."""
     return DDIMScheduler(
         num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
         clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="epsilon",
@@ -59,7 +59,7 @@ class Denoiser(nn.Module):
         )  # fmt: skip
 
     def forward(self, latents: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
-        """Predicted noise, like `latents` (n, 4, h, w)."""
+        """Return the predicted noise, like `latents` (n, 4, h, w)."""
         words = self.text_encoder(ids)[0]
         noise: Tensor = self.unet(latents, timesteps, words).sample
         return noise
@@ -67,7 +67,7 @@ class Denoiser(nn.Module):
 
 @torch.inference_mode()
 def encode(autoencoder: AutoencoderKL, data: Scenes, path: Path) -> Tensor:
-    """(n, 4, h, w) float16 latents of all pictures, scaled to unit variance; kept at `path`."""
+    """Return (n, 4, h, w) float16 latents of all pictures, scaled to unit variance; kept at `path`."""
     if not path.exists():
         scale = autoencoder.config.scaling_factor
         rows = []
@@ -80,7 +80,7 @@ def encode(autoencoder: AutoencoderKL, data: Scenes, path: Path) -> Tensor:
 
 
 def tokenise(data: Scenes, tokenizer: CLIPTokenizer) -> Tensor:
-    """(n, phrasings, window) ids: every scene in every phrasing."""
+    """Return (n, phrasings, window) ids: every scene in every phrasing."""
     captions = [replace(scene, phrasing=k).caption() for scene in data.scenes for k in range(len(PHRASINGS))]
     ids = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
     return ids.view(len(data.scenes), len(PHRASINGS), -1)
@@ -89,7 +89,7 @@ def tokenise(data: Scenes, tokenizer: CLIPTokenizer) -> Tensor:
 def train_diffusion(
     autoencoder: AutoencoderKL, data: Scenes, folder: Path, steps: int, batch: int = 32
 ) -> StableDiffusionPipeline:
-    """The whole pipeline, ready for `save_pretrained`."""
+    """Train the whole pipeline and return it, ready for `save_pretrained`."""
     tokenizer, scheduler = clip_tokenizer(), new_scheduler()
     latents = encode(autoencoder, data, folder / f"latents-{len(data.scenes)}.npy")
     ids, empty = tokenise(data, tokenizer), tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]

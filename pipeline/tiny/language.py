@@ -1,4 +1,4 @@
-"""Trains the tiny language models: the LLaMA, its LoRA adapter, and the sentence encoder.
+"""The training of the tiny language models: the LLaMA, its LoRA adapter, and the sentence encoder.
 
 The LLaMA reads lists of captions that differ in one factor, in which it learns the grammar and to repeat what stands
 before; it is then frozen. The adapter learns to follow the instructions, as in Li et al. (2024): LoRA on the query and
@@ -35,24 +35,24 @@ WINDOW = 96  # tokens of a training text of the LLaMA
 
 
 def instruction_words() -> tuple[str, ...]:
-    """Every word and sign of the prompts, so that none is unknown."""
+    """Return every word and sign of the prompts, so that none is unknown."""
     text = PROMPT + " ".join(FACTORS[name].instruction for name in VALUES)
     return tuple(dict.fromkeys(re.findall(r"\w+|[^\w\s]+", text.lower())))
 
 
 def random_scene(rng: random.Random) -> Scene:
-    """A scene that is told but never drawn."""
+    """Draw a scene that is told but never drawn as a picture."""
     values = {factor: rng.choice(options) for factor, options in VALUES.items()}
     return Scene(label=rng.choice(LABELS), **values, seed=0, phrasing=rng.randrange(len(PHRASINGS)))
 
 
 def vary(scene: Scene, factor: str, rng: random.Random) -> Scene:
-    """The scene with another value of the factor."""
+    """Return the scene with another value of the factor."""
     return redraw(scene, factor, rng.choice([v for v in VALUES[factor] if v != getattr(scene, factor)]))
 
 
 def _grammar_text(rng: random.Random) -> tuple[str, str]:
-    """A list of captions, each one factor away from the one before."""
+    """Return a list of captions, each one factor away from the one before."""
     scene = random_scene(rng)
     captions = [scene.caption()]
     for _ in range(3):
@@ -62,7 +62,7 @@ def _grammar_text(rng: random.Random) -> tuple[str, str]:
 
 
 def variations(n: int, seed: int, split: str) -> Iterator[WrittenVariation]:
-    """True variations of the world's captions, one factor each, as the adapter is taught them."""
+    """Yield true variations of the world's captions, one factor each, as the adapter is taught them."""
     rng = random.Random(seed)
     for _ in range(n):
         scene, factor = random_scene(rng), rng.choice(tuple(VALUES))
@@ -75,7 +75,7 @@ def variations(n: int, seed: int, split: str) -> Iterator[WrittenVariation]:
 def _text_loss(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, make: Callable[[random.Random], tuple[str, str]]
 ) -> Callable[[int, torch.Generator], Tensor]:
-    """Cross-entropy of the answers only; a text without a prompt is all answer."""
+    """Return the cross-entropy of the answers only; a text without a prompt is all answer."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         rng = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
@@ -95,7 +95,7 @@ def _text_loss(
 
 
 def train_perturber(folder: Path, out: Path, steps: int) -> None:
-    """The LLaMA, from nothing."""
+    """Train the LLaMA, from nothing."""
     tokenizer = word_tokenizer(instruction_words(), end=False)
     torch.manual_seed(0)
     model = LlamaForCausalLM(
@@ -114,7 +114,7 @@ def train_perturber(folder: Path, out: Path, steps: int) -> None:
 
 
 def train_adapter(base: Path, folder: Path, out: Path, steps: int) -> None:
-    """The LoRA adapter on the frozen LLaMA of the folder `base`, by the same code as `pipeline train-perturber`."""
+    """Train the LoRA adapter on the frozen LLaMA of the folder `base`, as `pipeline train-perturber` does."""
     taught = (*variations(steps * BATCH, 0, "train"), *variations(min(100, steps), HELD_OUT_SEED, "test"))
     recipe = AdapterRecipe(
         learning_rate=3e-3, steps=steps, batch=BATCH, max_tokens=WINDOW, dtype="bfloat16", attention="eager"
@@ -125,7 +125,7 @@ def train_adapter(base: Path, folder: Path, out: Path, steps: int) -> None:
 
 
 def train_sentences(folder: Path, out: Path, steps: int) -> None:
-    """A small BERT whose cosines tell captions of the same scene from captions of another."""
+    """Train a small BERT whose cosines tell captions of the same scene from captions of another."""
     tokenizer = word_tokenizer(end=True)
     torch.manual_seed(0)
     bert = BertModel(

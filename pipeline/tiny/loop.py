@@ -42,7 +42,7 @@ def _schedule(run: Run) -> Callable[[int], float]:
 
 
 def fit(module: nn.Module, loss: Callable[[int, torch.Generator], Tensor], run: Run) -> nn.Module:
-    """Trains `module` in place and returns it (with the averaged weights where asked for), in eval mode.
+    """Train `module` in place and return it (with the averaged weights where asked for), in eval mode.
 
     `loss(step, generator)` computes the loss of one batch; the generator is seeded by the step, so that a resumed run
     sees the batches that an uninterrupted one would have seen.

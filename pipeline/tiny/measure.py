@@ -1,4 +1,4 @@
-"""Measures every model of the tiny profile on scenes that none was trained on, through the product's own stages.
+"""The measurement of every tiny model on scenes that none was trained on, through the product's own stages.
 
 Verdicts on made pictures come from the attribute classifier, which saw drawings only.
 """
@@ -45,7 +45,7 @@ class Laboratory:
         self.scenes = sample(n, HELD_OUT_SEED)
 
     def attributes(self, images: Sequence[Image.Image]) -> list[Attributes]:
-        """The label and the five factors that the attribute classifier sees in each picture."""
+        """Return the label and the five factors that the attribute classifier sees in each picture."""
         weight, bias = self.judge.head()
         logits = self.judge.features(images) @ weight.T + bias
         parts = torch.split(logits, [len(values) for values in ATTRIBUTES.values()], dim=1)
@@ -55,18 +55,18 @@ class Laboratory:
 
 
 def truth(scene: Scene) -> Attributes:
-    """The label and the five factors of a scene."""
+    """Return the label and the five factors of a scene."""
     return {name: str(getattr(scene, name)) for name in ATTRIBUTES}
 
 
 def psnr(a: Image.Image, b: Image.Image) -> float:
-    """dB between two pictures of the same size."""
+    """Return the dB between two pictures of the same size."""
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     return float(10 * np.log10(255**2 / max(1e-9, float(np.square(difference).mean()))))
 
 
 def _share(name: str, hits: Sequence[bool], scenes: Sequence[int] | None = None) -> Figures:
-    """The share with its interval; `scenes` names the scene behind each hit, without it each has its own."""
+    """Return the share with its interval; `scenes` names the scene behind each hit, without it each has its own."""
     proportion = share(hits, range(len(hits)) if scenes is None else scenes)
     return {
         name: proportion.value,
@@ -77,13 +77,13 @@ def _share(name: str, hits: Sequence[bool], scenes: Sequence[int] | None = None)
     }
 
 
-def _of_each(count: int, hits: Sequence[bool]) -> list[int]:
-    """The scene behind each hit, where every scene has as many."""
+def _scene_of_each(count: int, hits: Sequence[bool]) -> list[int]:
+    """Return the scene behind each hit, where every scene has as many."""
     return [place // count for place in range(len(hits))]
 
 
 def measure_autoencoder(lab: Laboratory) -> Figures:
-    """PSNR by domain."""
+    """Measure PSNR by domain."""
     values = {domain: [] for domain in VALUES["domain"]}  # type: dict[str, list[float]]
     for scene in lab.scenes:
         values[scene.domain].append(lab.models.editor.round_trip(draw(scene)))
@@ -91,7 +91,7 @@ def measure_autoencoder(lab: Laboratory) -> Figures:
 
 
 def measure_captioner(lab: Laboratory) -> Figures:
-    """Share of the six values named right, and of sentences that the grammar knows."""
+    """Measure the share of the six values named right, and of sentences that the grammar knows."""
     settings = lab.models.profile.settings
     told = [parse(lab.models.captioner.caption(draw(scene), settings)) for scene in lab.scenes]
     named = [
@@ -99,12 +99,12 @@ def measure_captioner(lab: Laboratory) -> Figures:
         for scene, found in zip(lab.scenes, told, strict=True)
         for name, value in truth(scene).items()
     ]
-    scenes = _of_each(len(ATTRIBUTES), named)
+    scenes = _scene_of_each(len(ATTRIBUTES), named)
     return _share("named", named, scenes) | _share("well_formed", [found is not None for found in told])
 
 
 def measure_perturber(lab: Laboratory) -> Figures:
-    """Share of proposals that change exactly the asked factor, and how many distinct ones there are."""
+    """Measure the share of proposals that change exactly the asked factor, and how many distinct ones there are."""
     valid, accepted, distinct = [], [], []
     scenes: list[int] = []
     for number, scene in enumerate(lab.scenes[: max(4, lab.n // 3)]):
@@ -112,12 +112,12 @@ def measure_perturber(lab: Laboratory) -> Figures:
             possible = min(5, len(VALUES[factor.name]) - 1)  # the domain has two other values only
             settings = replace(lab.models.profile.settings, proposals=possible)
             proposals = lab.models.perturber.perturb(scene.caption(), factor, scene.label, settings)
-            right = [_changes_only(factor.name, scene, one.edited_caption) for one in proposals]
+            right = [_changes_only(factor.name, scene, proposal.edited_caption) for proposal in proposals]
             valid += right
             scenes += [number] * len(right)
-            accepted += [one.accepted for one, is_right in zip(proposals, right, strict=True) if is_right]
+            accepted += [proposal.accepted for proposal, is_right in zip(proposals, right, strict=True) if is_right]
             distinct.append(
-                len({one.edited_caption for one, ok in zip(proposals, right, strict=True) if ok}) / possible
+                len({proposal.edited_caption for proposal, ok in zip(proposals, right, strict=True) if ok}) / possible
             )
     return (
         _share("valid", valid, scenes)
@@ -134,36 +134,36 @@ def _changes_only(factor: str, scene: Scene, edited_caption: str) -> bool:
 
 
 def measure_clip(lab: Laboratory) -> Figures:
-    """Retrieval of the true caption among 50, the others one value away (in this phrasing and the next)."""
+    """Measure retrieval of the true caption among 50, the others one value away (in this phrasing and the next)."""
     hits = []
     for scene in lab.scenes:
         others = [redraw(scene, f, v) for f, values in VALUES.items() for v in values if v != getattr(scene, f)]
         others += [replace(scene, label=label) for label in LABELS if label != scene.label]
         second = (scene.phrasing + 1) % len(PHRASINGS)
-        captions = [scene.caption(), *(one.caption() for one in others)]
-        captions += [replace(one, phrasing=second).caption() for one in others]
+        captions = [scene.caption(), *(other.caption() for other in others)]
+        captions += [replace(other, phrasing=second).caption() for other in others]
         image = draw(scene)
         scores = lab.models.scorer.score(image, captions[0], [(image, caption) for caption in captions[:50]])
-        aligned = [one.edited_alignment for one in scores]
+        aligned = [score.edited_alignment for score in scores]
         hits.append(aligned[0] > max(aligned[1:]))
     return _share("retrieved", hits)
 
 
 def measure_attributes(lab: Laboratory) -> Figures:
-    """The judge's own accuracy on held-out drawings."""
+    """Measure the judge's own accuracy on held-out drawings."""
     seen = lab.attributes([draw(scene) for scene in lab.scenes])
     named = [
         found[name] == v for scene, found in zip(lab.scenes, seen, strict=True) for name, v in truth(scene).items()
     ]
-    return _share("named", named, _of_each(len(ATTRIBUTES), named))
+    return _share("named", named, _scene_of_each(len(ATTRIBUTES), named))
 
 
 def measure_diffusion(lab: Laboratory) -> Figures:
-    """Share of the prompt's values that the attribute classifier finds in text-to-image samples."""
+    """Measure the share of the prompt's values that the attribute classifier finds in text-to-image samples."""
     scenes = lab.scenes[: max(4, lab.n // 2)]
     seen = lab.attributes(text_to_image(lab.models, [scene.caption() for scene in scenes]))
     hits = [found[name] == v for scene, found in zip(scenes, seen, strict=True) for name, v in truth(scene).items()]
-    figures = _share("found", hits, _of_each(len(ATTRIBUTES), hits))
+    figures = _share("found", hits, _scene_of_each(len(ATTRIBUTES), hits))
     for name in ATTRIBUTES:
         figures[f"found_{name}"] = float(
             np.mean([found[name] == truth(scene)[name] for scene, found in zip(scenes, seen, strict=True)])
@@ -172,7 +172,7 @@ def measure_diffusion(lab: Laboratory) -> Figures:
 
 
 def text_to_image(models: LoadedModels, captions: Sequence[str], seed: int = 0) -> list[Image.Image]:
-    """Plain samples of the diffusion model, without any source picture."""
+    """Return plain samples of the diffusion model, without any source picture."""
     from diffusers import StableDiffusionPipeline
 
     settings = models.profile.settings
@@ -188,7 +188,7 @@ def text_to_image(models: LoadedModels, captions: Sequence[str], seed: int = 0) 
 
 
 def measure_edits(lab: Laboratory) -> Figures:
-    """Edits at the chosen tau against the truth: the asked value arrives, the others stay, and PSNR."""
+    """Measure edits at the chosen tau against the truth: the asked value arrives, the others stay, and PSNR."""
     rng = random.Random(HELD_OUT_SEED)
     arrived, stayed, label_kept, passed = [], [], [], []
     near: dict[str, list[float]] = {"edit": [], "unedited": [], "text_to_image": []}
@@ -201,10 +201,12 @@ def measure_edits(lab: Laboratory) -> Figures:
     samples = text_to_image(lab.models, [twin.caption() for _, _, twin in cases])
     inversions = Inversions()
     for (scene, factor, twin), unbound in zip(cases, samples, strict=True):
-        study = _edited(lab, scene, factor, twin, inversions)
+        study = _edit(lab, scene, factor, twin, inversions)
         best = choose_tau(study.counterfactuals)
         passed.append(best is not None)
-        best = best or max(study.counterfactuals, key=lambda one: one.scores.directional_similarity)
+        best = best or max(
+            study.counterfactuals, key=lambda counterfactual: counterfactual.scores.directional_similarity
+        )
         found, wanted = lab.attributes([best.image])[0], truth(twin)
         arrived.append(found[factor] == wanted[factor])
         by_factor[factor].append(arrived[-1])
@@ -212,15 +214,15 @@ def measure_edits(lab: Laboratory) -> Figures:
         label_kept.append(found["label"] == scene.label)
         for name, image in (("edit", best.image), ("unedited", draw(scene)), ("text_to_image", unbound)):
             near[name].append(psnr(image, draw(twin)))
-    scenes = _of_each(len(VALUES), arrived)
+    scenes = _scene_of_each(len(VALUES), arrived)
     figures = _share("arrived", arrived, scenes) | _share("label_kept", label_kept, scenes)
     figures |= _share("pass_gates", passed, scenes)
-    figures |= _share("stayed", stayed, _of_each(len(VALUES) * (len(VALUES) - 1), stayed))
+    figures |= _share("stayed", stayed, _scene_of_each(len(VALUES) * (len(VALUES) - 1), stayed))
     figures |= {f"psnr_{name}": float(np.mean(v)) for name, v in near.items()}
     return figures | {f"arrived_{factor}": float(np.mean(hits)) for factor, hits in by_factor.items()}
 
 
-def _edited(lab: Laboratory, scene: Scene, factor: str, twin: Scene, inversions: Inversions) -> Study:
+def _edit(lab: Laboratory, scene: Scene, factor: str, twin: Scene, inversions: Inversions) -> Study:
     settings = lab.models.profile.settings
     study = replace(open_photo(lab.models, draw(scene), scene.label), caption=scene.caption())
     wanted = lab.models.perturber.judge(scene.caption(), twin.caption(), factor, scene.label, settings)
@@ -229,7 +231,7 @@ def _edited(lab: Laboratory, scene: Scene, factor: str, twin: Scene, inversions:
 
 
 def measure_classifiers(lab: Laboratory) -> Figures:
-    """Acc@1 of each architecture on biased and on uniform scenes."""
+    """Measure Acc@1 of each architecture on biased and on uniform scenes."""
     figures: Figures = {}
     for split, scenes in (
         ("t", sample(4 * lab.n, HELD_OUT_SEED + 1, BIAS)),
@@ -238,7 +240,9 @@ def measure_classifiers(lab: Laboratory) -> Figures:
         pictures = [draw(scene) for scene in scenes]
         for name in lab.models.profile.classifiers:
             predictions = lab.models.classifier(name).predict(pictures)
-            hits = [one.top(1)[0][0] == scene.label for one, scene in zip(predictions, scenes, strict=True)]
+            hits = [
+                prediction.top(1)[0][0] == scene.label for prediction, scene in zip(predictions, scenes, strict=True)
+            ]
             figures |= _share(f"{name}_{split}", hits)
     return figures
 
@@ -256,7 +260,7 @@ MEASURES: dict[str, Callable[[Laboratory], Figures]] = {
 
 
 def measure(folder: Path, n: int, only: Sequence[str]) -> dict[str, Figures]:
-    """All figures known so far, those in `only` measured anew; kept in the models' folder."""
+    """Return all figures known so far, those in `only` measured anew; kept in the models' folder."""
     path = folder / FIGURES
     figures: dict[str, Figures] = json.loads(path.read_text()) if path.exists() else {}
     lab = Laboratory(folder, n)

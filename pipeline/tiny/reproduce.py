@@ -82,7 +82,7 @@ SMALL = Plan(
 
 
 def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step: Step) -> Results:
-    """All of it, from what the folder holds already. Raises `DataError` when the folder belongs to another plan."""
+    """Make all of it, from what the folder holds already. Raises `DataError` when it belongs to another plan."""
     _claim(folder, plan)
     settings = replace(models.profile.settings, proposals=plan.proposals, taus=plan.taus)
     scenes = {key_of(draw(scene)): scene for scene in sample(plan.photos, PHOTOS_SEED, BIAS)}
@@ -92,8 +92,8 @@ def reproduce(models: LoadedModels, folder: Path, plan: Plan, command: str, step
     ood = [(draw(scene), scene.label) for scene in sample(plan.tests, TESTS_SEED + 1)]
     classifiers = _classifiers(models, folder, plan)
     views = folder / "views" / f"{plan.epochs}"
-    names = {key: f"{_name(*key)}-{one.classifier.fingerprint[:12]}" for key, one in classifiers.items()}
-    views_of({names[key]: one for key, one in classifiers.items()}, items, plan.epochs, views)
+    names = {key: f"{_name(*key)}-{features.classifier.fingerprint[:12]}" for key, features in classifiers.items()}
+    views_of({names[key]: features for key, features in classifiers.items()}, items, plan.epochs, views)
     recipe = Recipe(max_epochs=plan.epochs)
     table_1, table_2 = {}, {}
     for (strength, name), features in classifiers.items():
@@ -184,21 +184,29 @@ def _edits(models: LoadedModels, folder: Path, scenes: Sequence[Scene], settings
 
 
 def _complete(study: Study | None, settings: Settings) -> bool:
-    """Tell whether edits are there, and of each edited caption one at every tau."""
-    made = {(one.perturbation.edited_caption, one.tau) for one in study.counterfactuals} if study else set()
+    """Return whether edits are there, and of each edited caption one at every tau."""
+    made = (
+        {(counterfactual.perturbation.edited_caption, counterfactual.tau) for counterfactual in study.counterfactuals}
+        if study
+        else set()
+    )
     return bool(made) and made == {(words, tau) for words, _ in made for tau in settings.taus}
 
 
 def _samples(
     models: LoadedModels, folder: Path, studies: Sequence[Study], count: int, step: Step
 ) -> dict[str, tuple[Image, ...]]:
-    """Key of a chosen counterfactual -> pictures that the diffusion model makes of its words alone.
+    """Return, by key of a chosen counterfactual, pictures that the diffusion model makes of its words alone.
 
     Each photo has its own, so that none is learnt from and validated on at once.
     """
     place = folder / "samples"
     place.mkdir(exist_ok=True)
-    edits = {(study.photo.key, one.perturbation.edited_caption): one.key for study in studies for one in chosen(study)}
+    edits = {
+        (study.photo.key, counterfactual.perturbation.edited_caption): counterfactual.key
+        for study in studies
+        for counterfactual in chosen(study)
+    }
     names = {pair: hashlib.sha256("\0".join(pair).encode()).hexdigest()[:32] for pair in edits}
     wanted = [(pair, place / f"{names[pair]}-{number}.png") for number in range(count) for pair in edits]
     missing = [(text, file) for (_, text), file in wanted if not file.is_file()]
@@ -217,12 +225,12 @@ def _samples(
 
 
 def _truth(studies: Sequence[Study], scenes: dict[str, Scene]) -> Iterator[tuple[str, Scene]]:
-    """(key of a chosen counterfactual, the photo's scene with exactly the change that its captions name)."""
+    """Yield (key of a chosen counterfactual, the photo's scene with exactly the change that its captions name)."""
     for study in studies:
         scene, before = scenes.get(study.photo.key), parse(study.caption)
-        for one in chosen(study):
-            after = parse(one.perturbation.edited_caption)
+        for counterfactual in chosen(study):
+            after = parse(counterfactual.perturbation.edited_caption)
             if scene is None or before is None or after is None or before["label"] != after["label"]:
                 continue
             changes = {name: after[name] for name in VALUES if after[name] != before[name]}
-            yield one.key, replace(scene, **changes)  # type: ignore[arg-type]
+            yield counterfactual.key, replace(scene, **changes)  # type: ignore[arg-type]

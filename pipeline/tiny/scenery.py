@@ -34,7 +34,7 @@ class Scenery:
     sketched: bool
 
     def fade(self, top: float, bottom: float, first: Colour, second: Colour) -> None:
-        """A band of colour across the picture, from one colour at its top to another at its bottom."""
+        """Draw a band of colour across the picture, from one colour at its top to another at its bottom."""
         tone = self.pen.tone
         rows = round((bottom - top) * SCALE)
         band = _fade(rows, tone(first), tone(second))
@@ -43,17 +43,17 @@ class Scenery:
             self.pen.canvas.line((0, top * SCALE, SIZE * SCALE, top * SCALE), fill=_PENCIL, width=4)
 
     def hill(self, colour: Colour, x: float, half: float, height: float) -> None:
-        """A round hill that stands on the horizon."""
+        """Draw a round hill that stands on the horizon."""
         self.mass(colour, x, self.horizon, half, height)
 
     def mass(self, colour: Colour, x: float, y: float, across: float, up: float) -> None:
-        """A round mass; in a sketch it has a pencil outline."""
+        """Draw a round mass; in a sketch it has a pencil outline."""
         if self.sketched:
             replace(self.pen, tone=lambda _: _PENCIL).oval(colour, x, y, across + 1.2, up + 1.2)
         self.pen.oval(colour, x, y, across, up)
 
     def block(self, colour: Colour, left: float, top: float, right: float, bottom: float) -> None:
-        """An upright block; in a sketch it has a pencil outline."""
+        """Draw an upright block; in a sketch it has a pencil outline."""
         if self.sketched:
             pencil = replace(self.pen, tone=lambda _: _PENCIL)
             pencil.box(colour, left - 1.2, top - 1.2, right + 1.2, bottom)

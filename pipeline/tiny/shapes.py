@@ -21,7 +21,7 @@ WHITE: Colour = (250, 250, 250)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour on the way from `first` (share 0) to `second` (share 1)."""
+    """Return the colour on the way from `first` (share 0) to `second` (share 1)."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
@@ -42,31 +42,31 @@ class Pen:
     grow: float = 0.0
 
     def at(self, x: float, y: float, unit: float) -> Pen:
-        """The same pen at another place and size (canvas pixels)."""
+        """Return the same pen at another place and size (canvas pixels)."""
         return replace(self, x=x, y=y, unit=unit)
 
     def poly(self, colour: Colour, *points: Point) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         places = [self._place(point) for point in points]
         self.canvas.polygon(places, fill=self._fill(colour))
         if self.edge:
             self._stroke([*places, places[0]], 2 * self.grow, self.edge)
 
     def line(self, colour: Colour, width: float, *points: Point) -> None:
-        """A line with round ends, `width` units thick."""
+        """Draw a line with round ends, `width` units thick."""
         self._stroke([self._place(point) for point in points], width * self.unit + 2 * self.grow, self._fill(colour))
 
     def oval(self, colour: Colour, x: float, y: float, across: float, up: float) -> None:
-        """A filled ellipse around (x, y) with these radii."""
+        """Draw a filled ellipse around (x, y) with these radii."""
         self.canvas.ellipse(self._box(x - across, y - up, x + across, y + up), fill=self._fill(colour))
 
     def slice(self, colour: Colour, x: float, y: float, radii: Point, start: float, end: float) -> None:
-        """A piece of an ellipse's pie, from `start` to `end` degrees clockwise from the right."""
+        """Draw a piece of an ellipse's pie, from `start` to `end` degrees clockwise from the right."""
         box = self._box(x - radii[0], y - radii[1], x + radii[0], y + radii[1])
         self.canvas.pieslice(box, start, end, fill=self._fill(colour))
 
     def box(self, colour: Colour, left: float, top: float, right: float, bottom: float, radius: float = 0.0) -> None:
-        """A filled rectangle with rounded corners."""
+        """Draw a filled rectangle with rounded corners."""
         box = self._box(left, top, right, bottom)
         self.canvas.rounded_rectangle(box, radius * self.unit + self.grow, fill=self._fill(colour))
 
@@ -88,7 +88,7 @@ class Pen:
 
 
 def eyes(pen: Pen, y: float, *xs: float, size: float = 0.042) -> None:
-    """Bright round eyes that can be seen on any coat."""
+    """Draw bright round eyes that can be seen on any coat."""
     for x in xs:
         pen.oval(WHITE, x, y, size * 1.35, size * 1.5)
         pen.oval(INK, x + size * 0.25, y + size * 0.1, size * 0.95, size * 1.1)

@@ -59,7 +59,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 
 
-class Verdict(TypedDict):
+class EditOutcome(TypedDict):
     """One edit."""
 
     factor: str
@@ -73,18 +73,18 @@ class Verdict(TypedDict):
     directional_similarity: float
 
 
-class Row(TypedDict):
+class SceneRow(TypedDict):
     """One scene under one variant."""
 
     scene: int
     variant: str
     seconds: float
     reconstruction: float  # PSNR in dB of the inversion alone, to the scene
-    edits: list[Verdict]
+    edits: list[EditOutcome]
 
 
-def run(folder: Path, out: Path, scenes: int, rounds: int, only: Sequence[str]) -> list[Row]:
-    """All rows of the study in `out`; those that lack are made now, with `rounds` changed settings a scene."""
+def run(folder: Path, out: Path, scenes: int, rounds: int, only: Sequence[str]) -> list[SceneRow]:
+    """Return all rows of the study in `out`; those that lack are made now, with `rounds` changed settings a scene."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rows.jsonl"
     done = {(row["scene"], row["variant"]) for row in read(path)}
@@ -99,13 +99,13 @@ def run(folder: Path, out: Path, scenes: int, rounds: int, only: Sequence[str]) 
     return read(path)
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of an earlier run; none when there was none."""
+def read(path: Path) -> list[SceneRow]:
+    """Read the rows of an earlier run; none when there was none."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] if path.exists() else []
 
 
 def plan(scenes: int, rounds: int) -> Iterator[tuple[int, str]]:
-    """(scene, variant), the changed settings in turn, so that each meets as many scenes as every other.
+    """Yield (scene, variant), the changed settings in turn, so that each meets as many scenes as every other.
 
     Null-text as published is edited on the first scenes instead.
     """
@@ -118,8 +118,8 @@ def plan(scenes: int, rounds: int) -> Iterator[tuple[int, str]]:
             yield number, changed[(number + turn) % len(changed)]
 
 
-def examine(lab: Laboratory, scene: Scene, number: int, variant: str) -> Row:
-    """Edits one scene by every factor at every tau and compares with the scenes drawn that way."""
+def examine(lab: Laboratory, scene: Scene, number: int, variant: str) -> SceneRow:
+    """Edit one scene by every factor at every tau and compare with the scenes drawn that way."""
     changed = START | ({} if variant == DEFAULT else {"taus": (TAU,)}) | VARIANTS[variant]
     settings = replace(lab.models.profile.settings, **changed)  # type: ignore[arg-type]
     draws = random.Random(number)
@@ -134,27 +134,25 @@ def examine(lab: Laboratory, scene: Scene, number: int, variant: str) -> Row:
     ]
     started = time.perf_counter()
     # The truth is asked for, whatever a gate of the captions may say.
-    study = list(edit(lab.models, study, [replace(one, rejected_by=()) for one in words], settings))[-1]
+    wanted = [replace(perturbation, rejected_by=()) for perturbation in words]
+    study = list(edit(lab.models, study, wanted, settings))[-1]
     seconds = time.perf_counter() - started
     assert study.reconstruction is not None
-    verdicts = [
-        verdict
-        for factor, twin in asked.items()
-        for verdict in _verdicts(
-            lab, factor, twin, [one for one in study.counterfactuals if one.perturbation.factor == factor]
-        )
-    ]
-    return Row(
+    outcomes = []
+    for factor, twin in asked.items():
+        items = [item for item in study.counterfactuals if item.perturbation.factor == factor]
+        outcomes += _outcomes(lab, factor, twin, items)
+    return SceneRow(
         scene=number, variant=variant, seconds=round(seconds, 2),
-        reconstruction=round(psnr(study.reconstruction, draw(scene)), 3), edits=verdicts,
+        reconstruction=round(psnr(study.reconstruction, draw(scene)), 3), edits=outcomes,
     )  # fmt: skip
 
 
-def _verdicts(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counterfactual]) -> Iterator[Verdict]:
-    chosen = choose_tau(items) or max(items, key=lambda one: one.scores.directional_similarity)
+def _outcomes(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counterfactual]) -> Iterator[EditOutcome]:
+    chosen = choose_tau(items) or max(items, key=lambda item: item.scores.directional_similarity)
     wanted, drawn = truth(twin), draw(twin)
-    for item, found in zip(items, lab.attributes([one.image for one in items]), strict=True):
-        yield Verdict(
+    for item, found in zip(items, lab.attributes([item.image for item in items]), strict=True):
+        yield EditOutcome(
             factor=factor, tau=item.tau, chosen=item is chosen, passes=not item.missed,
             arrived=found[factor] == wanted[factor],
             stayed=float(np.mean([found[name] == wanted[name] for name in VALUES if name != factor])),
@@ -166,30 +164,30 @@ def _verdicts(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counter
 
 COLOURS = ("#0f766e", "#c2410c", "#6d28d9", "#1d4ed8", "#a16207")  # of the factors
 
-Figure = Callable[[Verdict], float]
+Figure = Callable[[EditOutcome], float]
 FIGURES: dict[str, Figure] = {
-    "arrives, %": lambda one: 100.0 * one["arrived"],
-    "others stay, %": lambda one: 100.0 * one["stayed"],
-    "label stays, %": lambda one: 100.0 * one["label_kept"],
-    "passes gates, %": lambda one: 100.0 * one["passes"],
-    "PSNR to the truth, dB": lambda one: one["psnr"],
-    "directional": lambda one: one["directional_similarity"],
+    "arrives, %": lambda outcome: 100.0 * outcome["arrived"],
+    "others stay, %": lambda outcome: 100.0 * outcome["stayed"],
+    "label stays, %": lambda outcome: 100.0 * outcome["label_kept"],
+    "passes gates, %": lambda outcome: 100.0 * outcome["passes"],
+    "PSNR to the truth, dB": lambda outcome: outcome["psnr"],
+    "directional": lambda outcome: outcome["directional_similarity"],
 }
 
 
-def mean(rows: Sequence[Row], figure: Figure, keep: Callable[[Verdict], bool]) -> Mean:
-    """Of the edits that `keep` takes, with an interval over scenes."""
-    found = [(figure(one), str(row["scene"])) for row in rows for one in row["edits"] if keep(one)]
+def mean(rows: Sequence[SceneRow], figure: Figure, keep: Callable[[EditOutcome], bool]) -> Mean:
+    """Return the mean over the edits that `keep` takes, with an interval over scenes."""
+    found = [(figure(outcome), str(row["scene"])) for row in rows for outcome in row["edits"] if keep(outcome)]
     return mean_of_photos([value for value, _ in found], [scene for _, scene in found], bounds=(-100.0, 100.0))
 
 
-def difference(rows: Sequence[Row], variant: str, figure: Figure) -> Mean:
-    """Of the edits under a variant to those under the default, on the scenes that have both, at `TAU`."""
+def difference(rows: Sequence[SceneRow], variant: str, figure: Figure) -> Mean:
+    """Return the mean difference to the default of a variant's edits, on the scenes that have both, at `TAU`."""
     of = {
-        (row["variant"], row["scene"], one["factor"]): figure(one)
+        (row["variant"], row["scene"], outcome["factor"]): figure(outcome)
         for row in rows
-        for one in row["edits"]
-        if one["tau"] == TAU
+        for outcome in row["edits"]
+        if outcome["tau"] == TAU
     }
     pairs = [
         (value - of[DEFAULT, scene, factor], str(scene))
@@ -199,10 +197,10 @@ def difference(rows: Sequence[Row], variant: str, figure: Figure) -> Mean:
     return mean_of_photos([value for value, _ in pairs], [scene for _, scene in pairs], bounds=(-100.0, 100.0))
 
 
-def report(rows: Sequence[Row], command: str) -> str:
-    """The study as a page of Markdown."""
+def report(rows: Sequence[SceneRow], command: str) -> str:
+    """Return the study as a page of Markdown."""
     default = [row for row in rows if row["variant"] == DEFAULT]
-    taus = sorted({one["tau"] for row in default for one in row["edits"]})
+    taus = sorted({outcome["tau"] for row in default for outcome in row["edits"]})
     parts = [
         "# What the editor's settings do, told by the truth",
         f"Made by `{command}`: {len(default)} scenes of the miniature world, each edited by all five factors at "
@@ -214,16 +212,16 @@ def report(rows: Sequence[Row], command: str) -> str:
         _table(
             ("tau", "n", *FIGURES),
             [
-                (f"{tau:.1f}", *_cells(default, lambda one, tau=tau: one["tau"] == tau))  # type: ignore[misc]
+                (f"{tau:.1f}", *_cells(default, lambda outcome, tau=tau: outcome["tau"] == tau))  # type: ignore[misc]
                 for tau in taus
             ]
-            + [("chosen by the scores", *_cells(default, lambda one: one["chosen"]))],
+            + [("chosen by the scores", *_cells(default, lambda outcome: outcome["chosen"]))],
         ),
         "## Factors, at the chosen tau",
         _table(
             ("factor", "n", *FIGURES),
             [
-                (name, *_cells(default, lambda one, name=name: one["chosen"] and one["factor"] == name))  # type: ignore[misc]
+                (name, *_cells(default, lambda outcome, name=name: outcome["chosen"] and outcome["factor"] == name))  # type: ignore[misc]
                 for name in VALUES
             ],
         ),
@@ -237,18 +235,18 @@ def report(rows: Sequence[Row], command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def figure(rows: Sequence[Row]) -> go.Figure:
-    """What comes of each factor over tau, under the default settings."""
+def figure(rows: Sequence[SceneRow]) -> go.Figure:
+    """Draw what comes of each factor over tau, under the default settings."""
     from plotly.subplots import make_subplots
 
     shown = ("arrives, %", "others stay, %", "PSNR to the truth, dB")
     default = [row for row in rows if row["variant"] == DEFAULT]
-    taus = sorted({one["tau"] for row in default for one in row["edits"]})
+    taus = sorted({outcome["tau"] for row in default for outcome in row["edits"]})
     drawn = make_subplots(cols=len(shown), subplot_titles=shown, x_title="tau")
     for colour, name in zip(COLOURS, VALUES, strict=True):
         for column, title in enumerate(shown, 1):
             found = [
-                mean(default, FIGURES[title], lambda one, at=(name, tau): (one["factor"], one["tau"]) == at)  # type: ignore[misc]
+                mean(default, FIGURES[title], lambda outcome, at=(name, tau): (outcome["factor"], outcome["tau"]) == at)  # type: ignore[misc]
                 for tau in taus
             ]
             reach = {"array": [m.high - m.value for m in found], "arrayminus": [m.value - m.low for m in found]}
@@ -261,21 +259,24 @@ def figure(rows: Sequence[Row]) -> go.Figure:
     return drawn
 
 
-def _cells(rows: Sequence[Row], keep: Callable[[Verdict], bool]) -> tuple[str, ...]:
+def _cells(rows: Sequence[SceneRow], keep: Callable[[EditOutcome], bool]) -> tuple[str, ...]:
     found = [mean(rows, figure, keep) for figure in FIGURES.values()]
-    return (str(found[0].n), *(f"{one.value:.4g} ({one.low:.4g} to {one.high:.4g})" for one in found))
+    return (
+        str(found[0].n),
+        *(f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})" for estimate in found),
+    )
 
 
-def _changes(rows: Sequence[Row], variant: str) -> tuple[str, ...]:
+def _changes(rows: Sequence[SceneRow], variant: str) -> tuple[str, ...]:
     own = [row for row in rows if row["variant"] == variant]
     if not own:
         return (variant, "0", *("" for _ in FIGURES), "")
     if variant == DEFAULT:
-        found = [mean(own, figure, lambda one: one["tau"] == TAU) for figure in FIGURES.values()]
-        cells = [f"{one.value:.4g}" for one in found]
+        found = [mean(own, figure, lambda outcome: outcome["tau"] == TAU) for figure in FIGURES.values()]
+        cells = [f"{estimate.value:.4g}" for estimate in found]
     else:
         found = [difference(rows, variant, figure) for figure in FIGURES.values()]
-        cells = [f"{one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})" for one in found]
+        cells = [f"{estimate.value:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})" for estimate in found]
     inverted = f"{np.mean([row['reconstruction'] for row in own]):.1f}"
     return (variant, str(found[0].n), *cells, inverted)
 

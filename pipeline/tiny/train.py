@@ -1,4 +1,4 @@
-"""Makes every model of the tiny profile, in an order in which each finds what it needs.
+"""The making of every model of the tiny profile, in an order in which each finds what it needs.
 
 A model that is complete under `out` is left alone; one that was interrupted goes on from its checkpoint under `work`.
 """
@@ -55,7 +55,7 @@ class Workshop:
     share: float = 1.0  # of `STEPS`
 
     def steps(self, name: str) -> int:
-        """Optimiser steps for this model."""
+        """Return the optimiser steps for this model."""
         return max(2, round(STEPS[name] * self.share))
 
     def scenes(self, bias: float = 0.0) -> Scenes:
@@ -110,7 +110,7 @@ MAKERS: dict[str, Callable[[Workshop, Path], None]] = {
 
 
 def make(shop: Workshop, only: tuple[str, ...] = ()) -> None:
-    """Makes the models named in `only`, or all. Those that `only` names are made again even if they exist."""
+    """Make the models named in `only`, or all. Those that `only` names are made again even if they exist."""
     for name in only or MAKERS:
         # The autoencoder is shipped inside the diffusion folder, so on its own it is only an intermediate result.
         out = (shop.work if name == "autoencoder" else shop.out) / name

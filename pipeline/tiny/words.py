@@ -19,14 +19,14 @@ TEXT_WINDOW = 32  # tokens the text encoders read; the longest caption of the wo
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that a caption of the world may hold, sorted."""
+    """Return every word that a caption of the world may hold, sorted."""
     grammar = re.sub(r"{\w+}", " ", " ".join(PHRASINGS))
     values = (value for values in (LABELS, *VALUES.values()) for value in values)
     return tuple(sorted({*grammar.split(), *" ".join(values).split(), "in", "on", "a", "an"}))
 
 
 def clip_tokenizer() -> CLIPTokenizer:
-    """Byte-pair encoding whose merges were learned from the world's words."""
+    """Return byte-pair encoding whose merges were learned from the world's words."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     encoding = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     encoding.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -41,7 +41,7 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 
 def word_tokenizer(extra: Iterable[str] = (), *, end: bool) -> PreTrainedTokenizerFast:
-    """Whole words, lower case, `<start>` before them and, if `end`, `<end>` behind; `<end>` has the highest id."""
+    """Return whole words, lower case, `<start>` before them and, if `end`, `<end>` behind, which has the highest id."""
     words = dict.fromkeys(("<pad>", "<unk>", "<start>", *vocabulary(), *extra, "<end>"))
     vocab = {word: index for index, word in enumerate(words)}
     tokens = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))

@@ -76,7 +76,7 @@ class Scene:
     phrasing: int
 
     def caption(self) -> str:
-        """The true caption, lower case and without punctuation."""
+        """Return the true caption, lower case and without punctuation."""
         return PHRASINGS[self.phrasing].format(
             domain=self.domain,
             adjective=_with_article(self.adjective),
@@ -105,7 +105,7 @@ def _pattern(phrasing: str) -> re.Pattern[str]:
 
 
 def parse(caption: str) -> dict[str, str] | None:
-    """The label and the five factors a caption names, or None if the grammar does not produce exactly this caption."""
+    """Return the label and five factors that a caption names, or None if the grammar does not produce exactly it."""
     for index, phrasing in enumerate(PHRASINGS):
         if match := _pattern(phrasing).fullmatch(caption):
             found = match.groupdict()
@@ -115,7 +115,7 @@ def parse(caption: str) -> dict[str, str] | None:
 
 
 def redraw(scene: Scene, factor: str, value: str) -> Scene:
-    """The true counterfactual: the same scene, places and phrasing with one factor changed."""
+    """Return the true counterfactual: the same scene, places and phrasing with one factor changed."""
     if factor not in VALUES:
         raise ValueError(f"{factor!r} is not a factor of the miniature world; the factors are {', '.join(VALUES)}.")
     if value not in VALUES[factor]:
@@ -125,7 +125,7 @@ def redraw(scene: Scene, factor: str, value: str) -> Scene:
 
 
 def twins(scene: Scene) -> tuple[tuple[str, str, Scene], ...]:
-    """Every counterfactual one factor away, as (factor, new value, scene)."""
+    """Return every counterfactual one factor away, as (factor, new value, scene)."""
     return tuple(
         (factor, value, redraw(scene, factor, value))
         for factor, values in VALUES.items()
@@ -193,7 +193,7 @@ _SUBJECT_HEIGHTS = {"dog": 39, "cat": 40, "penguin": 42, "bear": 41, "rabbit": 4
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The scene as an RGB picture of SIZE x SIZE pixels; the same scene always gives the same picture."""
+    """Draw the scene as an RGB picture of SIZE x SIZE pixels; the same scene always gives the same picture."""
     sketched = scene.domain == "sketch"
     layout = _Layout.of(scene.seed)
     picture = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), _PAPER)
@@ -239,7 +239,7 @@ def draw(scene: Scene) -> Image.Image:
 
 @cache
 def _light() -> NDArray[np.float32]:
-    """How bright each pixel of a photo is: lamp light from the upper left that falls off towards the corners."""
+    """Return how bright each pixel of a photo is: lamp light from the upper left that falls off towards the corners."""
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / (SIZE - 1)
     lamp = 1.1 - 0.16 * (0.55 * x + 0.45 * y)
     corners = 1 - 0.42 * np.clip(np.hypot(x - 0.5, y - 0.5) - 0.3, 0, None) ** 1.3
@@ -248,7 +248,7 @@ def _light() -> NDArray[np.float32]:
 
 @cache
 def _strokes() -> NDArray[np.float32]:
-    """The brush marks of a painting: soft slanted blobs, lighter and darker by some percent, the same on any canvas."""
+    """Return a painting's brush marks: soft slanted blobs, lighter and darker by some percent, alike on any canvas."""
     marks = np.random.default_rng(7).normal(size=(SIZE // 4, SIZE // 9)).astype(np.float32)
     soft = np.asarray(Image.fromarray(marks).resize((SIZE * 2, SIZE), Image.Resampling.BICUBIC))
     slanted = np.stack([row[SIZE - index : 2 * SIZE - index] for index, row in enumerate(soft)])
@@ -267,7 +267,7 @@ _BRUSH = 64
 
 
 def _brushed(picture: Image.Image) -> Image.Image:
-    """The picture in few colours, laid on in patches of a brush, _BRUSH of which would fill a row."""
+    """Return the picture in few colours, laid on in patches of a brush, _BRUSH of which would fill a row."""
     small = _times(picture.resize((_BRUSH, _BRUSH), Image.Resampling.BOX), _strokes()[:_BRUSH, :_BRUSH])
     patches = small.quantize(14, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     smeared = Image.frombytes("L", patches.size, patches.tobytes()).filter(ImageFilter.ModeFilter(3))
@@ -277,7 +277,7 @@ def _brushed(picture: Image.Image) -> Image.Image:
 
 
 def _painting(picture: Image.Image) -> Image.Image:
-    """Strong colours, brush marks, and a warm varnish."""
+    """Return the picture in strong colours, with brush marks and a warm varnish."""
     vivid = ImageEnhance.Color(picture.filter(ImageFilter.MedianFilter(3))).enhance(1.3)
     return _times(vivid, _strokes() * np.asarray((1.03, 0.98, 0.88), np.float32))
 
@@ -289,7 +289,7 @@ def _hatching() -> NDArray[np.float32]:
 
 
 def _sketch(picture: Image.Image) -> Image.Image:
-    """Pencil strokes across whatever is not paper, denser where it is darker."""
+    """Return the picture in pencil strokes across whatever is not paper, denser where it is darker."""
     tone = 1 - np.asarray(picture.convert("L"), np.float32)[..., None] / 255
     return _times(picture, 1 - 0.28 * _hatching() * tone)
 

@@ -10,19 +10,19 @@ from pipeline.editing import inversion
 from pipeline.settings import Settings
 from pipeline.tiny import study
 from pipeline.tiny.__main__ import MODELS
-from pipeline.tiny.study import DEFAULT, FIGURES, Row, Verdict, difference, mean, plan, report
+from pipeline.tiny.study import DEFAULT, FIGURES, EditOutcome, SceneRow, difference, mean, plan, report
 from pipeline.tiny.world import VALUES
 
 
-def verdict(factor: str = "object", tau: float = 0.6, *, chosen: bool = True, arrived: bool = True) -> Verdict:
-    return Verdict(
+def outcome(factor: str = "object", tau: float = 0.6, *, chosen: bool = True, arrived: bool = True) -> EditOutcome:
+    return EditOutcome(
         factor=factor, tau=tau, chosen=chosen, passes=True, arrived=arrived, stayed=1.0, label_kept=True, psnr=20.0,
         directional_similarity=0.9,
     )  # fmt: skip
 
 
-def row(scene: int, variant: str, *edits: Verdict) -> Row:
-    return Row(scene=scene, variant=variant, seconds=1.0, reconstruction=26.0, edits=list(edits))
+def row(scene: int, variant: str, *edits: EditOutcome) -> SceneRow:
+    return SceneRow(scene=scene, variant=variant, seconds=1.0, reconstruction=26.0, edits=list(edits))
 
 
 def test_every_scene_has_the_default_and_the_changes_take_turns() -> None:
@@ -47,11 +47,11 @@ def test_null_text_as_published_is_the_published_one() -> None:
 
 def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:
     rows = [
-        row(0, DEFAULT, verdict(arrived=True), verdict(tau=0.8, chosen=False, arrived=False)),
-        row(1, DEFAULT, verdict(arrived=True)),
-        row(2, DEFAULT, verdict(arrived=False)),  # has no partner
-        row(0, "guidance 1", verdict(arrived=False)),
-        row(1, "guidance 1", verdict(arrived=True)),
+        row(0, DEFAULT, outcome(arrived=True), outcome(tau=0.8, chosen=False, arrived=False)),
+        row(1, DEFAULT, outcome(arrived=True)),
+        row(2, DEFAULT, outcome(arrived=False)),  # has no partner
+        row(0, "guidance 1", outcome(arrived=False)),
+        row(1, "guidance 1", outcome(arrived=True)),
     ]
     found = difference(rows, "guidance 1", FIGURES["arrives, %"])
     assert (found.n, found.value) == (2, -50.0)
@@ -60,8 +60,8 @@ def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:
 
 def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
     rows = [
-        row(number, DEFAULT, *(verdict(factor, arrived=number > 0) for factor in VALUES)) for number in range(4)
-    ] + [row(0, "guidance 2", *(verdict(factor) for factor in VALUES))]
+        row(number, DEFAULT, *(outcome(factor, arrived=number > 0) for factor in VALUES)) for number in range(4)
+    ] + [row(0, "guidance 2", *(outcome(factor) for factor in VALUES))]
     text = report(rows, "a command")
     assert "4 scenes" in text
     assert "| chosen by the scores | 20 | 75 (" in text

@@ -49,7 +49,7 @@ _DAMAGE = (
 
 
 def open_image(source: Path | bytes, name: str = "") -> Image:
-    """The upright RGB picture in a PNG, JPEG or WebP of at most 20 MB, 25 megapixels and 8192 pixels a side.
+    """Open the upright RGB picture in a PNG, JPEG or WebP of at most 20 MB, 25 megapixels and 8192 pixels a side.
 
     Of an animation the first frame is taken. `name` is what the message calls the picture; a path's own file name
     when empty. Raises `ImageError`, whose message holds no path.
@@ -79,19 +79,19 @@ def is_picture(head: bytes) -> bool:
 
 
 def encode(image: Image) -> bytes:
-    """PNG bytes of the pixels alone: the same pixels give the same bytes."""
+    """Return PNG bytes of the pixels alone: the same pixels give the same bytes."""
     buffer = io.BytesIO()
     _plain(image).save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 
 def key_of(image: Image) -> str:
-    """sha256 (hex) of `encode(image)`."""
+    """Return the sha256 (hex) of `encode(image)`."""
     return hashlib.sha256(encode(image)).hexdigest()
 
 
 def fit(image: Image, size: int) -> Image:
-    """The centred square of the picture at size x size pixels; a picture of that size already is left as it is."""
+    """Return the centred square of the picture at size x size pixels; a picture of that size is left as it is."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
@@ -125,7 +125,7 @@ def _header(data: bytes, shown: str) -> Image:
 
 
 def _without_texts(data: bytes) -> bytes:
-    """A PNG without texts and profile, whose length says nothing of the picture; anything else as it is."""
+    """Return a PNG without texts and profile, whose length says nothing of the picture; anything else as it is."""
     if not data.startswith(_SIGNATURE):
         return data
     parts, place = [_SIGNATURE], len(_SIGNATURE)
@@ -138,7 +138,7 @@ def _without_texts(data: bytes) -> bytes:
 
 
 def _refuse_dark(image: Image, shown: str) -> None:
-    """Values of 12 bits or fewer in 16 would be read as nearly black."""
+    """Refuse values of 12 bits or fewer in 16, which would be read as nearly black."""
     if image.mode.startswith("I;16"):
         most = image.getextrema()[1]
         if isinstance(most, int | float) and 0 < most < 2**12:
@@ -159,7 +159,7 @@ def _too_large(extent: str, shown: str) -> str:
 
 
 def _plain(image: Image) -> Image:
-    """RGB pixels on a fresh canvas, so that no metadata travels along."""
+    """Return RGB pixels on a fresh canvas, so that no metadata travels along."""
     canvas = PIL.Image.new("RGB", image.size, BACKGROUND)
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits a grey: conversion alone would clip at 255
         image = image.convert("I").point(lambda grey: grey * (1 / 257)).convert("L")
@@ -172,7 +172,7 @@ def _plain(image: Image) -> Image:
 
 
 def _shown(name: str) -> str:
-    """A file name fit for a message: one line, no folders, no control characters, at most 80 characters."""
+    """Return a file name fit for a message: one line, no folders, no control characters, at most 80 characters."""
     last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     clean = "".join(character if character.isprintable() else "?" for character in last)
     return f"'{clean if len(clean) <= 80 else clean[:77] + '...'}'"

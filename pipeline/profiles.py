@@ -21,7 +21,7 @@ PATHS = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion"
 
 
 def models_of(profile: Profile) -> tuple[tuple[str, str, str], ...]:
-    """(role, its key in `Profile.sizes`, what the profile says) of every model; those that are "" are left out."""
+    """Return (role, key in `Profile.sizes`, what the profile says) of every model; those that are "" are left out."""
     roles = ("captioner", "perturber", "perturber_adapter", "sentences", "diffusion", "clip")
     single = [(role, role, str(getattr(profile, role))) for role in roles]
     judges = [("classifier", f"classifier {name}", text) for name, text in profile.classifiers.items()]
@@ -30,12 +30,12 @@ def models_of(profile: Profile) -> tuple[tuple[str, str, str], ...]:
 
 
 def known_profiles() -> tuple[str, ...]:
-    """Names of the profiles that come with the tool, sorted."""
+    """Return the names of the profiles that come with the tool, sorted."""
     return tuple(sorted(path.stem for path in PROFILES.glob("*.toml")))
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """A shipped profile by its name, or any TOML file by its path.
+    """Load a shipped profile by its name, or any TOML file by its path.
 
     With `base = "NAME"` or a path, a file only says what it changes; its own classifiers come first. Values that start
     with "./" or "../" are paths from the file's own folder; absolute ones and "~" are taken as they are; all others are
@@ -50,7 +50,7 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
         raise ProfileError(f"The profile '{path}' is, by way of its `base`, its own base; name another one.")
     table = _read(path)
     named = table.pop("base", None)
-    base = None if named is None else _load(resolved(str(named), path.parent), (*above, path))
+    base = None if named is None else _load(resolve_paths(str(named), path.parent), (*above, path))
     changes = table.pop("settings", {})
     values = _checked(table, Profile, path, required=base is None)
     values["name"] = table.get("name", path.stem)
@@ -64,15 +64,15 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
         raise ProfileError(f"The profile '{path}' has a setting that cannot be used: {error}") from error
     for key in PATHS:
         if key in values:
-            values[key] = resolved(str(values[key]), path.parent)
+            values[key] = resolve_paths(str(values[key]), path.parent)
     for key in ("classifiers", "evaluation", "measures"):
         if key in values:
             entries = cast("dict[str, str]", values[key])
-            values[key] = {name: resolved(value, path.parent) for name, value in entries.items()}
+            values[key] = {name: resolve_paths(value, path.parent) for name, value in entries.items()}
     if base:
         for key in ("classifiers", "evaluation", "measures", "families", "sizes", "parameters"):
             own = cast("dict[str, object]", values.get(key, {}))
-            values[key] = own | {name: one for name, one in getattr(base, key).items() if name not in own}
+            values[key] = own | {name: value for name, value in getattr(base, key).items() if name not in own}
     profile = replace(base, **values) if base else Profile(**values)  # type: ignore[arg-type]
     if not profile.classifiers:
         raise ProfileError(f"The profile '{path}' names no classifier; add one under [classifiers].")
@@ -103,7 +103,7 @@ def _read(path: Path) -> dict[str, object]:
 def _checked(
     table: Mapping[str, object], kind: type[Profile] | type[Settings], path: Path, *, required: bool = False
 ) -> dict[str, object]:
-    """The table with lists as tuples; every key known, every value of its kind and within its bounds, none missing.
+    """Return the table with lists as tuples; every key known, every value of its kind and in its bounds, none missing.
 
     Numbers stay as they are written, 3 for 3.0 too, for the keys of pictures are made of them.
     """
@@ -126,15 +126,15 @@ def _is_required(entry: Field[object]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 
 
-def pieces(text: str) -> tuple[str, ...]:
-    """The parts of 'architecture + weights.safetensors + labels.txt'; a folder or a name is one part."""
-    return tuple(piece.strip() for piece in text.split(" + "))
+def source_parts(text: str) -> tuple[str, ...]:
+    """Return the parts of 'architecture + weights.safetensors + labels.txt'; a folder or a name is one part."""
+    return tuple(part.strip() for part in text.split(" + "))
 
 
-def resolved(value: str, folder: Path) -> str:
-    """What a profile says with its paths made absolute; "architecture + weights + labels" piece by piece."""
-    if len(parts := pieces(value)) > 1:
-        return " + ".join(resolved(part, folder) for part in parts)
+def resolve_paths(value: str, folder: Path) -> str:
+    """Return what a profile says with its paths made absolute; "architecture + weights + labels" part by part."""
+    if len(parts := source_parts(value)) > 1:
+        return " + ".join(resolve_paths(part, folder) for part in parts)
     value = value.removeprefix("local-dir:")
     if value.startswith(("./", "../")):
         return str((folder / value).resolve())

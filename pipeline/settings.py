@@ -92,7 +92,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values outside their range with `SettingsError`."""
+        """Refuse values outside their range with `SettingsError`."""
         for name in _adapters(Settings):
             if wish := refusal(Settings, name, value := getattr(self, name)):
                 raise SettingsError(f"{name} is {value!r}; {wish}.")
@@ -117,12 +117,12 @@ class Settings:
 
     @property
     def word_fractions(self) -> tuple[tuple[str, float], ...]:
-        """`cross_replace_words`, read: (words, fraction of steps with the source's cross-attention)."""
+        """Return `cross_replace_words`, read: (words, fraction of steps with the source's cross-attention)."""
         return tuple(_word_fraction(entry) for entry in self.cross_replace_words)
 
 
 def _word_fraction(entry: str) -> tuple[str, float]:
-    """ "beach=0.4" -> ("beach", 0.4). Raises `SettingsError`."""
+    """Read "beach=0.4" as ("beach", 0.4). Raises `SettingsError`."""
     words, _, number = entry.rpartition("=")
     try:
         fraction = float(number)

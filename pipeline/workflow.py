@@ -45,7 +45,7 @@ __all__ = [
     "explore",
     "judged_by",
     "open_photo",
-    "outside",
+    "outside_hint",
     "proposals",
     "propose",
     "tidy",
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 def open_photo(
     models: Models, image: Image, label: str = "", classifier: str = "", name: str = "", source: str = FOLDER
 ) -> Study:
-    """A new study of the picture, fitted to the profile's size and classified.
+    """Return a new study of the picture, fitted to the profile's size and classified.
 
     The label, which comes from this `source`, is whatever `find_label` understands; without one the classifier's top-1
     takes its place as a guess. Raises `LabelError` for a label that the classifier does not know.
@@ -80,8 +80,8 @@ def open_photo(
     return Study(photo=photo)
 
 
-def outside(models: Models, study: Study) -> str:
-    """The profile's hint when the autoencoder does not know this kind of picture, else ""."""
+def outside_hint(models: Models, study: Study) -> str:
+    """Return the profile's hint when the autoencoder does not know this kind of picture, else ""."""
     least = models.profile.min_round_trip
     if least <= 0 or models.editor.round_trip(study.photo.image) >= least:
         return ""
@@ -89,7 +89,7 @@ def outside(models: Models, study: Study) -> str:
 
 
 def describe(models: Models, study: Study, settings: Settings, caption: str = "") -> Study:
-    """The study with its caption: the analyst's words, or the captioner's when they are "".
+    """Return the study with its caption: the analyst's words, or the captioner's when they are "".
 
     A caption that differs from the study's drops everything that rested on the old one. Raises `CaptionError` for
     blank words and for more than `settings.caption_max_tokens` of them.
@@ -103,7 +103,7 @@ def describe(models: Models, study: Study, settings: Settings, caption: str = ""
 
 
 def tidy(caption: str, settings: Settings) -> str:
-    """The caption on one line, without characters that cannot be seen. Raises `CaptionError` when nothing is left."""
+    """Return the caption on one line, without invisible characters. Raises `CaptionError` when nothing is left."""
     visible = (" " if char.isspace() else char for char in caption if char.isspace() or not _is_invisible(char))
     words = "".join(visible).split()
     if not words:
@@ -116,32 +116,37 @@ def tidy(caption: str, settings: Settings) -> str:
 
 
 def propose(models: Models, study: Study, settings: Settings) -> Study:
-    """The study with proposals for every factor in `settings.factors` added to the perturbations it has.
+    """Return the study with proposals for every factor in `settings.factors` added to the perturbations it has.
 
     An edited caption that is there already takes the new judgement. A factor for which the language model gives
     nothing readable loses none of the others; `PerturbationError` is raised when that is so for all of them.
     """
-    found = {one.edited_caption: one for one in study.perturbations}
+    found = {perturbation.edited_caption: perturbation for perturbation in study.perturbations}
     proposed = proposals(models, study.caption, study.photo.protected, settings)
-    return replace(study, perturbations=tuple((found | {one.edited_caption: one for one in proposed}).values()))
+    found |= {perturbation.edited_caption: perturbation for perturbation in proposed}
+    return replace(study, perturbations=tuple(found.values()))
 
 
-def rejudged(models: Models, study: Study, settings: Settings) -> tuple[Perturbation, ...]:
+def rejudge(models: Models, study: Study, settings: Settings) -> tuple[Perturbation, ...]:
     """Return the study's perturbations as the gates judge them under the photo's present label; nothing is proposed."""
-    return tuple(_rejudged(models, one, study.photo.protected, settings) for one in study.perturbations)
+    return tuple(
+        _rejudge(models, perturbation, study.photo.protected, settings) for perturbation in study.perturbations
+    )
 
 
-def _rejudged(models: Models, one: Perturbation, label: str, settings: Settings) -> Perturbation:
-    """What only the proposer's gates measured, such as whether another proposal says the same, stays as it was."""
-    fresh = models.perturber.judge(one.caption, one.edited_caption, one.factor, label, settings)
+def _rejudge(models: Models, perturbation: Perturbation, label: str, settings: Settings) -> Perturbation:
+    """Judge anew; what only the proposer's gates measured, such as a repeated proposal, stays as it was."""
+    fresh = models.perturber.judge(
+        perturbation.caption, perturbation.edited_caption, perturbation.factor, label, settings
+    )
     judged = {check.gate for check in fresh.checks} | {LABEL_GATE}
-    others = [check for check in one.checks if check.gate not in judged]
+    others = [check for check in perturbation.checks if check.gate not in judged]
     failed = [check.says for check in others if not check.passed]
-    return replace(one, checks=(*fresh.checks, *others), rejected_by=(*fresh.rejected_by, *failed))
+    return replace(perturbation, checks=(*fresh.checks, *others), rejected_by=(*fresh.rejected_by, *failed))
 
 
 def proposals(models: Models, caption: str, label: str, settings: Settings) -> Iterator[Perturbation]:
-    """What the language model proposes for every factor in turn, with its gates judged; errors as in `propose`."""
+    """Yield what the language model proposes for every factor in turn, gates judged; errors as in `propose`."""
     for name in settings.factors:
         if name not in FACTORS:
             raise SettingsError(f"The factor '{name}' is unknown; use {', '.join(FACTORS)}.")
@@ -166,7 +171,7 @@ def edit(
     step: Step | None = None,
     inversions: Inversions | None = None,
 ) -> Iterator[Study]:
-    """First the study with its reconstruction and control, then one counterfactual richer each time.
+    """Yield the study with its reconstruction and control, then one counterfactual richer each time.
 
     Rejected perturbations are passed over (clear `rejected_by` to overrule a gate), and so is what the study holds
     already; `step` hears of every denoising step, `inversions` spares those made before. `classifier` defaults to the
@@ -186,10 +191,10 @@ def edit(
     yield study
     if not wanted:
         return
-    edits = models.editor.edit(inversion, [one.edited_caption for one in wanted], settings, step)
+    edits = models.editor.edit(inversion, [perturbation.edited_caption for perturbation in wanted], settings, step)
     for group in _by_caption(edits, len(settings.taus)):
         for counterfactual in _measure(models, study, judge, wanted[group[0].index], group, settings=settings):
-            if all(counterfactual.key != one.key for one in study.counterfactuals):
+            if all(counterfactual.key != held.key for held in study.counterfactuals):
                 study = replace(study, counterfactuals=(*study.counterfactuals, counterfactual))
                 yield study
 
@@ -204,7 +209,7 @@ def explore(
     step: Step | None = None,
     inversions: Inversions | None = None,
 ) -> Iterator[Study]:
-    """All stages of one picture, a richer study after each; "" as the label takes the classifier's own."""
+    """Run all stages on one picture and yield a richer study after each; "" as label takes the classifier's own."""
     study = open_photo(models, image, label, classifier)
     yield study
     study = describe(models, study, settings)
@@ -215,8 +220,8 @@ def explore(
 
 
 def judged_by(study: Study, judge: Classifier) -> Study:
-    """The study with every prediction made anew by another classifier; pictures, scores and keys stay."""
-    made = judge.predict([one.image for one in study.counterfactuals])
+    """Return the study with every prediction made anew by another classifier; pictures, scores and keys stay."""
+    made = judge.predict([counterfactual.image for counterfactual in study.counterfactuals])
     prediction = judge.predict([study.photo.image])[0]
     prediction.probability(study.photo.label)
     return replace(
@@ -224,7 +229,8 @@ def judged_by(study: Study, judge: Classifier) -> Study:
         photo=replace(study.photo, prediction=prediction, classifier=judge.name, fingerprint=judge.fingerprint),
         control=judge.predict([study.reconstruction])[0] if study.reconstruction is not None else None,
         counterfactuals=tuple(
-            replace(one, prediction=found) for one, found in zip(study.counterfactuals, made, strict=True)
+            replace(counterfactual, prediction=found)
+            for counterfactual, found in zip(study.counterfactuals, made, strict=True)
         ),
     )
 
@@ -232,40 +238,54 @@ def judged_by(study: Study, judge: Classifier) -> Study:
 def _scored(models: Models, study: Study, settings: Settings) -> Study:
     """Return the study as this CLIP scores it and these gates judge it; what another one scored is scored anew."""
     known = models.scorer.fingerprint
-    foreign = [one for one in study.counterfactuals if one.scorer != known or not one.scores.complete]
-    pictures = [(one.image, one.perturbation.edited_caption) for one in foreign]
+    foreign = [
+        counterfactual
+        for counterfactual in study.counterfactuals
+        if counterfactual.scorer != known or not counterfactual.scores.complete
+    ]
+    pictures = [(counterfactual.image, counterfactual.perturbation.edited_caption) for counterfactual in foreign]
     fresh = models.scorer.score(study.photo.image, study.caption, pictures) if pictures else ()
-    scores = {one.key: score for one, score in zip(foreign, fresh, strict=True)}
-    held = (replace(one, scores=scores.get(one.key, one.scores)) for one in study.counterfactuals)
-    judged = (replace(one, scorer=known, missed=missed_gates(one.scores, settings)) for one in held)
+    scores = {counterfactual.key: score for counterfactual, score in zip(foreign, fresh, strict=True)}
+    held = (
+        replace(counterfactual, scores=scores.get(counterfactual.key, counterfactual.scores))
+        for counterfactual in study.counterfactuals
+    )
+    judged = (
+        replace(counterfactual, scorer=known, missed=missed_gates(counterfactual.scores, settings))
+        for counterfactual in held
+    )
     return replace(study, counterfactuals=tuple(judged))
 
 
 def _wanted(
     models: Models, study: Study, perturbations: Sequence[Perturbation], settings: Settings
 ) -> tuple[Perturbation, ...]:
-    """One accepted perturbation per edited caption, without those that the study holds at every tau."""
-    held = {one.key for one in study.counterfactuals}
-    unnoted = {one.key for one in study.counterfactuals if one.settings is None}
+    """Return one accepted perturbation per edited caption, without those that the study holds at every tau."""
+    held = {counterfactual.key for counterfactual in study.counterfactuals}
+    unnoted = {counterfactual.key for counterfactual in study.counterfactuals if counterfactual.settings is None}
 
-    def is_held(one: Perturbation, tau: float) -> bool:
-        asked = (models, study, one, tau, settings)
+    def is_held(perturbation: Perturbation, tau: float) -> bool:
+        asked = (models, study, perturbation, tau, settings)
         return edit_key(*asked) in held or bool(unnoted and unnoted & earlier_keys(*asked))
 
     accepted: dict[str, Perturbation] = {}
-    for one in perturbations:
-        if one.accepted:
-            accepted.setdefault(one.edited_caption, one)
-    return tuple(one for one in accepted.values() if not all(is_held(one, tau) for tau in settings.taus))
+    for perturbation in perturbations:
+        if perturbation.accepted:
+            accepted.setdefault(perturbation.edited_caption, perturbation)
+    return tuple(
+        perturbation
+        for perturbation in accepted.values()
+        if not all(is_held(perturbation, tau) for tau in settings.taus)
+    )
 
 
 def _by_caption(edits: Iterator[Edit], each: int) -> Iterator[list[Edit]]:
-    """The edits of one caption together, as soon as all its `each` tau are there, in whatever order they come."""
+    """Yield the edits of one caption together, as soon as all its `each` tau are there, in whatever order they come."""
     waiting: dict[int, list[Edit]] = {}
-    for one in edits:
-        waiting.setdefault(one.index, []).append(one)
-        if len(waiting[one.index]) == each:
-            yield waiting.pop(one.index)
+    for edited in edits:
+        waiting.setdefault(edited.index, []).append(edited)
+        if len(waiting[edited.index]) == each:
+            yield waiting.pop(edited.index)
     yield from waiting.values()
 
 
@@ -278,16 +298,16 @@ def _measure(
     *,
     settings: Settings,
 ) -> Iterator[Counterfactual]:
-    """Scores and predictions of one caption's edits, each model asked once."""
+    """Yield the counterfactuals of one caption's edits with scores and predictions, each model asked once."""
     words = perturbation.edited_caption
-    scores = models.scorer.score(study.photo.image, study.caption, [(one.image, words) for one in group])
-    predictions = judge.predict([one.image for one in group])
-    for one, score, prediction in zip(group, scores, predictions, strict=True):
+    scores = models.scorer.score(study.photo.image, study.caption, [(edited.image, words) for edited in group])
+    predictions = judge.predict([edited.image for edited in group])
+    for edited, score, prediction in zip(group, scores, predictions, strict=True):
         yield Counterfactual(
-            key=edit_key(models, study, perturbation, one.tau, settings),
+            key=edit_key(models, study, perturbation, edited.tau, settings),
             perturbation=perturbation,
-            tau=one.tau,
-            image=one.image,
+            tau=edited.tau,
+            image=edited.image,
             scores=score,
             prediction=prediction,
             missed=missed_gates(score, settings),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from pipeline.classifiers.labels import distinct_labels
 from pipeline.errors import DataError, InputError, ModelError
 from pipeline.importing.lists import read_labels
-from pipeline.profiles import pieces
+from pipeline.profiles import source_parts
 from pipeline.runtime.hub import HubModel, hub_model
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class BareWeights(NamedTuple):
 
 def names_classifier(text: str) -> bool:
     """Return whether the text says by its form that it names a classifier, whether that is there or not."""
-    return len(pieces(text)) > 1 or text.startswith((HUB, TORCHVISION))
+    return len(source_parts(text)) > 1 or text.startswith((HUB, TORCHVISION))
 
 
 def is_folder(text: str) -> bool:
@@ -88,7 +88,7 @@ def family_of(text: str) -> str:
 
     Raises `ModelError` with the reason when it is refused.
     """
-    if len(pieces(text)) > 1:
+    if len(source_parts(text)) > 1:
         return "torchvision" if text.startswith(TORCHVISION) else "timm"
     refuse_pickles(text)
     if not is_folder(text):
@@ -123,7 +123,7 @@ def bare_weights(text: str) -> BareWeights | None:
 
     Raises `ModelError` when a part is missing or is not what it should be.
     """
-    parts = pieces(text)
+    parts = source_parts(text)
     if len(parts) == 1:
         return None
     if len(parts) != 3:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.profiles import models_of, pieces
+from pipeline.profiles import models_of, source_parts
 from pipeline.runtime.devices import BYTES, ROOM, Place, free_memory, place, weight_bytes
 from pipeline.runtime.hub import SPARE, cache_folder, cached, free_bytes, hub_model
 from pipeline.settings import Profile
@@ -67,7 +67,7 @@ def _model(profile: Profile, role: str, key: str, text: str, where: Place) -> Ex
     dtype = where.precision(role)
     told, memory = profile.sizes.get(key, 0.0), profile.parameters.get(key, 0.0) * BYTES[dtype]
     model = hub_model(role, text)
-    parts = pieces(text)
+    parts = source_parts(text)
     if gone := [part for part in parts[1:] if not Path(part).is_file()]:
         return Examination(
             diagnosis=Diagnosis(what=key, state="missing", detail=f"there is no file {gone[0]}"), memory=0.0

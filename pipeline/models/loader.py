@@ -23,7 +23,7 @@ from pipeline.classifiers.sources import family_of, is_folder, names_classifier,
 from pipeline.classifiers.trial import try_out
 from pipeline.editing.axes import AXES
 from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
-from pipeline.profiles import models_of, resolved
+from pipeline.profiles import models_of, resolve_paths
 from pipeline.runtime.devices import ROOM, Place, free_memory, place, release, weight_bytes
 from pipeline.runtime.hub import here, located
 from pipeline.settings import Profile
@@ -156,7 +156,7 @@ class LoadedModels:
         """
         if not text or text in self._profile.classifiers:
             return text
-        path = resolved(text, Path.cwd())
+        path = resolve_paths(text, Path.cwd())
         if Path(path).is_dir():
             path = str(Path(path).resolve())
         elif not (names_classifier(path) or _timm_lists(path)):

@@ -142,7 +142,7 @@ def say_label(
     study = require_study(store, photo_key)
     if not study.perturbations or before.photo.protected == label:
         return ()
-    fresh = workflow.rejudged(models, study, settings)
+    fresh = workflow.rejudge(models, study, settings)
     store.add_proposals(photo_key, study.caption, fresh)
     lost = [
         perturbation

@@ -207,9 +207,9 @@ def test_chosen_is_the_best_passing_tau_of_each_caption(models: SeamModels) -> N
 
 def test_outside_gives_the_profiles_hint(models: SeamModels) -> None:
     study = opened(models)
-    assert workflow.outside(models, study) == ""
+    assert workflow.outside_hint(models, study) == ""
     strict = replace(models.profile, min_round_trip=31.0, outside_hint="Not of this world.")
-    assert workflow.outside(replace(models, profile=strict), study) == "Not of this world."
+    assert workflow.outside_hint(replace(models, profile=strict), study) == "Not of this world."
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def examine(lab: Laboratory, scene: Scene, number: int, variant: str) -> SceneRo
     study = list(edit(lab.models, study, wanted, settings))[-1]
     seconds = time.perf_counter() - started
     assert study.reconstruction is not None
-    outcomes = []
+    outcomes: list[EditOutcome] = []
     for factor, twin in asked.items():
         items = [item for item in study.counterfactuals if item.perturbation.factor == factor]
         outcomes += _outcomes(lab, factor, twin, items)

@@ -45,7 +45,7 @@ class Block:
 def align(
     source: Sequence[Word], edited: Sequence[Word], length: int, *, mapping: str = "refine", word_weight: float = 1.0
 ) -> Alignment:
-    """The alignment of two captions in a text window of `length` tokens.
+    """Align two captions in a text window of `length` tokens.
 
     `mapping` "refine": new words keep their own attention; "replace": new words take over the attention of the words
     that they replace, split evenly where the numbers of tokens differ; "auto": "replace" where words were swapped one
@@ -71,8 +71,8 @@ def align(
     return Alignment(matrix=matrix, own=own, weight=weight)
 
 
-def changed(source: Sequence[Word], edited: Sequence[Word]) -> tuple[list[int], list[int]]:
-    """Positions of the tokens that went from the source, and of those that came into the edited caption."""
+def changed_tokens(source: Sequence[Word], edited: Sequence[Word]) -> tuple[list[int], list[int]]:
+    """Return the positions of the tokens that went from the source, and of those that came into the edited caption."""
     source_spans, edited_spans = spans(source), spans(edited)
     new = [block for block in blocks(source, edited) if not block.equal]
     went = [position for block in new for position in _positions(source_spans, block.source)]
@@ -81,14 +81,14 @@ def changed(source: Sequence[Word], edited: Sequence[Word]) -> tuple[list[int], 
 
 
 def occurrences(caption: Sequence[Word], phrase: Sequence[Word]) -> list[int]:
-    """Positions of the tokens of every place where the caption holds these words in a row."""
+    """Return the positions of the tokens of every place where the caption holds these words in a row."""
     places = spans(caption)
     starts = [k for k in range(len(caption) - len(phrase) + 1) if tuple(caption[k : k + len(phrase)]) == tuple(phrase)]
     return [position for start in starts for position in _positions(places, range(start, start + len(phrase)))]
 
 
 def spans(words: Sequence[Word]) -> list[Span]:
-    """The token positions of each word."""
+    """Return the token positions of each word."""
     result: list[Span] = []
     for word in words:
         start = _end(result)
@@ -97,7 +97,7 @@ def spans(words: Sequence[Word]) -> list[Span]:
 
 
 def blocks(source: Sequence[Word], edited: Sequence[Word]) -> list[Block]:
-    """Both captions cut, in order, into equal single words and the blocks of changed words between them."""
+    """Cut both captions, in order, into equal single words and the blocks of changed words between them."""
     result: list[Block] = []
     i = j = 0
     for match_i, match_j in [*matches(source, edited), (len(source), len(edited))]:
@@ -110,9 +110,10 @@ def blocks(source: Sequence[Word], edited: Sequence[Word]) -> list[Block]:
 
 
 def matches(source: Sequence[Word], edited: Sequence[Word]) -> list[tuple[int, int]]:
-    """Indices of equal words in a best global alignment (Needleman and Wunsch, 1970): match 1, gap 0, never a mismatch.
+    """Return the indices of equal words in a best global alignment (Needleman and Wunsch, 1970).
 
-    Of several best alignments, the one whose matches lie as far to the left as possible.
+    A match counts 1, a gap 0, and a mismatch is never taken. Of several best alignments, it is the one whose matches
+    lie as far to the left as possible.
     """
     m, n = len(source), len(edited)
     # 1. score[i][j]: the most matches between source[i:] and edited[j:].
@@ -136,12 +137,12 @@ def matches(source: Sequence[Word], edited: Sequence[Word]) -> list[tuple[int, i
 
 
 def _is_swap(source: Sequence[Word], edited: Sequence[Word]) -> bool:
-    """True when every word that came stands for exactly one that went."""
+    """Return whether every word that came stands for exactly one that went."""
     return all(block.equal or len(block.source) == len(block.edited) for block in blocks(source, edited))
 
 
 def _pairs(block: Block, source: Sequence[Span], edited: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
-    """Token spans that belong together: word by word where the numbers of words agree, else the block as a whole."""
+    """Yield token spans that belong together: word by word where the numbers of words agree, else the whole block."""
     if len(block.source) == len(block.edited):
         for i, j in zip(block.source, block.edited, strict=True):
             yield source[i], edited[j]
@@ -150,7 +151,7 @@ def _pairs(block: Block, source: Sequence[Span], edited: Sequence[Span]) -> Iter
 
 
 def _carry(matrix: torch.Tensor, own: torch.Tensor, before: Span, after: Span) -> None:
-    """Hands the attention of the tokens `before` to the tokens `after`, all of it and evenly."""
+    """Hand the attention of the tokens `before` to the tokens `after`, all of it and evenly."""
     own[after.start : after.stop] = 0
     if len(before) == len(after):
         matrix[list(before), list(after)] = 1

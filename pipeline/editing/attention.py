@@ -48,36 +48,36 @@ class CrossMaps:
     weight: torch.Tensor
 
     def apply(self, source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
-        """Edit(M, M*): maps of the edits, from the source's (1, positions, n) and their own (R, positions, n)."""
+        """Return Edit(M, M*): maps of the edits, from the source's (1, positions, n) and theirs (R, positions, n)."""
         return (source @ self.matrix + edited * self.own[:, None]) * self.weight[:, None]
 
     def values(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values V1, V2 with Edit(M, M*) V = M V1 + M* V2, all (R, heads, n, head width): no map has to be written."""
+        """Return V1, V2 with Edit(M, M*) V = M V1 + M* V2, all (R, heads, n, head width): no map has to be written."""
         weighted = value * self.weight[:, None, :, None].to(value.dtype)
         return self.matrix[:, None].to(value.dtype) @ weighted, weighted * self.own[:, None, :, None].to(value.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class WordMapRecorder:
     """Word maps of the first `rows` rows in one call of the UNet, per number of positions; a few small tensors."""
 
     rows: int
     layers: dict[int, list[torch.Tensor]] = field(default_factory=dict)
 
-    def look(self, attn: Attention, query: torch.Tensor, key: torch.Tensor) -> None:
-        """Notes one layer's maps, averaged over its heads; those with many positions are passed over."""
+    def record(self, attn: Attention, query: torch.Tensor, key: torch.Tensor) -> None:
+        """Note one layer's maps, averaged over its heads; those with many positions are passed over."""
         if query.shape[2] <= MAX_SEEN_POSITIONS:
             maps = _probabilities(attn, query[: self.rows], key[: self.rows]).mean(dim=1)
             self.layers.setdefault(query.shape[2], []).append(maps)
 
     def maps(self) -> torch.Tensor:
-        """(rows, positions, n): the mean over the layers whose resolution is nearest to 16 x 16."""
+        """Return (rows, positions, n): the mean over the layers whose resolution is nearest to 16 x 16."""
         positions = min(self.layers, key=lambda count: abs(count - SEEN_POSITIONS))
         return torch.stack(self.layers[positions]).mean(dim=0)
 
 
 def grid(positions: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width of a map with so many positions, over latents of this height and width."""
+    """Return height and width of a map with so many positions, over latents of this height and width."""
     scale = math.sqrt(height * width / positions)
     return round(height / scale), round(width / scale)
 
@@ -93,12 +93,12 @@ class AttentionControl:
 
     self_rows: torch.Tensor | None = None
     cross_maps: CrossMaps | None = None
-    seen: Seen | None = None
+    seen: WordMapRecorder | None = None
 
 
 @contextmanager
 def controlled(unet: UNet2DConditionModel) -> Iterator[AttentionControl]:
-    """The UNet under attention control; its own processors come back at the end, also after an error."""
+    """Put the UNet under attention control; its own processors come back at the end, also after an error."""
     control = AttentionControl()
     originals = dict(unet.attn_processors)
     injections = {name: _injection(name, cast(Processor, own), control) for name, own in originals.items()}
@@ -133,7 +133,7 @@ class SelfAttentionInjection(_Injection):
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(rows, positions, channels) -> the same shape."""
+        """Turn (rows, positions, channels) into the same shape."""
         rows = self.control.self_rows
         if rows is None or hidden_states.shape[1] > MAX_SELF_POSITIONS:
             return self.original(attn, hidden_states, encoder_hidden_states, attention_mask)
@@ -151,13 +151,13 @@ class CrossAttentionInjection(_Injection):
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(rows, positions, channels), text (rows, n, width) -> (rows, positions, channels)."""
+        """Turn (rows, positions, channels), text (rows, n, width) into (rows, positions, channels)."""
         maps, seen = self.control.cross_maps, self.control.seen
         if encoder_hidden_states is None or (maps is None and seen is None):
             return self.original(attn, hidden_states, encoder_hidden_states, attention_mask)
         query, key, value = _project(attn, hidden_states, encoder_hidden_states)
         if seen is not None:
-            seen.look(attn, query, key)
+            seen.record(attn, query, key)
         if maps is None:
             return _merge(attn, scaled_dot_product_attention(query, key, value, scale=attn.scale))
         # 1. M*_t on the part of the values that is the edit's own; all other rows run free.
@@ -166,7 +166,7 @@ class CrossAttentionInjection(_Injection):
         values = torch.cat((value[:1], own, value[edits.stop :]))
         states = scaled_dot_product_attention(query, key, values, scale=attn.scale)
         # 2. M_t on the part that follows the source.
-        source_query, source_key = (one[:1].expand(len(carried), -1, -1, -1) for one in (query, key))
+        source_query, source_key = (projection[:1].expand(len(carried), -1, -1, -1) for projection in (query, key))
         states[edits] += scaled_dot_product_attention(source_query, source_key, carried, scale=attn.scale)
         return _merge(attn, states)
 
@@ -174,7 +174,7 @@ class CrossAttentionInjection(_Injection):
 def _project(
     attn: Attention, hidden_states: torch.Tensor, context: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Q, K, V, each (rows, heads, positions, head width)."""
+    """Return Q, K, V, each (rows, heads, positions, head width)."""
     query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
     return _split(attn, query), _split(attn, key), _split(attn, value)
 
@@ -190,5 +190,5 @@ def _merge(attn: Attention, states: torch.Tensor) -> torch.Tensor:
 
 
 def _probabilities(attn: Attention, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """(rows, heads, positions, n) in float32, whatever the model's precision."""
+    """Return (rows, heads, positions, n) in float32, whatever the model's precision."""
     return ((query * attn.scale) @ key.transpose(-1, -2)).float().softmax(dim=-1)

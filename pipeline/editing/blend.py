@@ -24,7 +24,7 @@ class LocalBlend:
     start: int  # the step from which on the rest of the picture is held to the source
 
     def heat(self, seen: torch.Tensor, maps: CrossMaps | None, captions: list[int]) -> torch.Tensor:
-        """Attention to the words that went and to those that came: (R, 2, positions).
+        """Return the attention to the words that went and to those that came: (R, 2, positions).
 
         `seen` (1 + R, positions, n) are the maps of the source and of R edits of these captions, before control.
         """
@@ -36,11 +36,11 @@ class LocalBlend:
         return torch.stack((went, came), dim=1)
 
     def apply(self, edited: torch.Tensor, source: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
-        """Latents that are the source's (1, C, h, w) outside the mask and the edit's (R, C, h, w) inside."""
+        """Return latents that are the source's (1, C, h, w) outside the mask and the edit's (R, C, h, w) inside."""
         return torch.where(self.mask(heat, edited.shape[2], edited.shape[3]), edited, source)
 
     def mask(self, heat: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """(R, 1, height, width): true where either map (R, 2, positions), widened by a cell, is above the threshold.
+        """Return (R, 1, height, width): true where a map (R, 2, positions), widened by a cell, is above the threshold.
 
         `heat` may be a sum over steps: only its share of its own maximum counts.
         """

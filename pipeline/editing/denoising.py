@@ -13,8 +13,8 @@ from functools import partial
 
 import torch
 
-from pipeline.editing.alignment import align, changed, occurrences
-from pipeline.editing.attention import AttentionControl, CrossMaps, Seen, controlled
+from pipeline.editing.alignment import align, changed_tokens, occurrences
+from pipeline.editing.attention import AttentionControl, CrossMaps, WordMapRecorder, controlled
 from pipeline.editing.blend import LocalBlend
 from pipeline.editing.inversion import Tick
 from pipeline.editing.latent_diffusion import LatentDiffusion
@@ -40,7 +40,7 @@ class Batch:
     blend: LocalBlend | None
 
     def cross_maps(self, captions: list[int], i: int) -> CrossMaps | None:
-        """How the cross-attention of rows with these captions follows from the source's in step i; None: not at all."""
+        """Return how rows with these captions take the source's cross-attention in step i; None: not at all."""
         if i >= self.cross_stop:
             return None
         injected = (i < self.cross_stops[captions]).float()
@@ -64,7 +64,7 @@ class Rows:
 
 
 def prepare(model: LatentDiffusion, inversion: Inversion, captions: tuple[str, ...], settings: Settings) -> Batch:
-    """Everything about these edited captions that does not change on the way. Raises `CaptionError`."""
+    """Prepare all about these edited captions that does not change on the way. Raises `CaptionError`."""
     steps, device = settings.num_inference_steps, model.device
     source, edited = model.words(inversion.caption), [model.words(caption) for caption in captions]
     alignments = [
@@ -85,9 +85,9 @@ def prepare(model: LatentDiffusion, inversion: Inversion, captions: tuple[str, .
         edited=torch.cat([model.embed(caption) for caption in captions]),
         unconditional=unconditional.to(device),
         maps=CrossMaps(
-            matrix=torch.stack([one.matrix for one in alignments]).to(device),
-            own=torch.stack([one.own for one in alignments]).to(device),
-            weight=torch.stack([one.weight for one in alignments]).to(device),
+            matrix=torch.stack([alignment.matrix for alignment in alignments]).to(device),
+            own=torch.stack([alignment.own for alignment in alignments]).to(device),
+            weight=torch.stack([alignment.weight for alignment in alignments]).to(device),
         ),
         cross_stops=cross_stops.to(device),
         cross_stop=int(cross_stops.max()),
@@ -104,7 +104,7 @@ def _local_blend(
         return None
     went, came = torch.zeros(2, len(captions), model.window)
     for row, edited_caption in enumerate(captions):
-        gone, new = changed(model.words(caption), model.words(edited_caption))
+        gone, new = changed_tokens(model.words(caption), model.words(edited_caption))
         went[row, gone], came[row, new] = 1, 1
     return LocalBlend(
         went=went.to(model.device),
@@ -116,7 +116,7 @@ def _local_blend(
 
 @torch.inference_mode()
 def denoise(model: LatentDiffusion, batch: Batch, micro_batches: MicroBatches, tick: Tick) -> torch.Tensor:
-    """Latents of the edits (stops, captions, channels, h, w), in the order of `batch.stops`."""
+    """Return the latents of the edits (stops, captions, channels, h, w), in the order of `batch.stops`."""
     captions, last = len(batch.edited), batch.stops[-1]
     # (branches, captions, ...): the last branch is the trunk, from which the others have forked.
     latents = batch.trajectory[None, :1].expand(1, captions, -1, -1, -1)
@@ -125,7 +125,7 @@ def denoise(model: LatentDiffusion, batch: Batch, micro_batches: MicroBatches, t
         for i, timestep in enumerate(batch.timesteps):
             # 1. Where injection stops for some tau but goes on for larger ones, that tau leaves the trunk.
             if i in batch.stops and i < last:
-                latents, heat = (torch.cat((one, one[-1:])) for one in (latents, heat))
+                latents, heat = (torch.cat((tensor, tensor[-1:])) for tensor in (latents, heat))
             branches = len(latents)
             rows = Rows(
                 latents=latents.flatten(0, 1),
@@ -150,7 +150,7 @@ def denoise(model: LatentDiffusion, batch: Batch, micro_batches: MicroBatches, t
 def _guide(
     model: LatentDiffusion, control: AttentionControl, batch: Batch, all_rows: Rows, i: int, part: slice
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One call of the UNet: source, conditional and unconditional rows -> guided predictions (R, channels, h, w).
+    """Call the UNet once: source, conditional and unconditional rows -> guided predictions (R, channels, h, w).
 
     And what the blend takes from the call: heat (R, 2, positions), empty where nothing is blended.
     """
@@ -158,8 +158,8 @@ def _guide(
     count, guidance = len(rows.captions), batch.guidance_scale != 1.0
     control.cross_maps = batch.cross_maps(rows.captions, i)
     control.self_rows = _self_rows(rows, guidance, model.device)
-    control.seen = Seen(1 + count) if batch.blend is not None else None
-    with_source = any(one is not None for one in (control.cross_maps, control.self_rows, control.seen))
+    control.seen = WordMapRecorder(1 + count) if batch.blend is not None else None
+    with_source = any(part is not None for part in (control.cross_maps, control.self_rows, control.seen))
     # 1. The source only where something is taken from it; unconditional rows only where guidance asks for them.
     latents = [batch.trajectory[i : i + 1]] * with_source + [rows.latents] * (1 + guidance)
     embeddings = [batch.source] * with_source + [batch.edited[rows.captions]]
@@ -176,7 +176,7 @@ def _guide(
 
 
 def _self_rows(rows: Rows, guidance: bool, device: torch.device) -> torch.Tensor | None:
-    """Whose self-attention each row takes: that of the source, row 0, or its own; None when all take their own."""
+    """Return whose self-attention each row takes: the source's, row 0, or its own; None when all take their own."""
     if not any(rows.injected):
         return None
     conditional = [0 if injected else 1 + row for row, injected in enumerate(rows.injected)]
@@ -186,5 +186,5 @@ def _self_rows(rows: Rows, guidance: bool, device: torch.device) -> torch.Tensor
 
 
 def injected_steps(fraction: float, steps: int) -> int:
-    """How many of the steps a fraction of them makes. Rounded down as in the reference, but 0.29 of 100 is 29."""
+    """Return how many of the steps a fraction makes, rounded down as in the reference, but 0.29 of 100 is 29."""
     return int(fraction * steps + 1e-6)

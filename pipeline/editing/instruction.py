@@ -48,7 +48,7 @@ class InstructPix2PixEditor:
     def from_pretrained(
         cls, path: str, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
     ) -> InstructPix2PixEditor:
-        """From a diffusers folder, safetensors only; `compiled` as in `LatentDiffusion`.
+        """Open a diffusers folder, safetensors only; `compiled` as in `LatentDiffusion`.
 
         Raises `ModelError` when it is of another family or incomplete.
         """
@@ -78,15 +78,15 @@ class InstructPix2PixEditor:
 
     @property
     def fingerprint(self) -> str:
-        """Of the family, and of the pipeline's configurations, scheduler, precision and weights."""
+        """Return a hash of family, the pipeline's configurations, scheduler, precision and weights."""
         return self._fingerprint
 
     def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
-        """None: the model reads an instruction, and no word of the caption looks anywhere."""
+        """Return (): the model reads an instruction, and no word of the caption looks anywhere."""
         return ()
 
     def invert(self, image: Image.Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
-        """The picture's latent as it will guide its edits; the control is what the autoencoder alone makes of it.
+        """Encode the picture as it will guide its edits; the control is what the autoencoder alone makes of it.
 
         Raises `CaptionError` for an empty caption, `EditingError` for values that are not numbers.
         """
@@ -110,7 +110,7 @@ class InstructPix2PixEditor:
     def edit(
         self, inversion: Inversion, edited_captions: Sequence[str], settings: Settings, step: Step | None = None
     ) -> Iterator[Edit]:
-        """Every caption at every `settings.taus`, all from the same noise, so that only words and guidance differ.
+        """Yield every caption at every `settings.taus`, all from the same noise: only words and guidance differ.
 
         `step(done, total)` counts the denoising steps of all edits. Raises `CaptionError` at once; `EditingError`, and
         whatever `step` raises, while edits are being made.
@@ -121,7 +121,7 @@ class InstructPix2PixEditor:
         return self._edits(inversion, orders, settings, step)
 
     def round_trip(self, image: Image.Image) -> float:
-        """PSNR in dB of encoding and decoding the picture; infinite when nothing changed."""
+        """Return the PSNR in dB of encoding and decoding the picture; infinite when nothing changed."""
         before = np.asarray(self._fit(image), dtype=np.float64)
         with self._lock, torch.inference_mode():
             after = np.asarray(self._decode(self._encode(image)), dtype=np.float64)
@@ -157,13 +157,13 @@ class InstructPix2PixEditor:
                 yield Edit(index=index, tau=tau, image=picture)
 
     def _fit(self, image: Image.Image) -> Image.Image:
-        """The picture in RGB and in the size the model was trained on."""
+        """Return the picture in RGB and in the size the model was trained on."""
         side = self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor
         image = image.convert("RGB")
         return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.LANCZOS)
 
     def _encode(self, image: Image.Image) -> torch.Tensor:
-        """(1, C, h, w), not scaled: so InstructPix2Pix takes the picture."""
+        """Return (1, C, h, w), not scaled: so InstructPix2Pix takes the picture."""
         pixels = self._pipe.image_processor.preprocess(self._fit(image))
         latent: torch.Tensor = self._pipe.vae.encode(
             pixels.to(self._pipe.device, self._pipe.vae.dtype)
@@ -190,7 +190,7 @@ class InstructPix2PixEditor:
 
 
 def instruction(caption: str, edited_caption: str) -> str:
-    """What to do to get from one caption to the other, such as "turn the snowy field into a sandy beach".
+    """Return how to get from one caption to the other, such as "turn the snowy field into a sandy beach".
 
     Raises `CaptionError` when the edited caption is empty or the same.
     """
@@ -204,7 +204,7 @@ def instruction(caption: str, edited_caption: str) -> str:
 
 
 def _changes(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int, int]]:
-    """(i, i_end, j, j_end) of every place that changed; an article between two of them does not part them."""
+    """Return (i, i_end, j, j_end) of every place that changed; an article between two of them does not part them."""
     matcher = difflib.SequenceMatcher(None, [_bare(word) for word in old], [_bare(word) for word in new], False)
     changes: list[tuple[int, int, int, int]] = []
     for tag, i, i_end, j, j_end in matcher.get_opcodes():
@@ -217,7 +217,7 @@ def _changes(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int
 
 
 def _order(old: Sequence[str], new: Sequence[str], i: int, i_end: int, j: int, j_end: int) -> str:
-    """One change as an order, with as much of the phrase around it as makes it readable: "brown" -> "a brown dog"."""
+    """Return one change as an order, with as much of its phrase as makes it readable: "brown" -> "a brown dog"."""
     # 1. Back to the phrase's article, unless the change begins the phrase, and on to its noun.
     begins = {_bare(side[0]) for side in (old[i:i_end], new[j:j_end]) if side} & (BREAKS | ARTICLES)
     while i and j and not begins and old[i - 1] == new[j - 1] and _bare(old[i - 1]) not in BREAKS:

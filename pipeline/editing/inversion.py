@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch.nn.functional import mse_loss
 
 from pipeline.editing.latent_diffusion import LatentDiffusion
-from pipeline.editing.memory import frugally
+from pipeline.editing.memory import retry_with_checkpointing
 from pipeline.errors import CaptionError
 from pipeline.settings import Settings
 from pipeline.types import Inversion, Step
@@ -99,7 +99,7 @@ def null_text(
                 guided_step = guided(model, trajectory[-1], timestep, caption, settings.guidance_scale)
                 return optimise(null, guided_step, pivots[i + 1 : i + 2], i / steps, settings)
 
-            null, latent, _ = frugally(model.unet, best)
+            null, latent, _ = retry_with_checkpointing(model.unet, best)
             trajectory.append(latent)
             embeddings.append(null)
             tick()

@@ -34,7 +34,7 @@ class Inversions:
     """
 
     def __init__(self, folder: Path | None = None, *, limit: int = LIMIT, disk_limit: int = DISK_LIMIT) -> None:
-        """Keeps `limit` inversions in memory, and `disk_limit` bytes in the folder if there is one.
+        """Keep `limit` inversions in memory, and `disk_limit` bytes in the folder if there is one.
 
         Those used longest ago go first.
         """
@@ -43,7 +43,7 @@ class Inversions:
         self._kept: OrderedDict[str, Inversion] = OrderedDict()
 
     def get(self, models: Models, study: Study, settings: Settings, step: Step | None = None) -> Inversion:
-        """The inversion of the study's photo under its caption, made when it is neither in memory nor on the disk."""
+        """Return the inversion of the study's photo under its caption, made when neither memory nor disk has it."""
         key = _key(models, study, settings)
         with self._lock:
             found = self._kept.get(key) or self._read(key)
@@ -81,8 +81,10 @@ class Inversions:
             logger.warning("inversions cannot be kept in %s: %s", self._folder, error)
 
     def _make_room(self, folder: Path) -> None:
-        """Deletes the files used longest ago until the others are within the limit."""
-        files = sorted(((path.stat(), path) for path in folder.glob(f"*{SUFFIX}")), key=lambda one: one[0].st_mtime_ns)
+        """Delete the files used longest ago until the others are within the limit."""
+        files = sorted(
+            ((path.stat(), path) for path in folder.glob(f"*{SUFFIX}")), key=lambda file: file[0].st_mtime_ns
+        )
         excess = sum(stat.st_size for stat, _ in files) - self._disk_limit
         for stat, path in files:
             if excess <= 0:
@@ -105,7 +107,7 @@ def _key(models: Models, study: Study, settings: Settings) -> str:
 
 
 def _save(inversion: Inversion, path: Path) -> None:
-    """The file is there complete or not at all. Raises `OSError`."""
+    """Write the file complete or not at all. Raises `OSError`."""
     import numpy as np
     import torch
     from safetensors.torch import save

@@ -56,7 +56,7 @@ class LatentDiffusion:
     def from_pretrained(
         cls, path: str, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
     ) -> LatentDiffusion:
-        """From a diffusers folder or hub id. Raises `ModelError` when a part is missing or of another family.
+        """Open a diffusers folder or hub id. Raises `ModelError` when a part is missing or of another family.
 
         `dtype` is that of UNet and text encoder; the autoencoder stays in float32, which is what decides how faithful
         a reconstruction can be, and takes pictures of more than 768 pixels a side in tiles. `compiled` has
@@ -105,24 +105,24 @@ class LatentDiffusion:
 
     @property
     def device(self) -> torch.device:
-        """Where everything runs."""
+        """Return where everything runs."""
         return self.unet.device
 
     @property
     def window(self) -> int:
-        """Length of the text window in tokens, begin and end marks included."""
+        """Return the length of the text window in tokens, begin and end marks included."""
         return int(min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings))
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Width and height in pixels of the pictures the model was trained on."""
+        """Return width and height in pixels of the pictures the model was trained on."""
         sample_size = self.unet.config["sample_size"]
         height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
         factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         return width * factor, height * factor
 
     def words(self, caption: str) -> tuple[Word, ...]:
-        """Token ids word by word, begin and end marks included. Raises `CaptionError` beyond the text window."""
+        """Return token ids word by word, begin and end marks included. Raises `CaptionError` beyond the text window."""
         encoding = self.tokenizer(caption, truncation=False)
         ids, word_ids = encoding.input_ids, encoding.word_ids()
         if len(ids) > self.window:
@@ -134,13 +134,13 @@ class LatentDiffusion:
         grouped = groupby(range(len(ids)), key=lambda k: (word_ids[k], k if word_ids[k] is None else -1))
         return tuple(tuple(ids[k] for k in positions) for _, positions in grouped)
 
-    def spelled(self, word: Word) -> str:
-        """The word as the tokenizer would write it, in its case."""
+    def spell(self, word: Word) -> str:
+        """Return the word as the tokenizer would write it, in its case."""
         return str(self.tokenizer.decode(list(word))).strip()
 
     @torch.inference_mode()
     def embed(self, caption: str) -> torch.Tensor:
-        """(1, window, width). Raises `CaptionError` beyond the text window; "" is the unconditional caption."""
+        """Return (1, window, width); "" is the unconditional caption. Raises `CaptionError` beyond the text window."""
         self.words(caption)
         tokens = self.tokenizer(caption, padding="max_length", max_length=self.window, return_tensors="pt")
         hidden: torch.Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
@@ -148,7 +148,7 @@ class LatentDiffusion:
 
     @torch.inference_mode()
     def encode(self, image: Image.Image) -> torch.Tensor:
-        """Picture, resized where it must be -> latent (1, C, h, w)."""
+        """Encode a picture, resized where it must be, as a latent (1, C, h, w)."""
         pixels = np.asarray(self.fit(image), dtype=np.float32) / 127.5 - 1
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)
         latent: torch.Tensor = self.vae.encode(batch).latent_dist.mode()
@@ -156,19 +156,19 @@ class LatentDiffusion:
 
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
-        """Latents (R, C, h, w) -> R pictures. Raises `EditingError` for values that are not numbers."""
+        """Decode latents (R, C, h, w) as R pictures. Raises `EditingError` for values that are not numbers."""
         pixels = self.vae.decode(latents / self._scale + self._shift).sample
         self.check(pixels, "Decoding a picture")
         levels = (pixels.permute(0, 2, 3, 1) * 127.5 + 127.5).round().clamp(0, 255)
         return [Image.fromarray(picture) for picture in levels.to(torch.uint8).cpu().numpy()]
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """The picture in RGB and in the model's size."""
+        """Return the picture in RGB and in the model's size."""
         image = image.convert("RGB")
         return image if image.size == self.image_size else image.resize(self.image_size, Image.Resampling.LANCZOS)
 
     def timesteps(self, num_inference_steps: int) -> tuple[int, ...]:
-        """The timesteps from noise to picture; both schedulers are set to them."""
+        """Return the timesteps from noise to picture; both schedulers are set to them."""
         try:
             self.scheduler.set_timesteps(num_inference_steps)
             self.inverse_scheduler.set_timesteps(num_inference_steps)
@@ -181,7 +181,7 @@ class LatentDiffusion:
         return timesteps
 
     def predict(self, latents: torch.Tensor, timestep: int | torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-        """The UNet's output for latents (rows, C, h, w) under embeddings (rows, window, width).
+        """Return the UNet's output for latents (rows, C, h, w) under embeddings (rows, window, width).
 
         One timestep for all rows, or one for each.
         """
@@ -191,17 +191,17 @@ class LatentDiffusion:
         return prediction.float()
 
     def denoise(self, prediction: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
-        """One DDIM step towards the picture. Raises `EditingError` for values that are not numbers."""
+        """Take one DDIM step towards the picture. Raises `EditingError` for values that are not numbers."""
         result = self.scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         return self.check(result, f"Denoising at timestep {timestep}")
 
     def noise(self, prediction: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
-        """One DDIM step towards noise, up to `timestep`. Raises `EditingError` for values that are not numbers."""
+        """Take one DDIM step towards noise, up to `timestep`. Raises `EditingError` for values that are not numbers."""
         result = self.inverse_scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         return self.check(result, f"DDIM inversion at timestep {timestep}")
 
     def check(self, values: torch.Tensor, attempt: str) -> torch.Tensor:
-        """The same values, or an `EditingError` when some are NaN or infinite."""
+        """Return the same values. Raises `EditingError` when some are NaN or infinite."""
         if not torch.isfinite(values).all():
             raise EditingError(
                 f"{attempt} with '{self.name}' in {self.unet.dtype} gave values that are not numbers; "
@@ -219,7 +219,7 @@ class LatentDiffusion:
 
 
 def compile_blocks(unet: UNet2DConditionModel) -> None:
-    """Has the convolution blocks and feed-forward layers compiled at their first use.
+    """Have the convolution blocks and feed-forward layers compiled at their first use.
 
     Not the attention between them: its processors change with every edit, and each change would compile anew.
     """
@@ -238,20 +238,23 @@ def _check_location(path: str) -> None:
 
 
 def fingerprint(networks: Sequence[torch.nn.Module], configurations: Sequence[Mapping[str, object]]) -> str:
-    """sha256 of the configurations, and of the first values of every weight with its type: training changes them."""
+    """Return the sha256 of the configurations and of every weight's type and first values: training changes them."""
     # What begins with _ tells of the folder and of the library that wrote it.
-    known = [{key: value for key, value in one.items() if not key.startswith("_")} for one in configurations]
-    parts = [json.dumps(one, sort_keys=True, default=str) for one in known]
+    known = [
+        {key: value for key, value in configuration.items() if not key.startswith("_")}
+        for configuration in configurations
+    ]
+    parts = [json.dumps(configuration, sort_keys=True, default=str) for configuration in known]
     for network in networks:
         starts = [weight.flatten()[:SAMPLE].float() for weight in network.state_dict().values()]
         parts.append(
-            f"{torch.cat(starts).tolist()} {sorted({str(one.dtype) for one in network.state_dict().values()})}"
+            f"{torch.cat(starts).tolist()} {sorted({str(weight.dtype) for weight in network.state_dict().values()})}"
         )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _ddim(path: str) -> DDIMScheduler:
-    """DDIM on the schedule the model was trained with, whichever sampler its folder names.
+    """Return DDIM on the schedule the model was trained with, whichever sampler its folder names.
 
     Clipping belongs to pixels, not to latents. The inverse scheduler knows no "linspace" spacing.
     """

@@ -25,7 +25,7 @@ class MicroBatches:
     """How many rows one call of a network takes. One for each network; learns for as long as it lives."""
 
     def __init__(self, network: torch.nn.Module, most: int) -> None:
-        """At most `most` rows a call, however much memory there is."""
+        """Take at most `most` rows a call, however much memory there is."""
         self.rows = most
         self.row_bytes = (
             0  # of all outputs of all layers, for one row: an upper bound of what it needs; 0: not known yet
@@ -33,7 +33,7 @@ class MicroBatches:
         self._network = network
 
     def each(self, count: int, work: Callable[[slice], Result], *, rows: int = 1, beside: int = 0) -> list[Result]:
-        """What `work` makes of the items 0 to `count`, part by part.
+        """Return what `work` makes of the items 0 to `count`, part by part.
 
         An item takes `rows` rows of a call, which has `beside` more. When memory runs out all items are made anew, half
         as many at once; the shortage is raised when there is too little for one.
@@ -50,7 +50,7 @@ class MicroBatches:
                 torch.cuda.empty_cache()
 
     def _parts(self, count: int, rows: int, beside: int) -> Iterator[slice]:
-        """Slices of 0 to `count`; the very first holds one item and is measured."""
+        """Yield slices of 0 to `count`; the very first holds one item and is measured."""
         start = 0
         if not self.row_bytes:
             with _row_bytes(self._network) as outputs:
@@ -65,7 +65,7 @@ class MicroBatches:
 
 
 def free_memory(network: torch.nn.Module) -> int:
-    """Bytes that are free where the network runs."""
+    """Return the bytes that are free where the network runs."""
     device = next(network.parameters()).device
     if device.type != "cuda":
         return int(psutil.virtual_memory().available)
@@ -75,7 +75,7 @@ def free_memory(network: torch.nn.Module) -> int:
 
 @contextmanager
 def _row_bytes(network: torch.nn.Module) -> Iterator[list[int]]:
-    """The bytes a row of each output of each layer that has no layers inside."""
+    """Measure the bytes a row of each output of each layer that has no layers inside."""
     outputs: list[int] = []
 
     def count(_: torch.nn.Module, __: object, output: object) -> None:
@@ -94,8 +94,8 @@ def _row_bytes(network: torch.nn.Module) -> Iterator[list[int]]:
             handle.remove()
 
 
-def frugally(unet: UNet2DConditionModel, work: Callable[[], Result]) -> Result:
-    """`work()`; when memory runs out once more, with activations made again for the backward pass instead of kept.
+def retry_with_checkpointing(unet: UNet2DConditionModel, work: Callable[[], Result]) -> Result:
+    """Return `work()`, made once more when memory runs out, with activations made again instead of kept.
 
     Checkpointing then stays on, for the next call would fare no better; the caller switches it off.
     """
@@ -109,8 +109,8 @@ def frugally(unet: UNet2DConditionModel, work: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def shortage_told(attempt: str) -> Iterator[None]:
-    """Turns running out of memory, when nothing smaller could be tried, into an `EditingError`."""
+def report_shortage(attempt: str) -> Iterator[None]:
+    """Turn running out of memory, when nothing smaller could be tried, into an `EditingError`."""
     try:
         yield
     except RuntimeError as error:
@@ -123,5 +123,5 @@ def shortage_told(attempt: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an error of its own; on the CPU the allocator says so in words."""
+    """Return whether memory ran out: CUDA has an error of its own; on the CPU the allocator says so in words."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

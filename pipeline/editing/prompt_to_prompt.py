@@ -17,7 +17,7 @@ from PIL.Image import Image
 from pipeline.editing.denoising import denoise, injected_steps, prepare
 from pipeline.editing.inversion import invert, ticker
 from pipeline.editing.latent_diffusion import LatentDiffusion
-from pipeline.editing.memory import MicroBatches, shortage_told
+from pipeline.editing.memory import MicroBatches, report_shortage
 from pipeline.editing.word_maps import word_maps
 from pipeline.errors import CaptionError, SettingsError
 from pipeline.settings import Settings
@@ -31,7 +31,7 @@ class StableDiffusionEditor:
     """Prompt-to-prompt on a Stable Diffusion. Calls from several threads wait for one another."""
 
     def __init__(self, model: LatentDiffusion, *, max_edits: int = MAX_EDITS) -> None:
-        """`max_edits` bounds the edits in one call of the UNet; memory may bound them further."""
+        """Take a model; `max_edits` bounds the edits in one call of the UNet, and memory may bound them further."""
         self.model = model
         self.micro_batches = MicroBatches(model.unet, 1 + 2 * max_edits)
         self._decoding = MicroBatches(model.vae, MAX_PICTURES)
@@ -41,32 +41,32 @@ class StableDiffusionEditor:
     def from_pretrained(
         cls, path: str, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
     ) -> StableDiffusionEditor:
-        """From a diffusers folder or hub id. Raises `ModelError` when a part is missing or of another family."""
+        """Open a diffusers folder or hub id. Raises `ModelError` when a part is missing or of another family."""
         return cls(LatentDiffusion.from_pretrained(path, device=device, dtype=dtype, compiled=compiled))
 
     @property
     def fingerprint(self) -> str:
-        """Of the family, and of the diffusion model's configurations, schedulers, precision and weights."""
+        """Return a hash of family, the model's configurations, schedulers, precision and weights."""
         return f"stable-diffusion {self.model.fingerprint}"
 
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
-        """The trajectory that leads to the picture under its caption.
+        """Return the trajectory that leads to the picture under its caption.
 
         A picture of another size is resized to the model's. Raises `CaptionError` for an empty caption or one beyond
         the text window, `EditingError` for values that are not numbers or too little memory.
         """
-        with self._lock, shortage_told(f"Inverting the picture with '{self.model.name}'"):
+        with self._lock, report_shortage(f"Inverting the picture with '{self.model.name}'"):
             return invert(self.model, image, caption, settings, step)
 
     def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
-        """Which word of the inversion's caption looks where, in the caption's order; `step` as in `edit`."""
-        with self._lock, shortage_told(f"Looking at the words with '{self.model.name}'"):
+        """Return which word of the inversion's caption looks where, in the caption's order; `step` as in `edit`."""
+        with self._lock, report_shortage(f"Looking at the words with '{self.model.name}'"):
             return word_maps(self.model, inversion, self.micro_batches, step)
 
     def round_trip(self, image: Image) -> float:
-        """PSNR in dB of encoding and decoding the picture; infinite when nothing changed."""
+        """Return the PSNR in dB of encoding and decoding the picture; infinite when nothing changed."""
         before = np.asarray(self.model.fit(image), dtype=np.float64)
-        with self._lock, shortage_told(f"Encoding the picture with '{self.model.name}'"):
+        with self._lock, report_shortage(f"Encoding the picture with '{self.model.name}'"):
             after = np.asarray(self.model.decode(self.model.encode(image))[0], dtype=np.float64)
         error = float(np.mean((before - after) ** 2))
         return 10 * math.log10(255**2 / error) if error else math.inf
@@ -74,7 +74,7 @@ class StableDiffusionEditor:
     def edit(
         self, inversion: Inversion, edited_captions: Sequence[str], settings: Settings, step: Step | None = None
     ) -> Iterator[Edit]:
-        """Every caption at every `settings.taus`: the edits of the first caption first, in the order of its tau.
+        """Yield every caption at every `settings.taus`: the first caption's edits first, in the order of its tau.
 
         `step(done, total)` counts the denoising steps of all trajectories. Raises `CaptionError` and `SettingsError`
         at once; `EditingError`, and whatever `step` raises, while edits are being made.
@@ -94,7 +94,7 @@ class StableDiffusionEditor:
         starts = range(0, len(edited_captions), size)
         tick = ticker(step, len(starts) * steps)
         for start in starts:
-            with self._lock, shortage_told(f"Editing with '{self.model.name}'"):
+            with self._lock, report_shortage(f"Editing with '{self.model.name}'"):
                 batch = prepare(self.model, inversion, edited_captions[start : start + size], settings)
                 latents = denoise(self.model, batch, self.micro_batches, tick)
             for offset in range(latents.shape[1]):
@@ -103,13 +103,13 @@ class StableDiffusionEditor:
                     yield Edit(index=start + offset, tau=tau, image=pictures[distinct.index(stop)])
 
     def _pictures(self, latents: torch.Tensor) -> list[Image]:
-        with self._lock, shortage_told(f"Decoding pictures with '{self.model.name}'"):
+        with self._lock, report_shortage(f"Decoding pictures with '{self.model.name}'"):
             parts = self._decoding.each(len(latents), lambda part: self.model.decode(latents[part]))
         return [picture for part in parts for picture in part]
 
 
 def _check(inversion: Inversion, edited_captions: Sequence[str], settings: Settings) -> None:
-    """Refuses captions without words, and settings that the inversion was not made for."""
+    """Refuse captions without words, and settings that the inversion was not made for."""
     if not all(caption.strip() for caption in edited_captions):
         raise CaptionError("An edited caption is empty; write what the picture should show.")
     if inversion.num_inference_steps != settings.num_inference_steps:

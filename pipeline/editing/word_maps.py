@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.editing.alignment import spans
-from pipeline.editing.attention import Seen, controlled, grid
+from pipeline.editing.attention import WordMapRecorder, controlled, grid
 from pipeline.editing.inversion import ticker
 from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.memory import MicroBatches
@@ -19,7 +19,7 @@ from pipeline.types import Inversion, Step, WordMap
 def word_maps(
     model: LatentDiffusion, inversion: Inversion, micro_batches: MicroBatches, step: Step | None
 ) -> tuple[WordMap, ...]:
-    """One map for each word of the caption; a word of several tokens has the sum of theirs.
+    """Return one map for each word of the caption; a word of several tokens has the sum of theirs.
 
     The trajectory is known, so its steps are independent of one another and go through the UNet many at once.
     """
@@ -30,7 +30,7 @@ def word_maps(
 
         def look(part: slice) -> torch.Tensor:
             rows = len(latents[part])
-            seen = control.seen = Seen(rows)
+            seen = control.seen = WordMapRecorder(rows)
             model.predict(latents[part], timesteps[part], caption.expand(rows, -1, -1))
             for _ in range(rows):
                 tick()
@@ -42,7 +42,7 @@ def word_maps(
     places = list(zip(words, spans(words), strict=True))[1:-1]
     return tuple(
         WordMap(
-            word=model.spelled(word),
+            word=model.spell(word),
             weights=total[:, place.start : place.stop].sum(dim=1).view(height, width).cpu().numpy(),
         )
         for word, place in places

@@ -33,7 +33,7 @@ ABSENT = {
 
 
 def open_distances(named: Mapping[str, str], device: str) -> tuple[dict[str, Distance], dict[str, str]]:
-    """(the distances whose weights are named, why each of the others is not measured).
+    """Open the distances whose weights are named; return them, and why each of the others is not measured.
 
     Raises `ModelError` for weights that are named and cannot be opened.
     """
@@ -55,7 +55,7 @@ def open_distances(named: Mapping[str, str], device: str) -> tuple[dict[str, Dis
 
 
 def lpips(folder: Path, device: str) -> Distance:
-    """On AlexNet, with all weights from the folder."""
+    """Open LPIPS on AlexNet, with all weights from the folder."""
     import torch
     from safetensors.torch import load_model
     from torchmetrics.functional.image.lpips import _LPIPS
@@ -64,15 +64,15 @@ def lpips(folder: Path, device: str) -> Distance:
     load_model(network, folder / "model.safetensors")
     network.to(device)
 
-    def distance(one: Image, other: Image) -> float:
+    def distance(image: Image, other: Image) -> float:
         with torch.inference_mode():
-            return float(network(_tensor(one).to(device), _tensor(other).to(device), normalize=True))
+            return float(network(_tensor(image).to(device), _tensor(other).to(device), normalize=True))
 
     return distance
 
 
 def structure(folder: Path, device: str) -> Distance:
-    """On the vision transformer of timm in the folder, with its own preprocessing."""
+    """Open the structure distance on the vision transformer of timm in the folder, with its own preprocessing."""
     import timm
     import torch
     from timm.data.config import resolve_model_data_config
@@ -86,17 +86,17 @@ def structure(folder: Path, device: str) -> Distance:
     network.blocks[-1].attn.qkv.register_forward_hook(lambda _, inputs, output: seen.append(output))
 
     def resemblance(image: Image) -> torch.Tensor:
-        """(tokens, tokens) cosines of the keys."""
+        """Return (tokens, tokens) cosines of the keys."""
         with torch.inference_mode():
             network(cast("torch.Tensor", preprocess(image)).unsqueeze(0).to(device))
             keys = torch.nn.functional.normalize(seen.pop()[0].chunk(3, dim=-1)[1].float(), dim=-1)
             return keys @ keys.T
 
-    return lambda one, other: float((resemblance(one) - resemblance(other)).square().mean())
+    return lambda image, other: float((resemblance(image) - resemblance(other)).square().mean())
 
 
 def _tensor(image: Image) -> torch.Tensor:
-    """(1, 3, h, w), 0..1."""
+    """Return (1, 3, h, w), 0..1."""
     from torchvision.transforms.functional import to_tensor
 
     return cast("torch.Tensor", to_tensor(image.convert("RGB"))).unsqueeze(0)

@@ -31,18 +31,18 @@ Confidence = Callable[[Sequence[Image]], tuple[NDArray[np.floating], NDArray[np.
 """Pictures -> p(the old label), p(the new label), each (n,)."""
 
 
-def changed(source: Image, edited: Image) -> Mask:
-    """Where the edit changed a pixel visibly."""
+def changed_pixels(source: Image, edited: Image) -> Mask:
+    """Return where the edit changed a pixel visibly."""
     return np.abs(_pixels(edited) - _pixels(source)).max(axis=2) > CHANGED
 
 
 def sparsity(source: Image, edited: Image) -> float:
-    """Share of the picture that was left as it was, 0..1."""
-    return float(1 - changed(source, edited).mean())
+    """Return the share of the picture that was left as it was, 0..1."""
+    return float(1 - changed_pixels(source, edited).mean())
 
 
 def ssim(source: Image, edited: Image, mask: Mask | None = None) -> float:
-    """Structural similarity (Wang et al., 2004) outside the mask, -1..1; 1 is the same picture."""
+    """Return the structural similarity (Wang et al., 2004) outside the mask, -1..1; 1 is the same picture."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     pair = _tensor(edited), _tensor(source)
@@ -51,16 +51,16 @@ def ssim(source: Image, edited: Image, mask: Mask | None = None) -> float:
 
 
 def psnr(source: Image, edited: Image, mask: Mask | None = None) -> float:
-    """Peak signal-to-noise ratio outside the mask, in dB; infinite where nothing changed."""
+    """Return the peak signal-to-noise ratio outside the mask, in dB; infinite where nothing changed."""
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    one, other = _tensor(edited)[0], _tensor(source)[0]
-    kept = _outside(one.shape[1:], mask)
-    return float(peak_signal_noise_ratio(one[:, kept], other[:, kept], data_range=1.0))
+    after, before = _tensor(edited)[0], _tensor(source)[0]
+    kept = _outside(after.shape[1:], mask)
+    return float(peak_signal_noise_ratio(after[:, kept], before[:, kept], data_range=1.0))
 
 
 def diversity(embeddings: NDArray[np.floating]) -> float:
-    """Mean cosine distance of every two of (n, width), 0..2; of fewer than two it is 0."""
+    """Return the mean cosine distance of every two of (n, width), 0..2; of fewer than two it is 0."""
     if len(embeddings) < 2:
         return 0.0
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -69,7 +69,10 @@ def diversity(embeddings: NDArray[np.floating]) -> float:
 
 
 def cout(source: Image, edited: Image, confidence: Confidence, steps: int = COUT_STEPS) -> float:
-    """AUC of p(new) minus AUC of p(old) while pixels are pasted, the most changed first: -1..1, 1 is a sparse cause."""
+    """Return AUC of p(new) minus AUC of p(old) while pixels are pasted, the most changed first.
+
+    -1..1; 1 is a sparse cause.
+    """
     before, after = _pixels(source), _pixels(edited)
     order = np.argsort(-np.abs(after - before).sum(axis=2), axis=None, kind="stable")
     frames = []
@@ -82,25 +85,25 @@ def cout(source: Image, edited: Image, confidence: Confidence, steps: int = COUT
 
 
 def kid(real: NDArray[np.floating], made: NDArray[np.floating]) -> float:
-    """Kernel distance of two sets of embeddings (n, width), unbiased, with the kernel (x.y / width + 1) ** 3.
+    """Return the kernel distance of two sets of embeddings (n, width), unbiased, by the kernel (x.y / width + 1) ** 3.
 
     About 0 for one distribution, and slightly below it by chance. Raises `InputError` for fewer than two of either.
     """
     if min(len(real), len(made)) < 2:
         raise InputError(f"A distance of {len(real)} and {len(made)} pictures says nothing; give two or more of each.")
 
-    def kernel(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.asarray((one @ other.T / one.shape[1] + 1) ** 3)
+    def kernel(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.asarray((left @ right.T / left.shape[1] + 1) ** 3)
 
-    def within(one: NDArray[np.floating]) -> float:
-        values = kernel(one, one)
-        return float((values.sum() - np.trace(values)) / (len(one) * (len(one) - 1)))
+    def within(features: NDArray[np.floating]) -> float:
+        values = kernel(features, features)
+        return float((values.sum() - np.trace(values)) / (len(features) * (len(features) - 1)))
 
     return within(real) + within(made) - 2 * float(kernel(real, made).mean())
 
 
 def frechet(real: NDArray[np.floating], made: NDArray[np.floating]) -> float:
-    """Fréchet distance of two sets of embeddings (n, width), each taken as a Gaussian; FID on other features.
+    """Return the Fréchet distance of two sets of embeddings (n, width), each as a Gaussian; FID on other features.
 
     Raises `InputError` for fewer than two of either.
     """
@@ -118,7 +121,7 @@ def frechet(real: NDArray[np.floating], made: NDArray[np.floating]) -> float:
 
 
 def _outside(shape: Sequence[int], mask: Mask | None) -> Mask:
-    """Where to compare. Raises `InputError` when the mask leaves nothing or does not fit."""
+    """Return where to compare. Raises `InputError` when the mask leaves nothing or does not fit."""
     if mask is None:
         return np.ones(tuple(shape), bool)
     if mask.shape != tuple(shape) or mask.all():
@@ -127,14 +130,14 @@ def _outside(shape: Sequence[int], mask: Mask | None) -> Mask:
 
 
 def _tensor(image: Image) -> torch.Tensor:
-    """(1, 3, h, w), 0..1."""
+    """Return (1, 3, h, w), 0..1."""
     import torch
 
     return torch.from_numpy(_pixels(image)).permute(2, 0, 1).unsqueeze(0)
 
 
 def _area(curve: NDArray[np.floating]) -> float:
-    """Under points at equal distances over 0..1, by trapezia."""
+    """Return the area under points at equal distances over 0..1, by trapezia."""
     return float(np.mean([(left + right) / 2 for left, right in pairwise(curve)]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.editing.alignment import Alignment, align, blocks, changed, matches, occurrences
+from pipeline.editing.alignment import Alignment, align, blocks, changed_tokens, matches, occurrences
 
 A, DOG, CAT, ON, SNOW, RED = (1,), (2,), (3,), (4,), (5,), (6,)
 ZEBRA, ALPACA = (7, 8), (9, 10, 11)
@@ -112,10 +112,10 @@ def test_auto_replaces_swaps_and_refines_all_else() -> None:
 
 
 def test_changed_tokens_of_both_captions() -> None:
-    assert changed(caption(A, DOG, ON, SNOW), caption(A, ZEBRA, ON, SNOW)) == ([2], [2, 3])
-    assert changed(caption(A, DOG), caption(A, RED, DOG)) == ([], [2])
-    assert changed(caption(A, RED, DOG), caption(A, DOG)) == ([2], [])
-    assert changed(caption(A, DOG), caption(A, DOG)) == ([], [])
+    assert changed_tokens(caption(A, DOG, ON, SNOW), caption(A, ZEBRA, ON, SNOW)) == ([2], [2, 3])
+    assert changed_tokens(caption(A, DOG), caption(A, RED, DOG)) == ([], [2])
+    assert changed_tokens(caption(A, RED, DOG), caption(A, DOG)) == ([2], [])
+    assert changed_tokens(caption(A, DOG), caption(A, DOG)) == ([], [])
 
 
 def test_occurrences_of_words_in_a_row() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.editing import attention
 from pipeline.editing.alignment import align
-from pipeline.editing.attention import CrossMaps, Seen, controlled, grid
+from pipeline.editing.attention import CrossMaps, WordMapRecorder, controlled, grid
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.errors import Cancelled
 
@@ -114,7 +114,7 @@ def test_values_carry_the_same_edit_as_maps(editor: StableDiffusionEditor) -> No
 def test_who_looks_changes_nothing(editor: StableDiffusionEditor, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     plain = editor.model.predict(batch[0], 500, batch[1])
     with controlled(editor.model.unet) as control:
-        seen = control.seen = Seen(3)
+        seen = control.seen = WordMapRecorder(3)
         assert torch.allclose(editor.model.predict(batch[0], 500, batch[1]), plain, atol=1e-4)
     assert seen.maps().shape == (3, 64, 20)
     assert torch.allclose(seen.maps().sum(dim=2), torch.ones(3, 64), atol=1e-5)

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from pipeline.errors import InputError
-from pipeline.scoring.picture_quality import changed, cout, diversity, frechet, kid, psnr, sparsity, ssim
+from pipeline.scoring.picture_quality import changed_pixels, cout, diversity, frechet, kid, psnr, sparsity, ssim
 
 
 def grey(*rows: Sequence[int]) -> Image:
@@ -23,7 +23,7 @@ SOURCE, EDITED = grey([0, 0], [0, 0]), grey([255, 51], [0, 10])
 
 
 def test_changed_pixels_and_what_is_left() -> None:
-    assert changed(SOURCE, EDITED).tolist() == [[True, True], [False, False]]
+    assert changed_pixels(SOURCE, EDITED).tolist() == [[True, True], [False, False]]
     assert sparsity(SOURCE, EDITED) == 0.5
     assert sparsity(SOURCE, SOURCE) == 1.0
 

@@ -72,7 +72,7 @@ class Perturbation:
 
     @property
     def accepted(self) -> bool:
-        """True when no gate objects."""
+        """Return whether no gate objects."""
         return not self.rejected_by
 
 
@@ -117,15 +117,15 @@ class Axis:
     high: float = 1.0  # and at tau 1
 
     def value(self, tau: float) -> float:
-        """The editor's own value for a tau in 0..1."""
+        """Return the editor's own value for a tau in 0..1."""
         return self.low + tau * (self.high - self.low)
 
     def label(self, tau: float) -> str:
-        """Such as "tau 0.40"."""
+        """Return the value under its name, such as "tau 0.40"."""
         return f"{self.name} {self.value(tau):.2f}"
 
     def short(self, tau: float) -> str:
-        """Such as "τ 0.40"."""
+        """Return the value under its symbol, such as "τ 0.40"."""
         return f"{self.symbol} {self.value(tau):.2f}"
 
 
@@ -158,7 +158,7 @@ class Prediction:
     probabilities: NDArray[np.float32]  # (labels,), read-only, in the order of the labels; sums to 1
 
     def __init__(self, *, labels: tuple[str, ...], probabilities: Sequence[float] | NDArray[np.floating]) -> None:
-        """Keeps a read-only vector as it is, and copies anything else."""
+        """Keep a read-only vector as it is, and copy anything else."""
         vector = np.asarray(probabilities, dtype=np.float32)
         if vector.flags.writeable:
             vector = vector.copy()
@@ -167,17 +167,17 @@ class Prediction:
         object.__setattr__(self, "probabilities", vector)
 
     def __eq__(self, other: object) -> bool:
-        """True for the same labels with the same probabilities."""
+        """Return whether the labels and their probabilities are the same."""
         if not isinstance(other, Prediction):
             return NotImplemented
         return self.labels == other.labels and np.array_equal(self.probabilities, other.probabilities)
 
     def __hash__(self) -> int:
-        """Of both, as equality has it."""
+        """Return a hash of both, as equality has it."""
         return hash((self.labels, self.probabilities.tobytes()))
 
     def top(self, k: int = 5) -> tuple[tuple[str, float], ...]:
-        """The k most probable (label, probability) pairs, best first."""
+        """Return the k most probable (label, probability) pairs, best first."""
         if k == 1:
             places = [int(self.probabilities.argmax())]
         else:
@@ -185,20 +185,20 @@ class Prediction:
         return tuple((self.labels[place], float(self.probabilities[place])) for place in places)
 
     def probability(self, label: str) -> float:
-        """p(label) in 0..1. Raises `LabelError` for a label that the classifier does not know."""
+        """Return p(label) in 0..1. Raises `LabelError` for a label that the classifier does not know."""
         return float(self.probabilities[self._place(label)])
 
     def rank(self, label: str) -> int:
-        """1 for the most probable label. Raises `LabelError` for an unknown one."""
+        """Return the label's rank, 1 for the most probable. Raises `LabelError` for an unknown one."""
         return 1 + int((self.probabilities > self.probabilities[self._place(label)]).sum())
 
     @property
     def first(self) -> str:
-        """The most probable label."""
+        """Return the most probable label."""
         return self.labels[int(self.probabilities.argmax())]
 
     def standing(self, label: str, place: int | None = None) -> Standing:
-        """How the label stands, whose `place` among the labels may be known. Raises `LabelError` for an unknown one."""
+        """Return how the label stands, whose `place` may be known. Raises `LabelError` for an unknown one."""
         place = self._place(label) if place is None else place
         values = self.probabilities
         others = max(values[:place].max(initial=0), values[place + 1 :].max(initial=0))
@@ -229,7 +229,7 @@ class Standing:
     first: str  # the most probable label
 
     def standing(self, label: str) -> Standing:
-        """Itself. Raises `LabelError` for another label, of which nothing was kept."""
+        """Return itself. Raises `LabelError` for another label, of which nothing was kept."""
         if label != self.label:
             raise LabelError(f"How the label '{label}' stands was not kept, only '{self.label}'; load the whole study.")
         return self
@@ -240,17 +240,17 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """As the profile calls it."""
+        """Return the name by which the profile calls it."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names, in the order of the head's rows."""
+        """Return the class names, in the order of the head's rows."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Of its weights, labels and preprocessing; "" where nobody noted it."""
+        """Return a hash of its weights, labels and preprocessing; "" where nobody noted it."""
         ...
 
 
@@ -288,11 +288,11 @@ class PhotoRecord:
 
     @property
     def judge(self) -> Judge:
-        """Whose predictions this study holds."""
+        """Return whose predictions this study holds."""
         return Judged(name=self.classifier, labels=self.prediction.labels, fingerprint=self.fingerprint)
 
     def with_image(self, image: Image) -> Photo:
-        """The same with its picture."""
+        """Return the same with its picture."""
         return Photo(image=image, **_fields(self))
 
 
@@ -319,7 +319,7 @@ class CounterfactualRecord:
     scorer: str = ""  # fingerprint of the CLIP that scored it, "" where nobody noted it
 
     def with_image(self, image: Image, prediction: Prediction) -> Counterfactual:
-        """The same with its picture and all of its prediction."""
+        """Return the same with its picture and all of its prediction."""
         return Counterfactual(**{**_fields(self), "image": image, "prediction": prediction})
 
 
@@ -352,7 +352,7 @@ class Study(StudyRecord):
 
 
 def _fields(record: PhotoRecord | CounterfactualRecord) -> dict[str, Any]:
-    return {one.name: getattr(record, one.name) for one in fields(record)}
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -464,15 +464,15 @@ class Captioner(Protocol):
     """Image -> caption."""
 
     def caption(self, image: Image, settings: Settings) -> str:
-        """One sentence that describes the picture."""
+        """Return one sentence that describes the picture."""
         ...
 
     def captions(self, images: Sequence[Image], settings: Settings) -> tuple[str, ...]:
-        """One sentence for each picture."""
+        """Return one sentence for each picture."""
         ...
 
     def candidates(self, image: Image, settings: Settings, n: int) -> tuple[str, ...]:
-        """At most `n` different sentences to choose from, the one that `caption` gives first."""
+        """Return at most `n` different sentences to choose from, the one that `caption` gives first."""
         ...
 
 
@@ -482,18 +482,18 @@ class Perturber(Protocol):
     def perturb(
         self, caption: str, factor: Factor, label: str, settings: Settings, report: Report | None = None
     ) -> tuple[Perturbation, ...]:
-        """`settings.proposals` distinct proposals, gates already judged. Raises `PerturbationError`.
+        """Return `settings.proposals` distinct proposals, gates already judged. Raises `PerturbationError`.
 
         `report` hears of every answer that is not handed over.
         """
         ...
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
-        """A written perturbation with its word diff and gates judged; used for the analyst's own words."""
+        """Return a written perturbation with its word diff and gates judged; used for the analyst's own words."""
         ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
-        """(n, width) unit vectors of the sentence encoder."""
+        """Return (n, width) unit vectors of the sentence encoder."""
         ...
 
 
@@ -502,25 +502,25 @@ class Editor(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of family, configurations, precision, weights and schedulers: what a picture depends on beside its words."""
+        """Return a hash of family, configurations, precision, weights and schedulers, all beside the words."""
         ...
 
     def invert(self, image: Image, caption: str, settings: Settings, step: Step | None = None) -> Inversion:
-        """The trajectory that leads to the picture under its caption."""
+        """Return the trajectory that leads to the picture under its caption."""
         ...
 
     def edit(
         self, inversion: Inversion, edited_captions: Sequence[str], settings: Settings, step: Step | None = None
     ) -> Iterator[Edit]:
-        """Every caption at every `settings.taus`, each handed over as soon as it is ready."""
+        """Yield every caption at every `settings.taus`, each handed over as soon as it is ready."""
         ...
 
     def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
-        """Which word of the inversion's caption looks where, in the caption's order."""
+        """Return which word of the inversion's caption looks where, in the caption's order."""
         ...
 
     def round_trip(self, image: Image) -> float:
-        """PSNR in dB of encoding and decoding the picture: how well the autoencoder knows its kind."""
+        """Return the PSNR in dB of encoding and decoding the picture: how well the autoencoder knows its kind."""
         ...
 
 
@@ -529,15 +529,15 @@ class Scorer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of its weights and preprocessing."""
+        """Return a hash of its weights and preprocessing."""
         ...
 
     def score(self, image: Image, caption: str, edited: Sequence[tuple[Image, str]]) -> tuple[Scores, ...]:
-        """Scores of each (edited picture, edited caption) against one source."""
+        """Return the scores of each (edited picture, edited caption) against one source."""
         ...
 
     def embed(self, images: Sequence[Image]) -> NDArray[np.floating]:
-        """(n, width) unit vectors of the pictures."""
+        """Return (n, width) unit vectors of the pictures."""
         ...
 
 
@@ -545,19 +545,19 @@ class Classifier(Judge, Protocol):
     """The model under study."""
 
     def predict(self, images: Sequence[Image]) -> tuple[Prediction, ...]:
-        """Full distributions, one per picture."""
+        """Return full distributions, one per picture."""
         ...
 
     def features(self, images: Sequence[Image]) -> torch.Tensor:
-        """(n, features) float32: what the head sees."""
+        """Return (n, features) float32: what the head sees."""
         ...
 
     def head(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copies of weight (classes, features) and bias (classes,), float32."""
+        """Return copies of weight (classes, features) and bias (classes,), float32."""
         ...
 
     def grad_cam(self, images: Sequence[Image], label: str) -> tuple[NDArray[np.float32], ...]:
-        """Where it looks for the label: a (height, width) map of at least 0 per picture; () where it cannot tell."""
+        """Return where it looks for the label: a (height, width) map, at least 0, per picture; () if it cannot tell."""
         ...
 
 
@@ -568,7 +568,7 @@ class Models(Protocol):
     def profile(self) -> Profile: ...
     @property
     def axis(self) -> Axis:
-        """What tau means to the profile's editor; known without opening it."""
+        """Return what tau means to the profile's editor; known without opening it."""
         ...
 
     @property
@@ -580,9 +580,9 @@ class Models(Protocol):
     @property
     def scorer(self) -> Scorer: ...
     def classifier(self, name: str = "") -> Classifier:
-        """By its name in the profile, "" for the first. Raises `InputError` for any other text."""
+        """Return it by its name in the profile, "" for the first. Raises `InputError` for any other text."""
         ...
 
     def adopt(self, root: Path) -> None:
-        """Makes the classifiers of this data folder selectable beside the profile's."""
+        """Make the classifiers of this data folder selectable beside the profile's."""
         ...

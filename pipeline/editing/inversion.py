@@ -30,7 +30,7 @@ Optimum = tuple[torch.Tensor, torch.Tensor, tuple[float, ...]]  # embedding, lat
 
 
 def invert(model: LatentDiffusion, image: Image, caption: str, settings: Settings, step: Step | None) -> Inversion:
-    """Inverts by `settings.inversion`. Raises `CaptionError`, `EditingError` and whatever `step` raises."""
+    """Invert by `settings.inversion`. Raises `CaptionError`, `EditingError` and whatever `step` raises."""
     if not caption.strip():
         raise CaptionError("The caption is empty; inversion needs words for what the picture shows.")
     method = METHODS[settings.inversion]
@@ -49,14 +49,14 @@ def invert(model: LatentDiffusion, image: Image, caption: str, settings: Setting
 def pnp(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
-    """The latents of DDIM inversion themselves: editing sets the source back to them at every step."""
+    """Return the latents of DDIM inversion themselves: editing sets the source back to them at every step."""
     return ddim(model, latent, caption, settings, ticker(step, settings.num_inference_steps)), None
 
 
 def negative_prompt(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
-    """The source's caption as the unconditional one, so that guidance leaves the conditional prediction as it is."""
+    """Take the source's caption as the unconditional one, so that guidance leaves the conditional prediction alone."""
     steps = settings.num_inference_steps
     tick = ticker(step, 2 * steps)
     noise = ddim(model, latent, caption, settings, tick)[:1]
@@ -72,7 +72,7 @@ def negative_prompt(
 def plain(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
-    """Guided denoising from the noise of DDIM inversion, wherever it leads: neither set back nor optimised."""
+    """Denoise with guidance from the noise of DDIM inversion, wherever it leads: neither set back nor optimised."""
     tick = ticker(step, 2 * settings.num_inference_steps)
     latents, null = [ddim(model, latent, caption, settings, tick)[:1]], model.embed("")
     with torch.inference_mode():
@@ -85,7 +85,7 @@ def plain(
 def null_text(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
-    """One unconditional embedding per step, optimised so that guided denoising follows the pivots of DDIM inversion."""
+    """Optimise an unconditional embedding per step so that guided denoising follows the pivots of DDIM inversion."""
     steps = settings.num_inference_steps
     tick = ticker(step, 2 * steps)
     # Tensors made under inference_mode cannot enter a backward pass, their copies can.
@@ -111,7 +111,7 @@ def null_text(
 def guided(
     model: LatentDiffusion, latent: torch.Tensor, timestep: int, caption: torch.Tensor, guidance_scale: float
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """S_{k-1}(z_k, null, c) of the paper as a function of null. The conditional prediction is made once."""
+    """Return S_{k-1}(z_k, null, c) of the paper as a function of null. The conditional prediction is made once."""
     with torch.no_grad():
         conditional = model.predict(latent, timestep, caption)
 
@@ -130,7 +130,11 @@ def optimise(
     progress: float,
     settings: Settings,
 ) -> Optimum:
-    """min over null of || z_{k-1} - S_{k-1}(z_k, null, c) ||^2 by Adam, in float32 and from `null` (1, n, width) on.
+    """Minimise
+
+    z_{k-1} - S_{k-1}(z_k, null, c)
+
+    ^2 over null by Adam, in float32 and from `null` (1, n, width) on.
 
     `progress` in 0..1 is how far denoising has come. Returns the best embedding seen, the latent that it leads to, and
     the losses in the order they were met. The published tolerance, written for any number of steps.
@@ -161,7 +165,7 @@ def optimise(
 def ddim(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, tick: Tick
 ) -> torch.Tensor:
-    """DDIM inversion of latent (1, C, h, w) under its caption at guidance 1: (steps + 1, C, h, w), noise first."""
+    """Invert latent (1, C, h, w) by DDIM under its caption at guidance 1: (steps + 1, C, h, w), noise first."""
     latents = [latent]
     for timestep in reversed(model.timesteps(settings.num_inference_steps)):
         prediction = model.predict(latents[-1], timestep, caption)
@@ -171,7 +175,7 @@ def ddim(
 
 
 def ticker(step: Step | None, total: int) -> Tick:
-    """A counter that tells `step` how many of `total` denoising steps are done."""
+    """Return a counter that tells `step` how many of `total` denoising steps are done."""
     done = 0
 
     def tick() -> None:

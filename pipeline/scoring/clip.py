@@ -31,11 +31,11 @@ class ClipModel(Protocol):
     """What is used of an open_clip model."""
 
     def encode_image(self, image: torch.Tensor) -> torch.Tensor:
-        """(n, 3, h, w) -> (n, width)."""
+        """Turn (n, 3, h, w) into (n, width)."""
         ...
 
     def encode_text(self, text: torch.Tensor) -> torch.Tensor:
-        """(n, tokens) -> (n, width)."""
+        """Turn (n, tokens) into (n, width)."""
         ...
 
 
@@ -49,7 +49,7 @@ class OpenClipScorer:
         tokenize: Callable[[list[str]], torch.Tensor],
         device: str,
     ) -> None:
-        """Takes what `from_pretrained` opened; the model is in evaluation mode on the device."""
+        """Take what `from_pretrained` opened; the model is in evaluation mode on the device."""
         self._device = device
         self._model = model
         self._preprocess = preprocess
@@ -58,7 +58,7 @@ class OpenClipScorer:
 
     @classmethod
     def from_pretrained(cls, path: str, *, device: str) -> Self:
-        """Opens a local folder, "hf-hub:owner/name", or "architecture:weights" as open_clip lists them."""
+        """Open a local folder, "hf-hub:owner/name", or "architecture:weights" as open_clip lists them."""
         import open_clip
 
         name, weights = _source(path)
@@ -69,14 +69,14 @@ class OpenClipScorer:
 
     @property
     def fingerprint(self) -> str:
-        """Of weights and preprocessing."""
+        """Return a hash of weights and preprocessing."""
         if not self._fingerprint:
             network = cast("torch.nn.Module", self._model)
             self._fingerprint = of_weights(network, of_preprocessing(self._preprocess))
         return self._fingerprint
 
     def score(self, image: Image, caption: str, edited: Sequence[tuple[Image, str]]) -> tuple[Scores, ...]:
-        """Scores of each (edited picture, edited caption) against one source, all in one batch.
+        """Return the scores of each (edited picture, edited caption) against one source, all in one batch.
 
         Raises `ModelError` when a cosine is not a number.
         """
@@ -106,18 +106,18 @@ class OpenClipScorer:
         )
 
     def embed(self, images: Sequence[Image]) -> NDArray[np.floating]:
-        """(n, width) unit vectors of the pictures. Raises `ModelError` when one is not a number."""
+        """Return (n, width) unit vectors of the pictures. Raises `ModelError` when one is not a number."""
         return self._embed_images(images).numpy()
 
     def _embed_images(self, images: Sequence[Image]) -> torch.Tensor:
-        """(n, width) unit vectors."""
+        """Return (n, width) unit vectors."""
         import torch
 
         pixels = torch.stack([self._preprocess(image) for image in images])
         return self._embed(self._model.encode_image, pixels)
 
     def _embed_captions(self, captions: Sequence[str]) -> torch.Tensor:
-        """(n, width) unit vectors; each distinct caption is read once."""
+        """Return (n, width) unit vectors; each distinct caption is read once."""
         distinct = list(dict.fromkeys(captions))
         vectors = self._embed(self._model.encode_text, self._tokenize(distinct))
         return vectors[[distinct.index(caption) for caption in captions]]
@@ -137,7 +137,7 @@ class OpenClipScorer:
 
 
 def missed_gates(scores: Scores, settings: Settings) -> tuple[str, ...]:
-    """One sentence, with its figures, per gate that the scores miss; () when the edit may be kept."""
+    """Return a sentence, with its figures, per gate that the scores miss; () when the edit may be kept."""
     gates = (
         ("image similarity", scores.image_similarity, settings.min_image_similarity),
         ("source alignment", scores.source_alignment, settings.min_source_alignment),
@@ -151,7 +151,7 @@ def missed_gates(scores: Scores, settings: Settings) -> tuple[str, ...]:
 
 
 def choose_tau(counterfactuals: Iterable[Made]) -> Made | None:
-    """The best directional similarity among all candidates that miss no gate; the larger tau when two are equal.
+    """Return the candidate of the best directional similarity that misses no gate; of equal ones the larger tau.
 
     None when every candidate misses a gate.
     """
@@ -160,7 +160,7 @@ def choose_tau(counterfactuals: Iterable[Made]) -> Made | None:
 
 
 def _source(path: str) -> tuple[str, str | None]:
-    """open_clip's (model name, pretrained tag) for what a profile says."""
+    """Return open_clip's (model name, pretrained tag) for what a profile says."""
     if Path(path).is_dir():
         if not any(Path(path).glob("*.safetensors")):
             raise ModelError(f"The CLIP folder '{path}' holds no .safetensors weights; other formats are not opened.")
@@ -183,7 +183,7 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _cosine(left: torch.Tensor, right: torch.Tensor) -> list[float]:
-    """Row by row, one of both may be a single row; clamped because rounding may step over 1."""
+    """Return cosines row by row, one of both may be a single row; clamped because rounding may step over 1."""
     cosines: list[float] = (_unit(left) * _unit(right)).sum(dim=-1).clamp(-1.0, 1.0).tolist()
     return cosines
 
@@ -193,5 +193,5 @@ def _below(name: str, value: float, least: float) -> str:
 
 
 def _figure(value: float, least: float) -> str:
-    """Two digits, more only where two would show the value as equal to what it misses."""
+    """Return two digits, more only where two would show the value as equal to what it misses."""
     return f"{value:.2f}" if f"{value:.2f}" != f"{least:.2f}" else f"{value:.4f}"

@@ -1,10 +1,10 @@
 """Factors of variation: what a perturbation may change, how the language model is asked for it, and who judges it.
 
 Knows no models; a new factor is one more entry in `FACTORS`, with a judge from `judges.py` or its own: a function of a
-`wording.Place`. Of the factors that agree with an analyst's own words the last entry is the likeliest, so one that lets
-much pass stands further up. Its examples in prompts are the lines of assets/perturbations.jsonl that bear its name. The
-first five and the wording's intent follow LANCE (Prabhu et al., NeurIPS 2023) and Li et al. (2024); weather is LANCE's
-sixth.
+`wording.ChangedPlace`. Of the factors that agree with an analyst's own words the last entry is the likeliest, so one
+that lets much pass stands further up. Its examples in prompts are the lines of assets/perturbations.jsonl that bear
+its name. The first five and the wording's intent follow LANCE (Prabhu et al., NeurIPS 2023) and Li et al. (2024);
+weather is LANCE's sixth.
 """
 
 from pipeline.captions.judges import (

@@ -20,7 +20,7 @@ from pipeline.captions.judges import (
     judge_picture,
     lead_of,
 )
-from pipeline.captions.wording import ARTICLES, Place, places
+from pipeline.captions.wording import ARTICLES, ChangedPlace, places
 
 
 def objection(caption: str, edited_caption: str, factor: str) -> str:
@@ -59,15 +59,15 @@ def guess_factor(caption: str, edited_caption: str) -> str:
     return agreeing[0] if agreeing else ""
 
 
-def _join_places(found: Sequence[Place], spans: bool) -> list[Place]:
+def _join_places(found: Sequence[ChangedPlace], spans: bool) -> list[ChangedPlace]:
     """Join places with nothing but "of" and articles between them; where a factor spans, prepositions too."""
     bridges = ARTICLES | {"of"} | (BREAKS - OTHER if spans else frozenset())
-    joined: list[Place] = []
+    joined: list[ChangedPlace] = []
     for place in found:
         last = joined[-1] if joined else None
         gap = place.before[len(last.before) + len(last.went) :] if last else ()
         if last and set(gap) <= bridges and len(last.before) >= lead_of((*place.before, *place.went, *place.after)):
-            joined[-1] = Place(
+            joined[-1] = ChangedPlace(
                 went=(*last.went, *gap, *place.went),
                 came=(*last.came, *gap, *place.came),
                 before=last.before,

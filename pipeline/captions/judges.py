@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.captions.lexicon import is_actor, is_attribute, is_material, is_medium, is_thing, is_weather
-from pipeline.captions.wording import ARTICLES, Place
+from pipeline.captions.wording import ARTICLES, ChangedPlace
 
 INSIDE = frozenset({"in", "on", "at", "through", "across", "along", "over", "above", "inside", "outside", "aboard"})
 BESIDE = frozenset(
@@ -35,7 +35,7 @@ NOUNS = frozenset(  # that end like something being done
 )  # fmt: skip
 
 
-def judge_subject(place: Place) -> str:
+def judge_subject(place: ChangedPlace) -> str:
     """Object to what is not who or what acts, one chunk with its noun."""
     if _changes_attributes(place):
         return f"{describe_change(place)} changes what something is like, not the subject"
@@ -45,14 +45,14 @@ def judge_subject(place: Place) -> str:
     return _judge_thing(place, "subject")
 
 
-def judge_object(place: Place) -> str:
+def judge_object(place: ChangedPlace) -> str:
     """Object to what is not one thing beside the subject."""
     if _ends_in_actor(_first_chunk(place.went)) and _ends_in_actor(_first_chunk(place.came)):
         return f"{describe_change(place)} replaces who acts, not an object"
     return _judge_thing(place, "object")
 
 
-def judge_background(place: Place) -> str:
+def judge_background(place: ChangedPlace) -> str:
     """Object to what is no place, or who acts in it."""
     chunks = [*_chunks(place.went, place.after), *_chunks(place.came, place.after)]
     if actors := [chunk[-1] for chunk in chunks if _ends_in_actor(chunk)]:
@@ -68,7 +68,7 @@ def judge_background(place: Place) -> str:
     return ""
 
 
-def judge_adjective(place: Place) -> str:
+def judge_adjective(place: ChangedPlace) -> str:
     """Object to more than attributes."""
     said = content_words(place)
     if all(map(is_attribute, said)):
@@ -81,17 +81,17 @@ def judge_adjective(place: Place) -> str:
     return ""
 
 
-def judge_weather(place: Place) -> str:
+def judge_weather(place: ChangedPlace) -> str:
     """Object to what names no weather."""
     return "" if any(map(is_weather, content_words(place))) else f"{describe_change(place)} names no weather"
 
 
-def judge_picture(place: Place) -> str:
+def judge_picture(place: ChangedPlace) -> str:
     """Object to what is not the kind of picture."""
     return "" if place.changes_medium else f"{describe_change(place)} names no kind of picture"
 
 
-def _judge_thing(place: Place, factor: str) -> str:
+def _judge_thing(place: ChangedPlace, factor: str) -> str:
     """Object to what neither subject nor object may be: several chunks, no noun, or a new attribute beside it."""
     for side in (place.went, place.came):
         if len(_chunks(side, place.after)) > 1:
@@ -104,7 +104,7 @@ def _judge_thing(place: Place, factor: str) -> str:
     return ""
 
 
-def _changes_attributes(place: Place) -> bool:
+def _changes_attributes(place: ChangedPlace) -> bool:
     """Return whether only attributes changed, or words in front of a noun that stays."""
     follows = place.after[0] if place.after else ""
     last = [side[-1] for side in (place.went, place.came) if side]
@@ -118,7 +118,7 @@ def lead_of(caption: Sequence[str]) -> int:
     return end if end <= LONGEST_LEAD and any(map(is_medium, caption[:end])) else 0
 
 
-def changes_medium(place: Place, lead: int) -> bool:
+def changes_medium(place: ChangedPlace, lead: int) -> bool:
     """Return whether the change lies in "a photo of", adds such words in front, or tells the style at the end."""
     said = content_words(place)
     if len(place.before) < lead:
@@ -143,7 +143,7 @@ def _chunks(side: Sequence[str], after: Sequence[str]) -> list[list[str]]:
     return [chunk for chunk in chunks if chunk]
 
 
-def content_words(place: Place) -> list[str]:
+def content_words(place: ChangedPlace) -> list[str]:
     """Return the words that went and those that came, without prepositions, conjunctions and articles."""
     return [w for w in (*place.went, *place.came) if w not in BREAKS | DETERMINERS and w != "of"]
 
@@ -163,7 +163,7 @@ def _is_one_name(side: Sequence[str]) -> bool:
     return is_thing(" ".join(word for word in side if word not in DETERMINERS))
 
 
-def describe_change(place: Place) -> str:
+def describe_change(place: ChangedPlace) -> str:
     """Return the change in words, such as "'dog' to 'cat'"."""
     went, came = " ".join(place.went), " ".join(place.came)
     return f"'{went or 'nothing'}' to '{came or 'nothing'}'"

@@ -15,7 +15,7 @@ PRONOUNS = frozenset({"he", "she", "it", "they", "him", "her", "them", "his", "h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ChangedPlace:
     """One contiguous place that changed, as words in lower case without punctuation."""
 
     went: tuple[str, ...]
@@ -35,14 +35,16 @@ def word_diff(caption: str, edited_caption: str) -> tuple[str, str]:
     return ", ".join(went for went, _ in phrases if went), ", ".join(came for _, came in phrases if came)
 
 
-def places(caption: str, edited_caption: str) -> tuple[Place, ...]:
+def places(caption: str, edited_caption: str) -> tuple[ChangedPlace, ...]:
     """Return every place that changed, in order. A pronoun that follows its noun is no place of its own."""
     old, new = caption.split(), edited_caption.split()
     found = []
     for i, i_end, j, j_end in _spans(old, new):
         went, came = (_phrases(old[i:i_end], new[j:j_end])[side].split() for side in (0, 1))
         start = i + (len(old[i:i_end]) - len(went))
-        found.append(Place(went=_plain(went), came=_plain(came), before=_plain(old[:start]), after=_plain(old[i_end:])))
+        found.append(
+            ChangedPlace(went=_plain(went), came=_plain(came), before=_plain(old[:start]), after=_plain(old[i_end:]))
+        )
     return tuple(found)
 
 

@@ -142,12 +142,12 @@ class Scores:
     @classmethod
     def of(cls, kept: Mapping[str, float]) -> Scores:
         """Return scores that were kept by name: one unknown then is not a number, one gone since is dropped."""
-        return cls(**{one.name: kept.get(one.name, nan) for one in fields(cls)})
+        return cls(**{field.name: kept.get(field.name, nan) for field in fields(cls)})
 
     @property
     def complete(self) -> bool:
-        """True when every score is known."""
-        return all(isfinite(getattr(self, one.name)) for one in fields(self))
+        """Return whether every score is known."""
+        return all(isfinite(getattr(self, field.name)) for field in fields(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, init=False)

@@ -298,15 +298,15 @@ def _pad_batch(rows: Sequence[dict[str, list[int]]], tokenizer: PreTrainedTokeni
     """Return (batch, longest) each: ids, labels and which of them are no padding."""
     import torch
 
-    def together(name: str, filler: int) -> torch.Tensor:
+    def pad_rows(name: str, filler: int) -> torch.Tensor:
         texts = [torch.tensor(row[name]) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=filler)
 
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     seen = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row["input_ids"])) for row in rows], batch_first=True)
     return {
-        "input_ids": together("input_ids", cast("int", pad)),
-        "labels": together("labels", IGNORED),
+        "input_ids": pad_rows("input_ids", cast("int", pad)),
+        "labels": pad_rows("labels", IGNORED),
         "attention_mask": seen.long(),
     }
 

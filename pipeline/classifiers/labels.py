@@ -74,7 +74,7 @@ def _plain(name: str) -> str:
     return "".join(folded.replace("_", " ").replace("-", " ").split())
 
 
-def _called(label: str) -> Iterable[str]:
+def _aliases(label: str) -> Iterable[str]:
     """Yield what a label may be called: itself, without a mark that tells it from another, and each synonym."""
     bare, _, mark = label.rpartition(" (") if label.endswith(")") else (label, "", "")
     bare = bare or label
@@ -85,10 +85,10 @@ def _called(label: str) -> Iterable[str]:
 
 @lru_cache(maxsize=8)
 def _names(labels: tuple[str, ...]) -> Mapping[str, frozenset[int]]:
-    return _placed((name, place) for place, label in enumerate(labels) for name in _called(label))
+    return _rows_by_name((name, place) for place, label in enumerate(labels) for name in _aliases(label))
 
 
-def _placed(pairs: Iterable[tuple[str, int]]) -> Mapping[str, frozenset[int]]:
+def _rows_by_name(pairs: Iterable[tuple[str, int]]) -> Mapping[str, frozenset[int]]:
     found: dict[str, set[int]] = {}
     for name, place in pairs:
         if name:
@@ -104,13 +104,13 @@ def _imagenet(labels: tuple[str, ...]) -> Mapping[str, frozenset[int]]:
     info = ImageNetInfo("imagenet-1k")
     synsets = list(info.label_names())  # type: ignore[no-untyped-call]
     lemmas = [{_plain(part) for part in info.label_name_to_description(key).split(",")} for key in synsets]
-    called = [set(_called(label)) for label in labels]
+    called = [set(_aliases(label)) for label in labels]
     if len(labels) == IMAGENET:
         alike = sum(bool(names & own) or key in names for key, own, names in zip(synsets, lemmas, called, strict=True))
         if alike < ALIKE * IMAGENET:
             return {}
         own_names = ({key, *own} for key, own in zip(synsets, lemmas, strict=True))
-        return _placed((name, place) for place, names in enumerate(own_names) for name in names)
+        return _rows_by_name((name, place) for place, names in enumerate(own_names) for name in names)
     known = _names(labels)
     places = ((key, known.get(name, frozenset())) for key, own in zip(synsets, lemmas, strict=True) for name in own)
-    return _placed((key, place) for key, found in places for place in found)
+    return _rows_by_name((key, place) for key, found in places for place in found)

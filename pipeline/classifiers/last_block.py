@@ -61,7 +61,7 @@ class LastBlock(torch.nn.Module):
         Raises `ModelError` when it is not one tensor a picture.
         """
 
-        def seen(pixels: torch.Tensor) -> torch.Tensor:
+        def block_inputs(pixels: torch.Tensor) -> torch.Tensor:
             found: list[object] = []
             hook = self._before(lambda _, given: found.append(given[0] if given else None))
             try:
@@ -72,7 +72,7 @@ class LastBlock(torch.nn.Module):
                 return found[0].clone()  # layers that work in place would change it
             raise ModelError(f"The block '{self.name}' does not take one tensor a picture; train the head alone.")
 
-        return self._run(seen, images)
+        return self._run(block_inputs, images)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return (n, classes) of inputs (n, ...) under the weights that the network has now."""

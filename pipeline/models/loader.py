@@ -110,12 +110,12 @@ class LoadedModels:
         """Return the language model with its adapter, sentence encoder and the editor's tokenizer."""
         profile, to = self._profile, {**self._to, "quantization": self._place.quantization}
 
-        def opened(make: Callable[..., Perturber]) -> Perturber:
+        def open_with(make: Callable[..., Perturber]) -> Perturber:
             adapter = located("perturber_adapter", profile.perturber_adapter)
             sentences, diffusion = located("sentences", profile.sentences), located("diffusion", profile.diffusion)
             return make(located("perturber", profile.perturber), adapter, sentences, diffusion=diffusion, **to)
 
-        return self._part("perturber", profile.perturber, opened)
+        return self._part("perturber", profile.perturber, open_with)
 
     @property
     def editor(self) -> Editor:

@@ -36,7 +36,7 @@ def task_of(kind: str, parameters: str) -> Task:
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return lists as tuples, however deep."""
 
-    def tupled(value: object) -> object:
-        return tuple(map(tupled, value)) if isinstance(value, list) else value
+    def as_tuples(value: object) -> object:
+        return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
-    return {name: tupled(value) for name, value in values.items()}
+    return {name: as_tuples(value) for name, value in values.items()}

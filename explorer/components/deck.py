@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
+from explorer.components.dialog import dialog
 from explorer.components.driven import driven
 from explorer.components.keymap import REASONS, key_label, keymap_json, keys_dialog
 from explorer.components.markup import Html, join, tag
@@ -56,7 +57,7 @@ def _shell() -> Html:
         _bulk(),
         tag("p", class_="live", aria_live="polite"),
         keys_dialog(),
-        _note_dialog(),
+        dialog("Label or tag", "", "deck-words", 80),
         class_="triage",
         data_keymap=keymap_json(),
         data_mode="focus",
@@ -133,29 +134,6 @@ def _bulk() -> Html:
         tag("span", "", class_="where hint"),
         tag("button", "Page ▸", type="button", data_do="page-on", aria_label="Next page"),
         class_="buttons bulk",
-    )
-
-
-def _note_dialog() -> Html:
-    """Return the dialog that asks for a label or a tag."""
-    return tag(
-        "dialog",
-        tag(
-            "form",
-            tag(
-                "label", tag("span", ""), tag("input", type="text", maxlength=80, list="deck-words", autocomplete="off")
-            ),
-            tag("datalist", id="deck-words"),
-            tag(
-                "div",
-                tag("button", "Cancel", type="button", data_do="close"),
-                tag("button", "Save", type="submit", class_="main"),
-                class_="buttons",
-            ),
-            method="dialog",
-        ),
-        class_="asking",
-        aria_label="Label or tag",
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import gradio as gr
 
+from explorer.components.dialog import dialog
 from explorer.components.driven import driven
 from explorer.components.markup import Html, join, tag
 from explorer.views import percent
@@ -31,18 +32,6 @@ def _shell() -> Html:
     saved, left = tag("span", "", class_="saved", role="status"), tag("span", "", class_="left hint")
     analyst = tag("input", type="text", name="analyst", placeholder="Your name", aria_label="Your name", maxlength=40)
     who = tag("span", "", class_="signed-in hint")
-    form = tag(
-        "form",
-        tag("label", tag("span", "What does it show?"), tag("input", type="text", list="all-labels", maxlength=200)),
-        tag("datalist", id="all-labels"),
-        tag(
-            "div",
-            tag("button", "Cancel", type="button", data_do="close"),
-            tag("button", "Save", type="submit", class_="main"),
-            class_="buttons",
-        ),
-        method="dialog",
-    )
     return tag(
         "div",
         tag("div", *buttons, left, tag("span", class_="spring"), analyst, who, saved, class_="buttons head"),
@@ -50,7 +39,7 @@ def _shell() -> Html:
         tag("div", class_="notice", role="alert", hidden=True),
         tag("div", class_="photos"),
         tag("p", class_="live", aria_live="polite"),
-        tag("dialog", form, class_="asking", aria_label="Any other label"),
+        dialog("Any other label", "What does it show?", "all-labels", 200),
         class_="labelling",
     )
 

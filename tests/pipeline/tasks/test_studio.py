@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +19,6 @@ from tests.seams import PROFILE, SETTINGS, ColourClassifier, ColourScorer, SeamM
 from tests.stores import contents, save, study_of
 
 FOLDERS = Path(__file__).resolve().parents[2] / "data" / "folders"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "data")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

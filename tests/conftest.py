@@ -45,7 +45,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What opens models, a browser or a server is slow; modules that are so for another reason say it themselves."""
+    """Mark what opens models, a browser or a server as slow; what is so for another reason says it itself."""
     for item in items:
         if isinstance(item, pytest.Function) and SLOW & set(item.fixturenames):
             item.add_marker("slow")

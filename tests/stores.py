@@ -11,7 +11,8 @@ from pipeline.tasks import studio
 from pipeline.types import CounterfactualRecord, Decision, PhotoRecord, Study, StudyRecord
 from tests.seams import SETTINGS, SeamModels, picture
 
-ON_BOTH = pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
+ON_BOTH = pytest.mark.parametrize("store", DATABASES, indirect=True)
 
 
 def study_of(seed: int = 0, caption: str = "", classifier: str = "") -> Study:

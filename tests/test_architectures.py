@@ -15,6 +15,8 @@ from pipeline.editing.attention import CrossAttentionInjection, SelfAttentionInj
 from pipeline.scoring.clip import OpenClipScorer
 from tests import architectures
 
+pytestmark = pytest.mark.slow
+
 PHOTOS = [Image.effect_noise((240, 300), 90).convert("RGB")]
 
 

@@ -77,6 +77,7 @@ def test_without_the_definitions_the_label_gate_would_miss_more(gates: Gates, pa
     assert without < sum(found(pair, SETTINGS) for pair in broken)
 
 
+@pytest.mark.slow
 def test_gates_and_hand_labels_agree_on_held_out_captions(gates: Gates, pairs: tuple[Pair, ...]) -> None:
     """Accepted means: one factor, label kept, not the same in other words. Of the written ones all are right."""
 

@@ -105,6 +105,7 @@ def test_a_saved_classifier_opens_with_the_same_predictions(classifier: TimmClas
     assert again.predict(noise(2)) == changed.predict(noise(2)) != classifier.predict(noise(2))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_opens_a_saved_classifier(folder: Path, tmp_path: Path) -> None:
     classifier = TimmClassifier.from_pretrained(str(folder), name="tiny", device="cpu")
     classifier.save(tmp_path / "saved", "card")

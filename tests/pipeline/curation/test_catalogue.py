@@ -195,6 +195,7 @@ def test_what_is_put_away_takes_its_decisions_along_though_nothing_was_listed(st
     assert list(catalogue.log) == list(store.log()) == []
 
 
+@pytest.mark.slow
 def test_reading_while_decisions_and_edits_come_in_meets_no_half_made_state(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

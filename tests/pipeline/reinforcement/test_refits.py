@@ -114,6 +114,7 @@ def test_what_is_right_at_an_alpha() -> None:
 
 
 @pytest.mark.parametrize(("photo_spread", "seed_spread"), [(0.0, 0.03), (0.02, 0.03), (0.04, 0.0)])
+@pytest.mark.slow
 def test_intervals_cover_what_other_photos_would_have_given(photo_spread: float, seed_spread: float) -> None:
     """The accuracy depends on the photos as a mean over them, on the splits and on the test pictures."""
     chance, photos, seeds, replicates, pictures = np.random.default_rng(1), 120, 3, 40, 400

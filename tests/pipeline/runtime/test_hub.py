@@ -15,6 +15,8 @@ from pipeline.runtime import hub
 from pipeline.runtime.hub import hub_model, located
 from tests.hub import hub as serving
 
+pytestmark = pytest.mark.slow  # a process for every fetch
+
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = 3_000_000
 Fetch = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -284,6 +284,7 @@ def test_intervals_of_shares_hold_the_truth(photos: int, edits: int, alike: floa
 
 @pytest.mark.parametrize(("photos", "edits"), SIZES)
 @pytest.mark.parametrize("alike", ALIKE)
+@pytest.mark.slow
 def test_intervals_of_changes_hold_the_truth_and_nulls_stand(photos: int, edits: int, alike: float) -> None:
     """Intervals hold the truth between 92 and 98 % of the time, and tests at 5 % fire in at most 7 % of nulls.
 

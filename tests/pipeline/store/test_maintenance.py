@@ -20,10 +20,10 @@ from pipeline.store.store import Store
 from pipeline.types import Study
 from tests.postgres import Server
 from tests.seams import picture
-from tests.stores import contents, keep, save, study_of
+from tests.stores import DATABASES, contents, keep, save, study_of
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else ""
     opened = Store(tmp_path / "data", address)

@@ -81,6 +81,7 @@ for number in range(20):
 """
 
 
+@pytest.mark.slow
 def test_processes_write_at_once(store: Store) -> None:
     study = study_of()
     save(store, study)
@@ -90,6 +91,7 @@ def test_processes_write_at_once(store: Store) -> None:
     assert len(store.log()) == 60
 
 
+@pytest.mark.slow
 def test_processes_open_a_new_folder_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from pipeline.store.store import Store; "

@@ -284,6 +284,7 @@ desk.close()
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_stopped_and_wakes_up_writes_nothing(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

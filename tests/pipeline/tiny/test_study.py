@@ -70,6 +70,7 @@ def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
     assert [line.y for line in study.figure(rows).data][:3] == [(75.0,), (100.0,), (20.0,)]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick: dict[str, object] = {"num_inference_steps": 4, "taus": (0.4, 0.8)}
     few: dict[str, object] = {"num_inference_steps": 4, "guidance_scale": 1.0}

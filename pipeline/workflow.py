@@ -45,9 +45,9 @@ __all__ = [
     "explore",
     "judged_by",
     "open_photo",
-    "outside_hint",
     "proposals",
     "propose",
+    "short_round_trip",
     "tidy",
 ]
 LABEL_GATE = "label"  # which judges whether the words still name what the photo shows
@@ -80,12 +80,15 @@ def open_photo(
     return Study(photo=photo)
 
 
-def outside_hint(models: Models, study: Study) -> str:
-    """Return the profile's hint when the autoencoder does not know this kind of picture, else ""."""
+def short_round_trip(models: Models, study: Study) -> float | None:
+    """Return the PSNR in dB that rebuilding the photo reaches where that is below the profile's least, else None.
+
+    The autoencoder does not know this kind of picture then, nor do the models behind it.
+    """
     least = models.profile.min_round_trip
-    if least <= 0 or models.editor.round_trip(study.photo.image) >= least:
-        return ""
-    return models.profile.outside_hint
+    if least <= 0 or (reached := models.editor.round_trip(study.photo.image)) >= least:
+        return None
+    return reached
 
 
 def describe(models: Models, study: Study, settings: Settings, caption: str = "") -> Study:

@@ -205,11 +205,12 @@ def test_chosen_is_the_best_passing_tau_of_each_caption(models: SeamModels) -> N
     assert workflow.chosen(replace(study, counterfactuals=missed)) == ()
 
 
-def test_outside_gives_the_profiles_hint(models: SeamModels) -> None:
+def test_a_picture_that_is_rebuilt_worse_than_the_profile_asks_is_told_with_its_figure(models: SeamModels) -> None:
     study = opened(models)
-    assert workflow.outside_hint(models, study) == ""
-    strict = replace(models.profile, min_round_trip=31.0, outside_hint="Not of this world.")
-    assert workflow.outside_hint(replace(models, profile=strict), study) == "Not of this world."
+    reached = models.editor.round_trip(study.photo.image)
+    for least, told in ((0.0, None), (reached, None), (reached + 1, reached)):
+        strict = replace(models, profile=replace(models.profile, min_round_trip=least))
+        assert workflow.short_round_trip(strict, study) == told
 
 
 @pytest.fixture

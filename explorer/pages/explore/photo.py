@@ -20,6 +20,7 @@ from explorer.components.welcome import welcome_markup
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, edits
 from explorer.pages.explore.captions import card, variations
+from pipeline import workflow
 from pipeline.errors import ConflictError
 from pipeline.images import open_image
 from pipeline.importing.folders import LabelledImage, load_folder
@@ -147,12 +148,10 @@ def flips(desk: Desk) -> tuple[Pair, ...]:
 def banner(desk: Desk, study: Study) -> Html:
     """A plain warning when the picture lies outside what the models know; empty otherwise."""
     profile = desk.models.profile
-    if profile.min_round_trip <= 0:
+    reached = desk.ask(lambda models: workflow.short_round_trip(models, study)) if profile.min_round_trip > 0 else None
+    if reached is None:
         return Html()
-    measured = desk.ask(lambda models: models.editor.round_trip(study.photo.image))
-    if measured >= profile.min_round_trip:
-        return Html()
-    figures = f"Rebuilding it reaches {measured:.1f} dB, where {profile.min_round_trip:.1f} dB is the least. "
+    figures = f"Rebuilding it reaches {reached:.1f} dB, where {profile.min_round_trip:.1f} dB is the least. "
     return tag(
         "div",
         tag("b", "This picture lies outside what these models know. "),

@@ -43,9 +43,13 @@ def reproduce(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("pipeline.tiny").setLevel(logging.INFO)
     wished = {
-        "photos": photos, "seeds": seeds, "replicates": replicates, "samples": samples,
-        "strengths": tuple(strength or ()), "taus": tuple(tau or ()),
-    }  # fmt: skip
+        "photos": photos,
+        "seeds": seeds,
+        "replicates": replicates,
+        "samples": samples,
+        "strengths": tuple(strength or ()),
+        "taus": tuple(tau or ()),
+    }
     plan = replace(study.SMALL if small else study.Plan(), **{name: value for name, value in wished.items() if value})  # type: ignore[arg-type]
     command = f"python -m pipeline {shlex.join(sys.argv[1:])}"
     with progress("working") as step:

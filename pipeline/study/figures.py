@@ -23,10 +23,12 @@ def agreement_figure(results: Results) -> go.Figure:
     figure = go.Figure()
     for key, found in results.table_1.items():
         figure.add_scatter(
-            x=[100 * cell.truth.value for cell in found.cells], y=[100 * cell.edits.value for cell in found.cells],
-            text=[f"{cell.label}, {cell.factor}, n = {cell.n}" for cell in found.cells], mode="markers",
+            x=[100 * cell.truth.value for cell in found.cells],
+            y=[100 * cell.edits.value for cell in found.cells],
+            text=[f"{cell.label}, {cell.factor}, n = {cell.n}" for cell in found.cells],
+            mode="markers",
             name=title_of(key),
-        )  # fmt: skip
+        )
     figure.add_shape(type="line", x0=-100, y0=-100, x1=20, y1=20, line={"dash": "dot"})
     return figure.update_layout(xaxis_title="true counterfactuals, points of Acc@1", yaxis_title="edits")
 
@@ -47,10 +49,16 @@ def strength_figure(results: Results) -> go.Figure:
                 if other == recipe
             ]
             figure.add_scatter(
-                x=[strength for strength, _ in gains], y=[100 * gain.value for _, gain in gains],
-                error_y=_reach([gain for _, gain in gains]) | {"thickness": 1, "width": 2}, name=recipe,
-                legendgroup=recipe, showlegend=column == 1, line={"color": colour}, row=1, col=column,
-            )  # fmt: skip
+                x=[strength for strength, _ in gains],
+                y=[100 * gain.value for _, gain in gains],
+                error_y=_reach([gain for _, gain in gains]) | {"thickness": 1, "width": 2},
+                name=recipe,
+                legendgroup=recipe,
+                showlegend=column == 1,
+                line={"color": colour},
+                row=1,
+                col=column,
+            )
     figure.update_xaxes(tickvals=sorted({strength for strength, _ in results.table_2}))
     figure.update_yaxes(title_text="gain on OOD, points of Acc@1", col=1)
     return figure.update_layout(

@@ -58,9 +58,11 @@ def sample(
     rows = []
     for number, scene in enumerate(world.sample(n, seed, world.BIAS if biased else 0.0)):
         name = f"{scene.label}/{seed}-{number:05d}.png"
-        row: dict[str, object] = _draw(scene, out, name) | {"label": scene.label} | {
-            factor: getattr(scene, factor) for factor in world.VALUES
-        }  # fmt: skip
+        row: dict[str, object] = (
+            _draw(scene, out, name)
+            | {"label": scene.label}
+            | {factor: getattr(scene, factor) for factor in world.VALUES}
+        )
         if twins:
             row["twins"] = [
                 {"factor": factor, "value": value}

@@ -34,23 +34,45 @@ BATCH = 64
 def new_captioner(tokenizer: PreTrainedTokenizerFast) -> Blip2ForConditionalGeneration:
     """Return an untrained captioner, about 4 M weights."""
     vision = Blip2VisionConfig(
-        hidden_size=192, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, image_size=SIZE,
-        patch_size=8, attention_dropout=0.0,
-    )  # fmt: skip
+        hidden_size=192,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=SIZE,
+        patch_size=8,
+        attention_dropout=0.0,
+    )
     qformer = Blip2QFormerConfig(
-        vocab_size=4, hidden_size=192, num_hidden_layers=2, num_attention_heads=4, intermediate_size=384,
-        encoder_hidden_size=192, cross_attention_frequency=1, hidden_dropout_prob=0.0,
+        vocab_size=4,
+        hidden_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=384,
+        encoder_hidden_size=192,
+        cross_attention_frequency=1,
+        hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+    )
     text = OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=192, word_embed_proj_dim=192, num_hidden_layers=2,
-        num_attention_heads=4, ffn_dim=384, max_position_embeddings=128, dropout=0.0,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=192,
+        word_embed_proj_dim=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        ffn_dim=384,
+        max_position_embeddings=128,
+        dropout=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     config = Blip2Config(
-        vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), text_config=text.to_dict(),
-        num_query_tokens=QUERIES, image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-    )  # fmt: skip
+        vision_config=vision.to_dict(),
+        qformer_config=qformer.to_dict(),
+        text_config=text.to_dict(),
+        num_query_tokens=QUERIES,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
     return Blip2ForConditionalGeneration(config)
 
 
@@ -72,9 +94,11 @@ def train_captioner(data: Scenes, folder: Path, out: Path, steps: int) -> None:
         labels = picked.masked_fill(picked == tokenizer.pad_token_id, -100)
         labels[:, : QUERIES + 1] = -100  # the picture and the begin token are given
         answer = model(
-            pixel_values=to_tensor(data.pixels[rows.numpy()]).contiguous(), input_ids=picked,
-            attention_mask=(picked != tokenizer.pad_token_id).long(), labels=labels,
-        )  # fmt: skip
+            pixel_values=to_tensor(data.pixels[rows.numpy()]).contiguous(),
+            input_ids=picked,
+            attention_mask=(picked != tokenizer.pad_token_id).long(),
+            labels=labels,
+        )
         value: Tensor = answer.loss
         return value
 

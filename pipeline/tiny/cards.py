@@ -58,33 +58,63 @@ BARS = (
     Bar(group="classifiers", figure="densenet_t", says="densenet, Acc@1 on T", least=0.95),
     Bar(group="classifiers", figure="repvgg_t", says="repvgg, Acc@1 on T", least=0.95),
     Bar(group="attributes", figure="named", says="the judge itself, on held-out drawings", least=0.95),
-)  # fmt: skip
+)
 
 BIASED = (
     ", trained on 3,000 scenes of which 95 in 100 show the background that goes with the label, and stopped early, "
     "while it leans on backgrounds hard: a patient to show. Trained in full it hardly does."
 )
 CARDS = {
-    "captioner": ("BLIP-2", "`Blip2ForConditionalGeneration`: a ViT, a Q-Former and an OPT, trained together on drawn "
-                  "scenes with their true captions in every phrasing.", "captioner"),
-    "perturber": ("LLaMA", "`LlamaForCausalLM`, trained on lists of captions of the world that differ in one factor; "
-                  "frozen afterwards.", "perturber"),
-    "perturber-lora": ("LoRA adapter", "PEFT LoRA (r 8, alpha 16, dropout 0.05, query and value projections) on the "
-                       "frozen LLaMA, trained to follow the five factor instructions.", "perturber"),
-    "sentences": ("Sentence encoder", "`SentenceTransformer` with a small BERT, trained with a contrastive loss: the "
-                  "same scene in another phrasing against scenes one factor away.", "perturber"),
-    "diffusion": ("Stable Diffusion", "`StableDiffusionPipeline` with Stable Diffusion 1.4's schedule. The autoencoder "
-                  "keeps a quarter of the side; UNet and text encoder were trained together, with min-SNR weights, "
-                  "10 % empty captions and averaged weights.", "diffusion"),
-    "clip": ("CLIP", "open_clip's ModifiedResNet and text transformer, trained with a contrastive loss in batches of "
-             "twins that differ in one factor.", "clip"),
+    "captioner": (
+        "BLIP-2",
+        "`Blip2ForConditionalGeneration`: a ViT, a Q-Former and an OPT, trained together on drawn "
+        "scenes with their true captions in every phrasing.",
+        "captioner",
+    ),
+    "perturber": (
+        "LLaMA",
+        "`LlamaForCausalLM`, trained on lists of captions of the world that differ in one factor; frozen afterwards.",
+        "perturber",
+    ),
+    "perturber-lora": (
+        "LoRA adapter",
+        "PEFT LoRA (r 8, alpha 16, dropout 0.05, query and value projections) on the "
+        "frozen LLaMA, trained to follow the five factor instructions.",
+        "perturber",
+    ),
+    "sentences": (
+        "Sentence encoder",
+        "`SentenceTransformer` with a small BERT, trained with a contrastive loss: the "
+        "same scene in another phrasing against scenes one factor away.",
+        "perturber",
+    ),
+    "diffusion": (
+        "Stable Diffusion",
+        "`StableDiffusionPipeline` with Stable Diffusion 1.4's schedule. The autoencoder "
+        "keeps a quarter of the side; UNet and text encoder were trained together, with min-SNR weights, "
+        "10 % empty captions and averaged weights.",
+        "diffusion",
+    ),
+    "clip": (
+        "CLIP",
+        "open_clip's ModifiedResNet and text transformer, trained with a contrastive loss in batches of "
+        "twins that differ in one factor.",
+        "clip",
+    ),
     "classifiers/resnet": ("Biased classifier, ResNet", "A small timm `resnet18`" + BIASED, "classifiers"),
     "classifiers/densenet": ("Biased classifier, DenseNet", "A small timm `densenet121`" + BIASED, "classifiers"),
-    "classifiers/repvgg": ("Biased classifier, RepVGG", "A small timm `repvgg_a0`, a plain stack of 3 x 3 "
-                           "convolutions at a quarter of the published width" + BIASED, "classifiers"),
-    "attributes": ("Attribute classifier", "A small timm `resnet18` with one logit per value of the label and of the "
-                   "five factors. For measuring only; the application never loads it.", "attributes"),
-}  # fmt: skip
+    "classifiers/repvgg": (
+        "Biased classifier, RepVGG",
+        "A small timm `repvgg_a0`, a plain stack of 3 x 3 convolutions at a quarter of the published width" + BIASED,
+        "classifiers",
+    ),
+    "attributes": (
+        "Attribute classifier",
+        "A small timm `resnet18` with one logit per value of the label and of the "
+        "five factors. For measuring only; the application never loads it.",
+        "attributes",
+    ),
+}
 
 
 def table(figures: Figures) -> str:

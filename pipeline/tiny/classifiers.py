@@ -32,10 +32,18 @@ def new_classifier(architecture: str, arguments: dict[str, Any], classes: int) -
     """Return an untrained timm model for pictures of the world."""
     half = (0.5, 0.5, 0.5)
     overlay = {
-        "tag": "", "input_size": (3, SIZE, SIZE), "test_input_size": None, "pool_size": (3, 3), "crop_pct": 1.0,
-        "mean": half, "std": half, "interpolation": "bicubic", "license": "apache-2.0", "origin_url": None,
+        "tag": "",
+        "input_size": (3, SIZE, SIZE),
+        "test_input_size": None,
+        "pool_size": (3, 3),
+        "crop_pct": 1.0,
+        "mean": half,
+        "std": half,
+        "interpolation": "bicubic",
+        "license": "apache-2.0",
+        "origin_url": None,
         "paper_ids": None,
-    }  # fmt: skip
+    }
     # Channels stay first: with them last the backward pass of a narrow RepVGG crashes on processors without AMX.
     model: nn.Module = timm.create_model(
         architecture, pretrained=False, num_classes=classes, pretrained_cfg_overlay=overlay, **arguments

@@ -31,10 +31,14 @@ def clip_config(vocab_size: int) -> dict[str, object]:
         "embed_dim": 128,
         "vision_cfg": {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 24},
         "text_cfg": {
-            "context_length": TEXT_WINDOW, "vocab_size": vocab_size, "hf_tokenizer_name": "local",
-            "width": 128, "heads": 4, "layers": 2,
+            "context_length": TEXT_WINDOW,
+            "vocab_size": vocab_size,
+            "hf_tokenizer_name": "local",
+            "width": 128,
+            "heads": 4,
+            "layers": 2,
         },
-    }  # fmt: skip
+    }
 
 
 def new_clip(config: dict[str, object]) -> open_clip.CLIP:
@@ -60,20 +64,21 @@ def train_clip(data: Scenes, folder: Path, out: Path, steps: int) -> None:
     torch.manual_seed(0)
     model = new_clip(config).to(memory_format=torch.channels_last)
     captions = [
-        tokenizer([replace(scene, phrasing=k).caption() for k in range(len(PHRASINGS))], padding="max_length",
-                  max_length=TEXT_WINDOW)["input_ids"]
+        tokenizer(
+            [replace(scene, phrasing=k).caption() for k in range(len(PHRASINGS))],
+            padding="max_length",
+            max_length=TEXT_WINDOW,
+        )["input_ids"]
         for scene in data.scenes
-    ]  # fmt: skip
+    ]
     ids = torch.tensor(captions)  # (n, phrasings, window)
     groups = [rows for rows in twin_index(data.scenes).values() if len(rows) > 1]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         picked = torch.randint(len(groups), (BATCH,), generator=generator).tolist()
-        rows = torch.tensor([
-            groups[k][int(i)]
-            for k in picked
-            for i in torch.randperm(len(groups[k]), generator=generator)[:2]
-        ])  # fmt: skip
+        rows = torch.tensor(
+            [groups[k][int(i)] for k in picked for i in torch.randperm(len(groups[k]), generator=generator)[:2]]
+        )
         rows = torch.tensor(sorted(set(rows.tolist())))  # a scene that was drawn twice would be its own negative
         phrasing = torch.randint(len(PHRASINGS), (len(rows),), generator=generator)
         images, texts, scale = model(to_tensor(data.pixels[rows.numpy()]), ids[rows, phrasing])
@@ -84,10 +89,12 @@ def train_clip(data: Scenes, folder: Path, out: Path, steps: int) -> None:
     fit(model, loss, Run(name="clip", folder=folder, steps=steps, learning_rate=1e-3, average=0.995))
     out.mkdir(parents=True, exist_ok=True)
     save_file(
-        {name: value.half().contiguous() if value.is_floating_point() else value for name, value in
-         model.state_dict().items()},
+        {
+            name: value.half().contiguous() if value.is_floating_point() else value
+            for name, value in model.state_dict().items()
+        },
         out / "open_clip_model.safetensors",
-    )  # fmt: skip
+    )
     preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     (out / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n"

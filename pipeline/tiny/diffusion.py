@@ -30,9 +30,15 @@ CAPTION_DROP = 0.1  # share of empty captions, for classifier-free guidance
 def new_scheduler() -> DDIMScheduler:
     """Return Stable Diffusion 1.4's schedule."""
     return DDIMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="epsilon",
-    )  # fmt: skip
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
 
 
 class Denoiser(nn.Module):
@@ -41,22 +47,34 @@ class Denoiser(nn.Module):
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.unet = UNet2DConditionModel(
-            sample_size=SIZE // 4, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(64, 128, 128),
+            sample_size=SIZE // 4,
+            in_channels=4,
+            out_channels=4,
+            layers_per_block=1,
+            block_out_channels=(64, 128, 128),
             # Attention at 12 x 12 and 6 x 6: at 24 x 24 it doubles the cost of a step.
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=WIDTH, attention_head_dim=2, norm_num_groups=16,
-        )  # fmt: skip
+            cross_attention_dim=WIDTH,
+            attention_head_dim=2,
+            norm_num_groups=16,
+        )
         # Explicit attention is twice as fast to train on a CPU as the fused kernel's backward pass at this size.
         self.unet.set_attn_processor(AttnProcessor())
         self.text_encoder = CLIPTextModel(
             CLIPTextConfig(
-                vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=2,
-                num_attention_heads=4, max_position_embeddings=TEXT_WINDOW, projection_dim=WIDTH,
-                bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                vocab_size=len(tokenizer),
+                hidden_size=WIDTH,
+                intermediate_size=4 * WIDTH,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=TEXT_WINDOW,
+                projection_dim=WIDTH,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
             )
-        )  # fmt: skip
+        )
 
     def forward(self, latents: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
         """Return the predicted noise, like `latents` (n, 4, h, w)."""
@@ -112,6 +130,12 @@ def train_diffusion(
     fit(model, loss, Run(name="diffusion", folder=folder, steps=steps, learning_rate=1e-3, average=0.999))
     model.unet.set_default_attn_processor()
     return StableDiffusionPipeline(
-        vae=autoencoder, text_encoder=model.text_encoder, tokenizer=tokenizer, unet=model.unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=autoencoder,
+        text_encoder=model.text_encoder,
+        tokenizer=tokenizer,
+        unet=model.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )

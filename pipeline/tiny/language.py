@@ -87,8 +87,9 @@ def _text_loss(
             labels.append(torch.tensor([*[-100] * len(given), *said])[:WINDOW])
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id)
         wanted = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
-        value: Tensor = model(input_ids=padded, attention_mask=(wanted != -100) | (padded != tokenizer.pad_token_id),
-                              labels=wanted).loss  # fmt: skip
+        value: Tensor = model(
+            input_ids=padded, attention_mask=(wanted != -100) | (padded != tokenizer.pad_token_id), labels=wanted
+        ).loss
         return value
 
     return loss
@@ -100,11 +101,17 @@ def train_perturber(folder: Path, out: Path, steps: int) -> None:
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=256, intermediate_size=512, num_hidden_layers=4,
-            num_attention_heads=8, max_position_embeddings=256, bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+            vocab_size=len(tokenizer),
+            hidden_size=256,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=8,
+            max_position_embeddings=256,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
-    )  # fmt: skip
+    )
     # Explicit attention: on a CPU the fused kernel's backward pass takes twice as long at this size.
     model.set_attn_implementation("eager")
     loss = _text_loss(model, tokenizer, _grammar_text)
@@ -130,12 +137,18 @@ def train_sentences(folder: Path, out: Path, steps: int) -> None:
     torch.manual_seed(0)
     bert = BertModel(
         BertConfig(
-            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4,
-            intermediate_size=256, max_position_embeddings=128, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0, pad_token_id=tokenizer.pad_token_id,
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=256,
+            max_position_embeddings=128,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=tokenizer.pad_token_id,
         ),
         add_pooling_layer=False,
-    )  # fmt: skip
+    )
     base = folder / "bert"
     bert.save_pretrained(base)
     tokenizer.save_pretrained(base)

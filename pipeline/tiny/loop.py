@@ -49,8 +49,10 @@ def fit(module: nn.Module, loss: Callable[[int, torch.Generator], Tensor], run: 
     """
     optimizer = torch.optim.AdamW(
         [weight for weight in module.parameters() if weight.requires_grad],
-        lr=run.learning_rate, betas=(0.9, 0.99), weight_decay=run.weight_decay,
-    )  # fmt: skip
+        lr=run.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=run.weight_decay,
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(run))
     average = copy.deepcopy(module.state_dict()) if run.average else None
     path = run.folder / f"{run.name}.pt"
@@ -85,9 +87,13 @@ def fit(module: nn.Module, loss: Callable[[int, torch.Generator], Tensor], run: 
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description:>12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
 
 
 @torch.no_grad()
@@ -100,21 +106,33 @@ def _update(average: dict[str, Tensor], module: nn.Module, decay: float) -> None
 
 
 def _save(
-    path: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR, average: dict[str, Tensor] | None,
-) -> None:  # fmt: skip
+    path: Path,
+    step: int,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    average: dict[str, Tensor] | None,
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    state = {"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict(),
-             "schedule": {"last_epoch": schedule.last_epoch}, "average": average}  # fmt: skip
+    state = {
+        "step": step,
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": {"last_epoch": schedule.last_epoch},
+        "average": average,
+    }
     torch.save(state, unfinished)
     unfinished.rename(path)
 
 
 def _resume(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR, average: dict[str, Tensor] | None,
-) -> int:  # fmt: skip
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    average: dict[str, Tensor] | None,
+) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)

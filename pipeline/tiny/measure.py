@@ -181,9 +181,11 @@ def text_to_image(models: LoadedModels, captions: Sequence[str], seed: int = 0) 
     images: list[Image.Image] = []
     for start in range(0, len(captions), 8):
         images += pipeline(
-            list(captions[start : start + 8]), num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale, generator=torch.Generator().manual_seed(seed + start),
-        ).images  # fmt: skip
+            list(captions[start : start + 8]),
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            generator=torch.Generator().manual_seed(seed + start),
+        ).images
     return images
 
 

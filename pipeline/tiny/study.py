@@ -143,9 +143,12 @@ def examine(lab: Laboratory, scene: Scene, number: int, variant: str) -> SceneRo
         items = [item for item in study.counterfactuals if item.perturbation.factor == factor]
         outcomes += _outcomes(lab, factor, twin, items)
     return SceneRow(
-        scene=number, variant=variant, seconds=round(seconds, 2),
-        reconstruction=round(psnr(study.reconstruction, draw(scene)), 3), edits=outcomes,
-    )  # fmt: skip
+        scene=number,
+        variant=variant,
+        seconds=round(seconds, 2),
+        reconstruction=round(psnr(study.reconstruction, draw(scene)), 3),
+        edits=outcomes,
+    )
 
 
 def _outcomes(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counterfactual]) -> Iterator[EditOutcome]:
@@ -153,13 +156,16 @@ def _outcomes(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counter
     wanted, drawn = truth(twin), draw(twin)
     for item, found in zip(items, lab.attributes([item.image for item in items]), strict=True):
         yield EditOutcome(
-            factor=factor, tau=item.tau, chosen=item is chosen, passes=not item.missed,
+            factor=factor,
+            tau=item.tau,
+            chosen=item is chosen,
+            passes=not item.missed,
             arrived=found[factor] == wanted[factor],
             stayed=float(np.mean([found[name] == wanted[name] for name in VALUES if name != factor])),
             label_kept=found["label"] == wanted["label"],
             psnr=round(psnr(item.image, drawn), 3),
             directional_similarity=round(item.scores.directional_similarity, 4),
-        )  # fmt: skip
+        )
 
 
 COLOURS = ("#0f766e", "#c2410c", "#6d28d9", "#1d4ed8", "#a16207")  # of the factors
@@ -251,9 +257,16 @@ def figure(rows: Sequence[SceneRow]) -> go.Figure:
             ]
             reach = {"array": [m.high - m.value for m in found], "arrayminus": [m.value - m.low for m in found]}
             drawn.add_scatter(
-                x=taus, y=[m.value for m in found], error_y=reach | {"thickness": 1, "width": 2}, name=name,
-                legendgroup=name, showlegend=column == 1, line={"color": colour}, row=1, col=column,
-            )  # fmt: skip
+                x=taus,
+                y=[m.value for m in found],
+                error_y=reach | {"thickness": 1, "width": 2},
+                name=name,
+                legendgroup=name,
+                showlegend=column == 1,
+                line={"color": colour},
+                row=1,
+                col=column,
+            )
     drawn.update_xaxes(tickvals=taus)
     drawn.update_layout(template="plotly_white", width=1100, height=380, margin={"l": 50, "r": 20, "t": 40, "b": 60})
     return drawn

@@ -46,22 +46,24 @@ class Insight:
 def insights(studies: Iterable[StudyRecord], embed: Embed, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
     """Return groups of at least `LEAST` photos in either half, the most certain harm on the ranking half first."""
     found = effects(studies)
-    labels = {one.photo: one.label for one in found}
+    labels = {effect.photo: effect.label for effect in found}
     ranking = frozenset(split_by_photo(list(labels), (0.5, 0.5), SEED, labels)[0])
     groups: list[Insight] = []
-    for factor in sorted({one.factor for one in found}):
-        mine = [one for one in found if one.factor == factor]
-        places = _cluster([_words(one) for one in mine], embed, clusters)
+    for factor in sorted({effect.factor for effect in found}):
+        mine = [effect for effect in found if effect.factor == factor]
+        places = _cluster([_words(effect) for effect in mine], embed, clusters)
         for place in sorted(set(places)):
-            group = [one for one, at in zip(mine, places, strict=True) if at == place]
-            first, second = ([one for one in group if (one.photo in ranking) == side] for side in (True, False))
-            if min(len({one.photo for one in half}) for half in (first, second)) >= LEAST:
+            group = [effect for effect, at in zip(mine, places, strict=True) if at == place]
+            first, second = (
+                [effect for effect in group if (effect.photo in ranking) == side] for side in (True, False)
+            )
+            if min(len({effect.photo for effect in half}) for half in (first, second)) >= LEAST:
                 groups.append(_insight(first, second))
-    return tuple(sorted(groups, key=lambda one: one.ranked.high))
+    return tuple(sorted(groups, key=lambda group: group.ranked.high))
 
 
-def _words(one: Effect) -> str:
-    return f"{one.edit.perturbation.original or 'nothing'} -> {one.edit.perturbation.edit or 'nothing'}"
+def _words(effect: Effect) -> str:
+    return f"{effect.edit.perturbation.original or 'nothing'} -> {effect.edit.perturbation.edit or 'nothing'}"
 
 
 def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
@@ -80,14 +82,14 @@ def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
 
 
 def _insight(ranking: Sequence[Effect], told: Sequence[Effect]) -> Insight:
-    often = Counter(_words(one) for one in (*ranking, *told))
-    photos = [one.photo for one in told]
+    often = Counter(_words(effect) for effect in (*ranking, *told))
+    photos = [effect.photo for effect in told]
     return Insight(
         factor=told[0].factor,
         edits=tuple(sorted(often, key=lambda text: (-often[text], text))[:EXAMPLES]),
         n=len(told),
         photos=len(set(photos)),
-        sensitivity=mean([one.sensitivity for one in told], photos),
-        flips=share([one.flip for one in told], photos),
-        ranked=mean([one.sensitivity for one in ranking], [one.photo for one in ranking]),
+        sensitivity=mean([effect.sensitivity for effect in told], photos),
+        flips=share([effect.flip for effect in told], photos),
+        ranked=mean([effect.sensitivity for effect in ranking], [effect.photo for effect in ranking]),
     )

@@ -69,42 +69,44 @@ def appraise(
     if not known:
         raise DataError("No edit of this run passed its gates; edit more photos first.")
     photos = [study.photo for study, _ in known]
-    originals = dict(zip((one.key for one in photos), embed([one.image for one in photos]), strict=True))
+    originals = dict(zip((photo.key for photo in photos), embed([photo.image for photo in photos]), strict=True))
     edits = [edit for study, best in known for edit in _edits(study, best, embed, judge, distances or {})]
     factors = (ALL, *sorted({edit.factor for edit in edits}))
-    return tuple(_row(name, [one for one in edits if name in (ALL, one.factor)], originals) for name in factors)
+    return tuple(_row(name, [edit for edit in edits if name in (ALL, edit.factor)], originals) for name in factors)
 
 
 def _edits(
     study: Study, best: Sequence[Counterfactual], embed: Embed, judge: Classifier, distances: Mapping[str, Distance]
 ) -> Iterable[_Edit]:
-    for one, embedded in zip(best, embed([one.image for one in best]), strict=True):
+    for edit, embedded in zip(best, embed([edit.image for edit in best]), strict=True):
         source = study.photo.image
-        if source.size != one.image.size:  # as the editor saw it
-            source = fit(source, one.image.width)
+        if source.size != edit.image.size:  # as the editor saw it
+            source = fit(source, edit.image.width)
         yield _Edit(
             photo=study.photo.key,
-            factor=one.perturbation.factor,
+            factor=edit.perturbation.factor,
             image=embedded,
-            sparsity=sparsity(source, one.image),
-            cout=_cout(study, one, judge),
-            ssim=ssim(source, one.image),
-            psnr=psnr(source, one.image),
-            distances={name: distance(source, one.image) for name, distance in distances.items()},
+            sparsity=sparsity(source, edit.image),
+            cout=_cout(study, edit, judge),
+            ssim=ssim(source, edit.image),
+            psnr=psnr(source, edit.image),
+            distances={name: distance(source, edit.image) for name, distance in distances.items()},
         )
 
 
-def _cout(study: Study, one: Counterfactual, judge: Classifier) -> float | None:
-    if study.control is None or not is_prediction_flip(study.control, one.prediction):
+def _cout(study: Study, edit: Counterfactual, judge: Classifier) -> float | None:
+    if study.control is None or not is_prediction_flip(study.control, edit.prediction):
         return None
-    old, new = study.control.first, one.prediction.first
-    return cout(study.reconstruction or study.photo.image, one.image, _confidence(judge, old, new))
+    old, new = study.control.first, edit.prediction.first
+    return cout(study.reconstruction or study.photo.image, edit.image, _confidence(judge, old, new))
 
 
 def _confidence(judge: Classifier, old: str, new: str) -> Confidence:
     def confidence(images: Sequence[Image]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         found = judge.predict(images)
-        return np.array([one.probability(old) for one in found]), np.array([one.probability(new) for one in found])
+        return np.array([prediction.probability(old) for prediction in found]), np.array(
+            [prediction.probability(new) for prediction in found]
+        )
 
     return confidence
 

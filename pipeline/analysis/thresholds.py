@@ -81,7 +81,7 @@ def out_of_sample(
 
 def _separation(name: str, judged: Sequence[Verdict]) -> Separation:
     def those(*verdicts: str) -> tuple[list[float], list[str]]:
-        found = [(float(getattr(one.scores, name)), photo) for photo, one, verdict in judged if verdict in verdicts]
+        found = [(float(getattr(item.scores, name)), photo) for photo, item, verdict in judged if verdict in verdicts]
         known = [(value, photo) for value, photo in found if isfinite(value)]
         return [value for value, _ in known], [photo for _, photo in known]
 

@@ -141,7 +141,7 @@ def failure_points(studies: Iterable[StudyRecord]) -> tuple[FailurePoint, ...]:
             label=study.photo.label,
             factor=factor,
             edited_caption=words,
-            tau=max((one.tau for one in _flips(study) if one.perturbation.edited_caption == words), default=None),
+            tau=max((item.tau for item in _flips(study) if item.perturbation.edited_caption == words), default=None),
         )
         for study in studies
         if study.control is not None
@@ -156,13 +156,13 @@ def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) 
     """
     confirmed: list[bool] = []
     photos: list[str] = []
-    for one, other in zip(studies, others, strict=True):
-        if one.control is None or other.control is None:
+    for study, other in zip(studies, others, strict=True):
+        if study.control is None or other.control is None:
             continue
         again = {item.key: is_prediction_flip(other.control, item.prediction) for item in other.counterfactuals}
-        flips = [again[item.key] for item in chosen(one) if is_prediction_flip(one.control, item.prediction)]
+        flips = [again[item.key] for item in chosen(study) if is_prediction_flip(study.control, item.prediction)]
         confirmed += flips
-        photos += [one.photo.key] * len(flips)
+        photos += [study.photo.key] * len(flips)
     return share(confirmed, photos)
 
 
@@ -173,21 +173,21 @@ def margin(label: str, prediction: Prediction) -> float:
 
 def _edits(study: StudyRecord) -> dict[str, str]:
     """Edited caption -> factor."""
-    return {one.perturbation.edited_caption: one.perturbation.factor for one in study.counterfactuals}
+    return {item.perturbation.edited_caption: item.perturbation.factor for item in study.counterfactuals}
 
 
 def _passing(study: StudyRecord, tau: float) -> tuple[CounterfactualRecord, ...]:
-    return tuple(one for one in study.counterfactuals if one.tau == tau and not one.missed)
+    return tuple(item for item in study.counterfactuals if item.tau == tau and not item.missed)
 
 
 def _flips(study: StudyRecord) -> list[CounterfactualRecord]:
     control = study.control
-    passing = (one for one in study.counterfactuals if not one.missed)
-    return [one for one in passing if control is not None and is_prediction_flip(control, one.prediction)]
+    passing = (item for item in study.counterfactuals if not item.missed)
+    return [item for item in passing if control is not None and is_prediction_flip(control, item.prediction)]
 
 
-def _margin(one: Standing) -> float:
-    return log(max(FLOOR, one.probability)) - log(max(FLOOR, one.rival))
+def _margin(standing: Standing) -> float:
+    return log(max(FLOOR, standing.probability)) - log(max(FLOOR, standing.rival))
 
 
 def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect], list[_Unpaired]]:
@@ -197,13 +197,15 @@ def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect],
     for study, best in studies:
         if study.control is None:
             continue
-        photo, control = (one.standing(study.photo.label) for one in (study.photo.prediction, study.control))
-        for one in best:
-            after = one.prediction.standing(study.photo.label)
+        photo, control = (
+            prediction.standing(study.photo.label) for prediction in (study.photo.prediction, study.control)
+        )
+        for item in best:
+            after = item.prediction.standing(study.photo.label)
             pairs.append(
                 Effect(
                     study=study,
-                    edit=one,
+                    edit=item,
                     ranks=(photo.rank, control.rank, after.rank),
                     flip=control.first != after.first,
                     sensitivity=after.probability - control.probability,
@@ -211,7 +213,7 @@ def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect],
                     tau=tau,
                 )
             )
-        passed = {one.perturbation.edited_caption for one in best}
+        passed = {item.perturbation.edited_caption for item in best}
         lost = [factor for words, factor in _edits(study).items() if words not in passed]
         unpaired += [_Unpaired(label=study.photo.label, factor=factor, tau=tau) for factor in lost]
     return pairs, unpaired
@@ -220,20 +222,20 @@ def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect],
 def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[Effect], list[_Unpaired]]:
     """The same of every edit that passes the gates, once per tau."""
     known = list(studies)
-    taus = sorted({one.tau for study in known for one in study.counterfactuals})
+    taus = sorted({item.tau for study in known for item in study.counterfactuals})
     found = [_gather([(study, _passing(study, tau)) for study in known], tau) for tau in taus]
     return [one for pairs, _ in found for one in pairs], [one for _, unpaired in found for one in unpaired]
 
 
-def _rows_of(one: Effect | _Unpaired, overall: bool) -> tuple[_Row, ...]:
+def _rows_of(pair: Effect | _Unpaired, overall: bool) -> tuple[_Row, ...]:
     """The rows that it counts in."""
-    labels, factors = ((ALL,), (ALL,)) if overall else ((one.label, ALL), (one.factor, ALL))
-    return tuple((label, factor, one.tau) for label in labels for factor in factors)
+    labels, factors = ((ALL,), (ALL,)) if overall else ((pair.label, ALL), (pair.factor, ALL))
+    return tuple((label, factor, pair.tau) for label in labels for factor in factors)
 
 
 def _rows(pairs: Sequence[Effect], unpaired: Sequence[_Unpaired], overall: bool = False) -> list[Weakness]:
     """Return a row for all that the pairs and the edited captions without one count in, in no order."""
-    lost = Counter(row for one in unpaired for row in _rows_of(one, overall))
+    lost = Counter(row for pair in unpaired for row in _rows_of(pair, overall))
     places: dict[_Row, int] = {}
     inside = [places.setdefault(row, len(places)) for pair in pairs for row in _rows_of(pair, overall)]
     for row in lost:

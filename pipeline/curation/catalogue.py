@@ -86,10 +86,10 @@ class Catalogue:
         fresh = self.store.log(known.log[-1].number if known.log else 0)
         if fresh:
             histories = dict(known.histories)
-            for one in fresh:
-                decisions.add(histories, one)
+            for decision in fresh:
+                decisions.add(histories, decision)
             known = replace(known, log=[*known.log, *fresh], histories=histories)
-        if anew or any(one.counterfactual not in known.picked for one in fresh):
+        if anew or any(decision.counterfactual not in known.picked for decision in fresh):
             picked = known.histories.keys()
             known = replace(known, picked=picked, shown=tuple(listed(entries, picked)), version=known.version + 1)
         return known
@@ -112,8 +112,8 @@ class Catalogue:
 
     def strengths(self, key: str) -> tuple[Entry, ...]:
         """All tau of the same variation, from the boldest edit to the most careful one."""
-        one, known = self.entry(key), self._known
-        all_of = known.variations.get((one.study, one.edited_caption), ())
+        entry, known = self.entry(key), self._known
+        all_of = known.variations.get((entry.study, entry.edited_caption), ())
         return tuple(sorted((known.entries[other] for other in all_of), key=lambda entry: entry.tau))
 
     def views(self, key: str) -> Mapping[str, Decision]:
@@ -135,14 +135,14 @@ class Catalogue:
     def state(self, key: str, view: View) -> str:
         """One of `STATES` but "all": what holds, or with `view.blind` what the analyst said."""
         if view.blind:
-            one = self.own(key, view.analyst)
-            return (one.verdict if one else "") or WAITING
+            decision = self.own(key, view.analyst)
+            return (decision.verdict if decision else "") or WAITING
         return self.holds(key)
 
     def holds(self, key: str) -> str:
         """What all analysts together say: one of `STATES` but "all"."""
-        one = self.settled(key)
-        return one.verdict if one else CONFLICT if decisions.is_disputed(self.views(key)) else WAITING
+        decision = self.settled(key)
+        return decision.verdict if decision else CONFLICT if decisions.is_disputed(self.views(key)) else WAITING
 
     def settled(self, key: str) -> Decision | None:
         """Return the decision that holds, None without a verdict or in a conflict."""
@@ -151,7 +151,7 @@ class Catalogue:
     def verdicts(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the verdict that holds of each of these; without a verdict, or in a conflict, a key is absent."""
         found = ((key, self.settled(key)) for key in keys)
-        return {key: one.verdict for key, one in found if one is not None}
+        return {key: decision.verdict for key, decision in found if decision is not None}
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
         """Everything shown, in this order. Raises `SettingsError` for an unknown one."""
@@ -170,7 +170,7 @@ class Catalogue:
 
     def _among(self, order: Sequence[Entry], view: View) -> tuple[Entry, ...]:
         wanted = found(order, label=view.label, factor=view.factor, words=view.text)
-        return tuple(one for one in wanted if view.state in (ALL, self.state(one.key, view)))
+        return tuple(entry for entry in wanted if view.state in (ALL, self.state(entry.key, view)))
 
     def window(self, view: View, count: int, *, after: str = "", before: str = "", at: str = "") -> Window:
         """At most `count` items: after an item, before it, from it on, or the first ones.
@@ -205,7 +205,7 @@ class Catalogue:
 def _with_entries(before: _Known, entries: tuple[Entry, ...]) -> _Known:
     """Return these entries without any decision."""
     variations: dict[tuple[str, str], list[str]] = {}
-    for one in entries:
-        variations.setdefault((one.study, one.edited_caption), []).append(one.key)
-    named = {one.key: one for one in entries}
+    for entry in entries:
+        variations.setdefault((entry.study, entry.edited_caption), []).append(entry.key)
+    named = {entry.key: entry for entry in entries}
     return _Known(read=entries, entries=named, variations=variations, version=before.version)

@@ -31,10 +31,10 @@ MANIFEST = "MANIFEST.json"
 
 def find_set(store: Store, name: str, version: int = 0) -> CounterfactualSet:
     """The set of this name, its latest version for 0. Raises `DataError` when there is none."""
-    named = [one for one in store.sets() if one.name == name]
-    found = next((one for one in named if version in (0, one.version)), None)
+    named = [frozen for frozen in store.sets() if frozen.name == name]
+    found = next((frozen for frozen in named if version in (0, frozen.version)), None)
     if found is None:
-        known = ", ".join(f"{one.name} v{one.version}" for one in store.sets()) or "none"
+        known = ", ".join(f"{frozen.name} v{frozen.version}" for frozen in store.sets()) or "none"
         wanted = f"'{name}'" + (f" version {version}" if version else "")
         raise DataError(f"There is no set {wanted}; there are: {known}.")
     return found

@@ -35,10 +35,10 @@ def pairs(store: Store, chosen_set: CounterfactualSet) -> Iterator[Pair]:
     material = labelled(store, chosen_set.items, said)
     if not material.labels:
         raise DataError(" ".join(("Nothing of this set can be exported.", *material.left_out)))
-    for photo, one in store.pairs(list(material.labels)):
-        label = material.labels[one.key]
-        row = {**_places(photo, one, label), **_measured(photo, one, label), **_judged(photo, one, label, said)}
-        yield Pair(row=row, edit=encode(one.image), original=encode(photo.image))
+    for photo, item in store.pairs(list(material.labels)):
+        label = material.labels[item.key]
+        row = {**_places(photo, item, label), **_measured(photo, item, label), **_judged(photo, item, label, said)}
+        yield Pair(row=row, edit=encode(item.image), original=encode(photo.image))
 
 
 def plain(label: str) -> str:
@@ -46,21 +46,21 @@ def plain(label: str) -> str:
     return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
 
 
-def _places(photo: Photo, one: Counterfactual, label: str) -> Row:
+def _places(photo: Photo, item: Counterfactual, label: str) -> Row:
     """Where the two pictures lie; no label's folder can be taken for that of the originals."""
     folder = plain(label)
     folder = f"{folder}_" if folder.lower() == ORIGINALS else folder
     return {
-        "file_name": f"{folder}/{one.key[:32]}.png",
+        "file_name": f"{folder}/{item.key[:32]}.png",
         "original_file_name": f"{ORIGINALS}/{photo.key[:32]}.png",
     }
 
 
-def _measured(photo: Photo, one: Counterfactual, label: str) -> Row:
+def _measured(photo: Photo, item: Counterfactual, label: str) -> Row:
     """What was asked for and what came of it. `key` and `photo` are hashes of all that determined the pictures."""
-    words = one.perturbation
+    words = item.perturbation
     return {
-        "key": one.key,
+        "key": item.key,
         "photo": photo.key,
         "photo_name": photo.name,
         "label": label,
@@ -70,22 +70,22 @@ def _measured(photo: Photo, one: Counterfactual, label: str) -> Row:
         "factor": words.factor,
         "words_before": words.original,
         "words_after": words.edit,
-        "tau": one.tau,
-        "scores": asdict(one.scores),
-        "missed": list(one.missed),
-        "seed": one.seed,
-        "settings": one.settings,
-        "models": [{"role": role, "model": name} for role, name in one.models.items()],
+        "tau": item.tau,
+        "scores": asdict(item.scores),
+        "missed": list(item.missed),
+        "seed": item.seed,
+        "settings": item.settings,
+        "models": [{"role": role, "model": name} for role, name in item.models.items()],
         "classifier": photo.classifier,
         "prediction_before": _top(photo.prediction),
-        "prediction_after": _top(one.prediction),
+        "prediction_after": _top(item.prediction),
     }
 
 
-def _judged(photo: Photo, one: Counterfactual, label: str, said: Views) -> Row:
+def _judged(photo: Photo, item: Counterfactual, label: str, said: Views) -> Row:
     """The verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
-    opinions = said.get(one.key, {})
-    holds = settled(opinions) or Decision(id="", counterfactual=one.key, verdict="")
+    opinions = said.get(item.key, {})
+    holds = settled(opinions) or Decision(id="", counterfactual=item.key, verdict="")
     return {
         **{name: getattr(holds, name) for name in ("verdict", "reason", "analyst", "time")},
         "corrected_label": label if label != photo.label else "",

@@ -29,11 +29,11 @@ class Rule:
     tags: tuple[str, ...] = ()  # one of these; (): with any tag, or none
     quota: int = 0  # at most so many of each class with each factor; 0: no limit
 
-    def admits(self, one: Kept) -> bool:
+    def admits(self, pair: Kept) -> bool:
         """Return whether class, factor and a tag are asked for."""
-        by_label = not self.labels or one.label in self.labels
-        by_factor = not self.factors or one.entry.factor in self.factors
-        return by_label and by_factor and (not self.tags or not set(self.tags).isdisjoint(one.tags))
+        by_label = not self.labels or pair.label in self.labels
+        by_factor = not self.factors or pair.entry.factor in self.factors
+        return by_label and by_factor and (not self.tags or not set(self.tags).isdisjoint(pair.tags))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +46,16 @@ class Selection:
 
 def select(kept: Iterable[Kept], rule: Rule) -> Selection:
     """The kept ones that the rule takes; within a quota those with the best directional similarity, then the oldest."""
-    admitted = [one for one in kept if rule.admits(one)]
-    admitted.sort(key=lambda one: (-one.entry.directional_similarity, one.entry.number))
+    admitted = [pair for pair in kept if rule.admits(pair)]
+    admitted.sort(key=lambda pair: (-pair.entry.directional_similarity, pair.entry.number))
     taken: Counter[Cell] = Counter()
-    there = Counter((one.label, one.entry.factor) for one in admitted)
+    there = Counter((pair.label, pair.entry.factor) for pair in admitted)
     keys = []
-    for one in admitted:
-        cell = one.label, one.entry.factor
+    for pair in admitted:
+        cell = pair.label, pair.entry.factor
         if not rule.quota or taken[cell] < rule.quota:
             taken[cell] += 1
-            keys.append(one.entry.key)
+            keys.append(pair.entry.key)
     return Selection(keys=tuple(keys), cells={cell: (taken[cell], there[cell]) for cell in sorted(there)})
 
 

@@ -110,17 +110,17 @@ def selection(store: Store, name: str = "") -> Material:
     """
     said = views(store.log())
     if name:
-        versions = [one for one in store.sets() if one.name == name]
+        versions = [frozen for frozen in store.sets() if frozen.name == name]
         if not versions:
             raise DataError(f"There is no set '{name}' here; freeze one first.")
         source = f"the set '{name}', version {versions[0].version}, of {len(versions[0].items)} counterfactuals"
         return labelled(store, versions[0].items, said, source)
-    verdicts = {key: one.verdict for key, of in said.items() if (one := settled(of))}
-    kept = [one.key for one in store.entries() if verdicts.get(one.key) == "keep"]
-    disputed = [one.key for one in store.entries() if is_disputed(said.get(one.key, {}))]
+    verdicts = {key: decision.verdict for key, of in said.items() if (decision := settled(of))}
+    kept = [entry.key for entry in store.entries() if verdicts.get(entry.key) == "keep"]
+    disputed = [entry.key for entry in store.entries() if is_disputed(said.get(entry.key, {}))]
     if kept:
         return labelled(store, [*kept, *disputed], said, "all kept counterfactuals")
-    best = (one.key for study in store.records() for one in chosen(study))
+    best = (item.key for study in store.records() for item in chosen(study))
     undecided = [key for key in best if verdicts.get(key) != "reject"]
     return labelled(store, undecided, said, "every chosen counterfactual that was not rejected")
 
@@ -142,7 +142,7 @@ def countable(studies: Iterable[Recorded]) -> tuple[tuple[Recorded, ...], LeftOu
 def labelled(store: Store, keys: Sequence[str], said: Views | None = None, source: str = "") -> Material:
     """Return these counterfactuals with what they show, without those of which nobody can say it."""
     said = views(store.log()) if said is None else said
-    entries = {one.key: one for one in store.entries()}
+    entries = {entry.key: entry for entry in store.entries()}
     labels: dict[str, str] = {}
     away = disputed = guessed = 0
     for key in keys:

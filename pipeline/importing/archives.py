@@ -91,10 +91,10 @@ def arrivals(files: Sequence[Path], folder: Path) -> Found:
             except PipelineError as error:
                 found.append(Found(pictures=(), faults=(Refusal(name=path.name, reason=str(error)),)))
     return Found(
-        pictures=tuple(picture for one in found for picture in one.pictures),
-        faults=tuple(fault for one in found for fault in one.faults),
-        passed=sum((Counter(one.passed) for one in found), Counter()),
-        notes=tuple(note for one in found for note in one.notes),
+        pictures=tuple(picture for gathered in found for picture in gathered.pictures),
+        faults=tuple(fault for gathered in found for fault in gathered.faults),
+        passed=sum((Counter(gathered.passed) for gathered in found), Counter()),
+        notes=tuple(note for gathered in found for note in gathered.notes),
     )
 
 
@@ -152,7 +152,7 @@ def unpacked(path: Path, folder: Path) -> Found:
     """Return what an archive holds, unpacked into a new folder. Raises `DataError` for what cannot be opened."""
     folder.mkdir(parents=True)
     refusals, passed = unpack(path, folder)
-    found = gather([(PurePosixPath(one.relative_to(folder).as_posix()), one) for one in files_below(folder)])
+    found = gather([(PurePosixPath(file.relative_to(folder).as_posix()), file) for file in files_below(folder)])
     return replace(found, faults=(*refusals, *found.faults), passed=passed + Counter(found.passed))
 
 
@@ -200,28 +200,28 @@ def _members(path: Path) -> Iterator[Iterator[_Member]]:
         raise DataError(f"{path.name} is no zip or tar archive; pack the pictures as zip.")
     if path.suffix.lower() == ".tar":
         with tarfile.open(path, "r:") as archive:
-            yield (_of_tar(archive, one) for one in archive if not one.isdir())
+            yield (_of_tar(archive, member) for member in archive if not member.isdir())
     else:
         with zipfile.ZipFile(path) as zipped:
-            yield (_of_zip(zipped, one) for one in zipped.infolist() if not one.is_dir())
+            yield (_of_zip(zipped, member) for member in zipped.infolist() if not member.is_dir())
 
 
-def _of_zip(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> _Member:
+def _of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Member:
     fault = ""
-    if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         fault = "It is a link or a device; pack the file itself."
-    elif one.flag_bits & 1:
+    elif member.flag_bits & 1:
         fault = "It is encrypted; pack it without a password."
-    fault = UNSEEN if _is_unseen(one.orig_filename) else fault
-    name = one.filename.replace("\\", "/")
-    return _Member(name=name, seen=one.filename, fault=fault, open=lambda: archive.open(one))
+    fault = UNSEEN if _is_unseen(member.orig_filename) else fault
+    name = member.filename.replace("\\", "/")
+    return _Member(name=name, seen=member.filename, fault=fault, open=lambda: archive.open(member))
 
 
-def _of_tar(archive: tarfile.TarFile, one: tarfile.TarInfo) -> _Member:
-    fault = "" if one.isreg() else "It is a link or a device; pack the file itself."
-    fault = UNSEEN if _is_unseen(one.name) else fault
-    name = one.name.replace("\\", "/").removeprefix("./")
-    return _Member(name=name, seen=one.name, fault=fault, open=lambda: archive.extractfile(one) or io.BytesIO())
+def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> _Member:
+    fault = "" if member.isreg() else "It is a link or a device; pack the file itself."
+    fault = UNSEEN if _is_unseen(member.name) else fault
+    name = member.name.replace("\\", "/").removeprefix("./")
+    return _Member(name=name, seen=member.name, fault=fault, open=lambda: archive.extractfile(member) or io.BytesIO())
 
 
 def _is_unseen(name: str) -> bool:

@@ -106,12 +106,12 @@ def gather(files: Sequence[Place], *, chosen: bool = False) -> Found:
     Raises `OSError` for a file that cannot be read.
     """
     passed: Counter[str] = Counter()
-    seen = [one for one in files if not is_system(one[0])]
+    seen = [file for file in files if not is_system(file[0])]
     passed[SYSTEMS] = len(files) - len(seen)
     top = _top(place for place, _ in seen)
     seen = [(place.relative_to(top), path) for place, path in seen]
-    lists = [one for one in seen if _is_list(one[0], chosen)]
-    pictures = sorted(one for one in seen if one not in lists and (chosen or _is_picture(*one)))
+    lists = [file for file in seen if _is_list(file[0], chosen)]
+    pictures = sorted(file for file in seen if file not in lists and (chosen or _is_picture(*file)))
     listed = _Listed(lists, seen, pictures)
     classes = _Classes([place for place, _ in pictures])
     found = [
@@ -147,8 +147,8 @@ def _top(places: Iterator[PurePosixPath]) -> PurePosixPath:
     while every:
         below = [place.relative_to(top) for place in every]
         first = below[0].parts[0]
-        around = all(len(one.parts) > 1 and one.parts[0] == first for one in below)
-        if not around or not any(len(one.parts) > 2 or one.name.lower() in TABLES for one in below):
+        around = all(len(path.parts) > 1 and path.parts[0] == first for path in below)
+        if not around or not any(len(path.parts) > 2 or path.name.lower() in TABLES for path in below):
             break
         if first.casefold() in SPLITS:
             break
@@ -209,7 +209,9 @@ class _Listed:
 
     def _ordered(self, lists: Sequence[Place]) -> Iterator[Place]:
         """Yield those of deeper folders first, for the nearest above a picture counts; one metadata file a folder."""
-        order = sorted(lists, key=lambda one: (-len(one[0].parts), one[0].parent, _rank(one[0]), one[0].name))
+        order = sorted(
+            lists, key=lambda listed: (-len(listed[0].parts), listed[0].parent, _rank(listed[0]), listed[0].name)
+        )
         first: dict[PurePosixPath, str] = {}
         for place, path in order:
             self.read.add(path)
@@ -228,12 +230,12 @@ class _Listed:
             return set()
         self.faults += [Refusal(name=place.as_posix(), reason=fault) for fault in table.faults]
         self.notes += [f"{place.as_posix()}: {table.note}"] if table.note else []
-        self._contested |= {one for name in table.contested for one in self._named(place, name)} - self._rows.keys()
+        self._contested |= {path for name in table.contested for path in self._named(place, name)} - self._rows.keys()
         companions: set[PurePosixPath] = set()
         for row in table.rows:
             self._note(place, row)
             others = (str(value) for column, value in row.cells.items() if column.endswith("_file_name") and value)
-            companions |= {one for name in others for one in self._named(place, place_of(name))}
+            companions |= {path for name in others for path in self._named(place, place_of(name))}
         return companions
 
     def _note(self, place: PurePosixPath, row: Row) -> None:

@@ -57,10 +57,10 @@ def load_test_set(text: str) -> TestSet:
     else:
         found = open_source(place)
         if found.faults:
-            told = " ".join(f"{one.name}: {one.reason}" for one in found.faults[:TOLD])
+            told = " ".join(f"{fault.name}: {fault.reason}" for fault in found.faults[:TOLD])
             raise DataError(f"The test set '{name}' has {len(found.faults)} faults; mend them: {told}")
         pictures = found.pictures
-    unlabelled = sum(not one.label for one in pictures)
+    unlabelled = sum(not picture.label for picture in pictures)
     if unlabelled:
         raise DataError(
             f"{unlabelled} of {len(pictures)} pictures of '{name}' have no label; put each into its folder."
@@ -70,10 +70,10 @@ def load_test_set(text: str) -> TestSet:
 
 def hybrid(sets: Sequence[TestSet]) -> tuple[TestSet, ...]:
     """The sets, and all id and ood pictures together as "hybrid" when there are both and nobody gave one."""
-    roles = {one.role for one in sets}
+    roles = {test_set.role for test_set in sets}
     if not {"id", "ood"} <= roles or "hybrid" in roles:
         return tuple(sets)
-    both = tuple(picture for one in sets for picture in one.pictures)
+    both = tuple(picture for test_set in sets for picture in test_set.pictures)
     return (*sets, TestSet(name="hybrid", role="hybrid", pictures=both))
 
 

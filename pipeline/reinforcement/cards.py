@@ -64,11 +64,11 @@ def metrics(made: Reinforcement) -> tuple[dict[str, object], ...]:
         for alpha, shares in curve(made)
         for (split, k), share in shares.items()
     ]
-    for one in figures(made, made.answers) if is_seen(made) else ():
-        if not one.label:
+    for figure in figures(made, made.answers) if is_seen(made) else ():
+        if not figure.label:
             rows += [
-                {"split": one.split, "alpha": alpha, "metric": f"acc@{one.k}", **asdict(share)}
-                for alpha, share in ((made.alphas[0], one.before), (made.alpha, one.after))
+                {"split": figure.split, "alpha": alpha, "metric": f"acc@{figure.k}", **asdict(share)}
+                for alpha, share in ((made.alphas[0], figure.before), (made.alpha, figure.after))
             ]
     return tuple(rows)
 
@@ -134,36 +134,36 @@ def _by(look: Look) -> str:
 
 def _tested(made: Reinforcement) -> str:
     found = told_together(figures(made, made.answers))
-    classes = [one for one in found if one.label]
+    classes = [figure for figure in found if figure.label]
     return _TESTS.format(
         table=_table(_whole(found)),
         classes=_table(classes, by_class=True),
-        tested=sum(one.tested for one in found),
+        tested=sum(figure.tested for figure in found),
         level=LEVEL,
     )
 
 
 def _whole(found: Sequence[Figure]) -> list[Figure]:
-    return [one for one in found if not one.label]
+    return [figure for figure in found if not figure.label]
 
 
 def _table(found: Sequence[Figure], by_class: bool = False) -> str:
-    tested = any(one.tested for one in found)
+    tested = any(figure.tested for figure in found)
     names = ["split", *(["class"] if by_class else []), "metric", "pictures", "photos", "before", "after", "change"]
     names += ["p"] if tested else []
     rows = (
         (
-            one.split,
-            *([one.label] if by_class else []),
-            f"Acc@{one.k}",
-            one.n,
-            one.photos or "not kept",
-            _figure(one.before, one),
-            _figure(one.after, one),
-            _change(one),
-            *([f"{one.change.p_adjusted:.3g}" if one.tested else ""] if tested else []),
+            figure.split,
+            *([figure.label] if by_class else []),
+            f"Acc@{figure.k}",
+            figure.n,
+            figure.photos or "not kept",
+            _figure(figure.before, figure),
+            _figure(figure.after, figure),
+            _change(figure),
+            *([f"{figure.change.p_adjusted:.3g}" if figure.tested else ""] if tested else []),
         )
-        for one in found
+        for figure in found
     )
     return "".join(map(_line, (names, ["---"] * len(names), *rows)))
 
@@ -172,10 +172,10 @@ def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |\n"
 
 
-def _figure(share: Proportion, one: Figure) -> str:
-    return f"{100 * share.value:.1f}" + (f" ({100 * share.low:.1f} to {100 * share.high:.1f})" if one.photos else "")
+def _figure(share: Proportion, figure: Figure) -> str:
+    return f"{100 * share.value:.1f}" + (f" ({100 * share.low:.1f} to {100 * share.high:.1f})" if figure.photos else "")
 
 
-def _change(one: Figure) -> str:
-    value, low, high = (100 * figure for figure in (one.change.value, one.change.low, one.change.high))
-    return f"{value:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if one.photos else "")
+def _change(figure: Figure) -> str:
+    value, low, high = (100 * part for part in (figure.change.value, figure.change.low, figure.change.high))
+    return f"{value:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if figure.photos else "")

@@ -29,8 +29,10 @@ def changes(reinforcement: Reinforcement, answers: Mapping[str, Answers]) -> tup
     """
     place = reinforcement.alphas.index(reinforcement.alpha)
     found = []
-    for split, one in answers.items():
-        rows = zip(one.names, one.photos or one.names, one.targets, one.predicted[0], one.predicted[place], strict=True)
+    for split, said in answers.items():
+        rows = zip(
+            said.names, said.photos or said.names, said.targets, said.predicted[0], said.predicted[place], strict=True
+        )
         for name, photo, target, before, after in rows:
             if before == after == target:
                 continue

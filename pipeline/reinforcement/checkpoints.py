@@ -58,12 +58,12 @@ def write(
     held = {"mark": mark, "generator": generator.get_state()}
     held["curves"] = torch.tensor([at.losses, at.accuracies], dtype=torch.float64)
     held["waiting"] = torch.tensor([at.reference, at.waited], dtype=torch.float64)
-    for number, (one, best) in enumerate(zip(parameters, at.best, strict=True)):
-        held |= {f"now.{number}": one.detach(), f"best.{number}": best}
-        held |= {f"{name}.{number}": value for name, value in optimizer.state[one].items()}
+    for number, (parameter, best) in enumerate(zip(parameters, at.best, strict=True)):
+        held |= {f"now.{number}": parameter.detach(), f"best.{number}": best}
+        held |= {f"{name}.{number}": value for name, value in optimizer.state[parameter].items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, save({name: one.clone().contiguous() for name, one in held.items()}))
+        write_whole(file, save({name: tensor.clone().contiguous() for name, tensor in held.items()}))
     except OSError as error:
         raise StoreError(f"The training cannot be kept in {file.parent}: {error.strerror}; free some space.") from error
 
@@ -91,9 +91,9 @@ def resume(
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     with torch.no_grad():
-        for one, value, state in zip(parameters, now, states, strict=True):
-            one.copy_(value)
-            optimizer.state[one] = state
+        for parameter, value, state in zip(parameters, now, states, strict=True):
+            parameter.copy_(value)
+            optimizer.state[parameter] = state
     generator.set_state(held["generator"])
     return Progressed(best=best, losses=losses, accuracies=accuracies, reference=reference, waited=int(waited))
 

@@ -49,13 +49,13 @@ def figures(made: Reinforcement, answers: Mapping[str, Answers]) -> tuple[Figure
     `answers` are the run's own `answers` or `validation`. Acc@5 is missing where a run did not keep it.
     """
     place = made.alphas.index(made.alpha)
-    return tuple(one for split, said in answers.items() for one in _of_split(split, said, place, made.labels))
+    return tuple(figure for split, said in answers.items() for figure in _of_split(split, said, place, made.labels))
 
 
 def told_together(found: Sequence[Figure]) -> tuple[Figure, ...]:
     """Return the figures with their p adjusted by Holm's method over all of them that are tested."""
-    changes = iter(adjusted([one.change for one in found if one.tested]))
-    return tuple(replace(one, change=next(changes)) if one.tested else one for one in found)
+    changes = iter(adjusted([figure.change for figure in found if figure.tested]))
+    return tuple(replace(figure, change=next(changes)) if figure.tested else figure for figure in found)
 
 
 def curve(made: Reinforcement) -> tuple[tuple[float, dict[tuple[str, int], Proportion]], ...]:
@@ -65,7 +65,7 @@ def curve(made: Reinforcement) -> tuple[tuple[float, dict[tuple[str, int], Propo
 
 def _at(answers: Mapping[str, Answers], place: int) -> dict[tuple[str, int], Proportion]:
     return {
-        (split, k): Clusters(one.photos).shares(one.hits(place, k))[0] for split, one in answers.items() for k in KS
+        (split, k): Clusters(said.photos).shares(said.hits(place, k))[0] for split, said in answers.items() for k in KS
     }
 
 

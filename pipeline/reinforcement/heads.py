@@ -159,9 +159,9 @@ def train_head(
         if callable(train):
             part = train(at.epoch)
         order = torch.randperm(len(part.targets), generator=generator)
-        shuffled = (torch.split(one[order], recipe.batch_size) for one in (*part, weights))
+        shuffled = (torch.split(rows[order], recipe.batch_size) for rows in (*part, weights))
         total = _descend(zip(*shuffled, strict=True), training_loss, parameters, optimizer)
-        _note(at, tuple(one.detach().clone() for one in parameters), validation, recipe, network)
+        _note(at, tuple(parameter.detach().clone() for parameter in parameters), validation, recipe, network)
         if checkpoint:
             write(checkpoint, mark, parameters, optimizer, generator, at)
         if progress is not None:

@@ -49,7 +49,7 @@ class Bank:
 
     def rows(self, photos: Sequence[int], items: NDArray[np.bool_] | None = None) -> torch.Tensor:
         """Return the rows of these photos and of their items (that `items` takes), as often as each photo is given."""
-        of = [np.flatnonzero((self.photo == one) & (True if items is None else items)) for one in photos]
+        of = [np.flatnonzero((self.photo == photo) & (True if items is None else items)) for photo in photos]
         return torch.from_numpy(np.concatenate([*of, len(self.photo) + np.asarray(photos, np.intp)]))
 
 
@@ -104,7 +104,7 @@ def refit(
     if recipe.method == "dfr":
         return _regressions(bank, taught, checked, theta_0, recipe)
     of = [_train(bank, kind, taught, checked, theta_0, replace(recipe, learning_rate=rate)) for rate in rates]
-    best = torch.stack([one.loss for one in of]).argmin(0)
+    best = torch.stack([fits.loss for fits in of]).argmin(0)
     every = torch.arange(len(best))
     return Fits(*(torch.stack(parts)[best, every] for parts in zip(*of, strict=True)))
 
@@ -134,7 +134,7 @@ def _train(
     stack = torch.arange(heads)[:, None]
     for epoch in range(recipe.max_epochs):
         table = bank.table(kind, epoch)
-        order = torch.stack([_order(rows, length, one) for rows, one in zip(taught, chance, strict=True)])
+        order = torch.stack([_order(rows, length, generator) for rows, generator in zip(taught, chance, strict=True)])
         for rows in torch.split(order, recipe.batch_size, dim=1):
             logits = _logits(weight, bias, table.index_select(0, rows.flatten()).view(*rows.shape, -1))
             losses = cross_entropy(logits.flatten(0, 1), bank.targets[rows].flatten(), reduction="none").view_as(rows)
@@ -144,15 +144,15 @@ def _train(
             if recipe.method == "afr":
                 moved = zip(parameters, theta_0, strict=True)
                 loss = loss + AFR_PULL * sum((new - old).square().sum() for new, old in moved)
-            for one, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-                one.grad = gradient.contiguous()  # as its parameter lies: the fused step takes that for granted
+            for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                parameter.grad = gradient.contiguous()  # as its parameter lies: the fused step takes that for granted
             optimizer.step()
         found = check.loss(weight, bias)
         going = waited < recipe.patience
         better = going & (found < least)
         least = torch.where(better, found, least)
-        for kept, one in zip(best, parameters, strict=True):
-            kept[better] = one.detach()[better]
+        for kept, parameter in zip(best, parameters, strict=True):
+            kept[better] = parameter.detach()[better]
         gained = found < reference - recipe.min_delta
         reference = torch.where(going & gained, found, reference)
         waited = torch.where(going, torch.where(gained, 0, waited + 1), waited)
@@ -177,7 +177,7 @@ class _Check:
 
     def __init__(self, bank: Bank, checked: Sequence[torch.Tensor]) -> None:
         rows = pad_sequence(list(checked), batch_first=True)
-        sizes = torch.tensor([len(one) for one in checked])
+        sizes = torch.tensor([len(rows) for rows in checked])
         self.features, self.targets = bank.table(COUNTERFACTUAL)[rows], bank.targets[rows]
         self.real = torch.arange(rows.shape[1]) < sizes[:, None]
 
@@ -192,8 +192,8 @@ class _Check:
         old = self.features @ theta_0[0].T + theta_0[1]
         new = _logits(weight, bias, self.features)
         blends = [(1 - alpha) * old + alpha * new for alpha in ALPHAS]
-        right = torch.stack([((one.argmax(-1) == self.targets) & self.real).sum(1) for one in blends])
-        loss = torch.stack([self._loss(one) for one in blends])
+        right = torch.stack([((logits.argmax(-1) == self.targets) & self.real).sum(1) for logits in blends])
+        loss = torch.stack([self._loss(logits) for logits in blends])
         loss[right < right.max(0).values] = torch.inf
         return torch.tensor(ALPHAS)[loss.argmin(0)]
 

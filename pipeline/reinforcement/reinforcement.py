@@ -82,7 +82,7 @@ def train(
     theta_0 = features.theta_0()
     taught, checked = lesson(items, recipe), lesson(validation, recipe)
     lasting = recipe.method != "standard"
-    part, check = (features.part(one.pictures, keep=lasting) for one in (taught, checked))
+    part, check = (features.part(split.pictures, keep=lasting) for split in (taught, checked))
 
     def of(epoch: int) -> Part:
         return features.part(lesson(items, recipe, epoch).pictures, keep=lasting)
@@ -105,8 +105,8 @@ def _answers(
 ) -> dict[str, Answers]:
     theta_0 = features.theta_0()
     return {
-        name: features.blend(theta_0, theta_1, one.pictures).answers(alphas, one.names, one.photos)
-        for name, one in splits.items()
+        name: features.blend(theta_0, theta_1, split.pictures).answers(alphas, split.names, split.photos)
+        for name, split in splits.items()
     }
 
 
@@ -121,7 +121,7 @@ def _best_alpha(checks: Sequence[Answers], alphas: Sequence[float]) -> float:
     """The alpha with the best Acc@1 over all validation pictures; among equals the one with the lowest loss."""
 
     def merit(place: int) -> tuple[int, float]:
-        right = sum(sum(one.hits(place)) for one in checks)
-        return right, -sum(one.losses[place] * len(one.targets) for one in checks)
+        right = sum(sum(answers.hits(place)) for answers in checks)
+        return right, -sum(answers.losses[place] * len(answers.targets) for answers in checks)
 
-    return alphas[max((place for place, one in enumerate(alphas) if one in ALPHAS), key=merit)]
+    return alphas[max((place for place, alpha in enumerate(alphas) if alpha in ALPHAS), key=merit)]

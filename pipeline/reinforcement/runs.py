@@ -32,12 +32,12 @@ def write_run(made: Reinforcement, folder: Path) -> None:
     from safetensors.torch import save_file
 
     heads = {
-        f"{name}_{place}": one
+        f"{name}_{place}": parameter
         for place, theta in enumerate((made.theta_0, made.theta_1))
-        for name, one in zip(made.parameters, theta, strict=True)
+        for name, parameter in zip(made.parameters, theta, strict=True)
     }
     try:
-        save_file({name: one.contiguous().clone() for name, one in heads.items()}, folder / HEADS)
+        save_file({name: parameter.contiguous().clone() for name, parameter in heads.items()}, folder / HEADS)
     except SafetensorError as error:
         raise OSError(str(error)) from error
     if made.looks:
@@ -45,8 +45,8 @@ def write_run(made: Reinforcement, folder: Path) -> None:
     row = {
         "version": VERSION,
         **{name: getattr(made, name) for name in (*_PLAIN, *_SINCE_2)},
-        "answers": {name: asdict(one) for name, one in made.answers.items()},
-        "validation": {name: asdict(one) for name, one in made.validation.items()},
+        "answers": {name: asdict(answers) for name, answers in made.answers.items()},
+        "validation": {name: asdict(answers) for name, answers in made.validation.items()},
     }
     write_whole(folder / FIGURES, json.dumps(row, separators=(",", ":")).encode())
     for name in (HEADS, FIGURES):
@@ -121,7 +121,7 @@ def _second(row: Mapping[str, object]) -> dict[str, object]:
     if row["version"] != VERSION:
         raise ValueError(f"version {row['version']}")
     answers = {
-        kind: {name: _answers(one, one["photos"]) for name, one in row[kind].items()}  # type: ignore[attr-defined]
+        kind: {name: _answers(fields, fields["photos"]) for name, fields in row[kind].items()}  # type: ignore[attr-defined]
         for kind in ("answers", "validation")
     }
     return {**{name: row[name] for name in _SINCE_2}, **answers}
@@ -130,8 +130,8 @@ def _second(row: Mapping[str, object]) -> dict[str, object]:
 def _first(row: Mapping[str, object]) -> dict[str, object]:
     """Version 1 kept no photo of an edit, and its page showed the test sets at every alpha."""
     answers = {
-        name: _answers(one, () if name == _OF_EDITS else one["names"])  # a test picture is a photo of its own
-        for name, one in row["answers"].items()  # type: ignore[attr-defined]
+        name: _answers(fields, () if name == _OF_EDITS else fields["names"])  # a test picture is a photo of its own
+        for name, fields in row["answers"].items()  # type: ignore[attr-defined]
     }
     return {
         "alphas": [alpha for alpha, _ in row["curve"]],  # type: ignore[attr-defined]
@@ -142,12 +142,12 @@ def _first(row: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _answers(one: Mapping[str, list[object]], photos: object) -> Answers:
+def _answers(fields: Mapping[str, list[object]], photos: object) -> Answers:
     return Answers(
-        names=tuple(map(str, one["names"])),
+        names=tuple(map(str, fields["names"])),
         photos=tuple(map(str, photos)),  # type: ignore[call-overload]
-        targets=tuple(one["targets"]),  # type: ignore[arg-type]
-        predicted=tuple(map(tuple, one["predicted"])),  # type: ignore[arg-type]
-        ranks=tuple(map(tuple, one.get("ranks", ()))),  # type: ignore[arg-type]
-        losses=tuple(one.get("losses", ())),  # type: ignore[arg-type]
+        targets=tuple(fields["targets"]),  # type: ignore[arg-type]
+        predicted=tuple(map(tuple, fields["predicted"])),  # type: ignore[arg-type]
+        ranks=tuple(map(tuple, fields.get("ranks", ()))),  # type: ignore[arg-type]
+        losses=tuple(fields.get("losses", ())),  # type: ignore[arg-type]
     )

@@ -42,7 +42,7 @@ def at_alpha(reinforcement: Reinforcement, alpha: float) -> Reinforcement:
         if abs(step - alpha) < 1e-9:
             return replace(reinforcement, alpha=step)
     raise SettingsError(
-        f"alpha {alpha} was not measured; use one of {', '.join(f'{one:g}' for one in reinforcement.alphas)}."
+        f"alpha {alpha} was not measured; use one of {', '.join(f'{alpha:g}' for alpha in reinforcement.alphas)}."
     )
 
 

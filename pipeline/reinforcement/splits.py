@@ -77,7 +77,7 @@ def tests_of(
     given = {name: _own(pictures) for name, pictures in evaluation.items()}
     made = [(item.counterfactual, item.shown) for item in held_out]
     own = (_originals(held_out), Split(made, [item.key for item in held_out], [item.photo_key for item in held_out]))
-    found = {name: one for name, one in (*given.items(), *zip(HELD_OUT, own, strict=True)) if one.pictures}
+    found = {name: split for name, split in (*given.items(), *zip(HELD_OUT, own, strict=True)) if split.pictures}
     if not found:
         raise DataError("No picture is left to evaluate on; study more photos, or give an evaluation folder.")
     return found

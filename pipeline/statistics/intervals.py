@@ -111,8 +111,8 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 def adjusted(changes: Sequence[Change]) -> tuple[Change, ...]:
     """Return the changes of one table or page with `p_adjusted` set by Holm's method."""
-    found = holm([one.p for one in changes])
-    return tuple(replace(one, p_adjusted=p) for one, p in zip(changes, found, strict=True))
+    found = holm([change.p for change in changes])
+    return tuple(replace(change, p_adjusted=p) for change, p in zip(changes, found, strict=True))
 
 
 class Clusters:
@@ -174,7 +174,7 @@ class Clusters:
         ]
 
     def _lists(self, *figures: Array) -> list[list[float]]:
-        return [one.tolist() for one in (self.n, self.photos, *figures)]
+        return [column.tolist() for column in (self.n, self.photos, *figures)]
 
     def _sums(self, values: Array) -> Array:
         """Of the values, per cell."""
@@ -199,7 +199,9 @@ class Clusters:
         sums, squares = self._sums(values), self._sums(values**2)
         means = self._totals(sums) / n
         alone = np.maximum(0.0, self._totals(squares) - n * means**2) / (n * np.maximum(1, n - 1))
-        agreeing = [self._totals((sums == one * self._size) & (squares == one**2 * self._size)) for one in (-1, 0, 1)]
+        agreeing = [
+            self._totals((sums == sign * self._size) & (squares == sign**2 * self._size)) for sign in (-1, 0, 1)
+        ]
         telling = self.photos - np.max(agreeing, axis=0)  # photos that do not just say what most say
         kish = n**2 / np.maximum(1.0, self._totals(self._size**2))
         # Of a rare answer only the photos that give it tell how alike edits are. Hence these degrees of freedom, which

@@ -95,7 +95,7 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     desk = Desk(models=models, store=store, shared=shared, model_folder=folder, fetch_limit=limit)
     opened = desk.worker.submit(models.warm)
     if new and not options.empty:
-        opened = starting.begin(desk)
+        opened = starting.bring_demo(desk)
     desk.worker.submit(lambda: studio.refresh_classifiers(models, store))
     app = build_app(desk)
     wait([opened], PATIENCE)

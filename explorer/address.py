@@ -19,7 +19,7 @@ def place_of(study: Study) -> str:
     return f"{study.photo.key}@{study.photo.classifier}"
 
 
-def need(desk: Desk, place: str) -> Study:
+def require_study(desk: Desk, place: str) -> Study:
     """The study at a place. Raises `DataError` when the store does not hold it."""
     key, _, classifier = place.partition("@")
     study = desk.store.load_study(key, classifier)
@@ -28,7 +28,7 @@ def need(desk: Desk, place: str) -> Study:
     return study
 
 
-def find(study: Study, key: str) -> Counterfactual | None:
+def find_counterfactual(study: Study, key: str) -> Counterfactual | None:
     """The study's counterfactual of this key."""
     return next((item for item in study.counterfactuals if item.key == key), None)
 

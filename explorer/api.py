@@ -81,7 +81,7 @@ def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = 
     the answer says so.
     """
     opened = open_image(uploaded(image))
-    name = classifiers.need(desk, classifier)
+    name = classifiers.require_choice(desk, classifier)
     study = desk.ask(lambda models: studio.take_in(models, desk.store, opened, label, name or _first(models)))
     known = study.photo
     if label and known.label != find_label(label, known.prediction.labels):
@@ -98,7 +98,7 @@ def _first(models: Models) -> str:
 
 def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
     """Captions an opened photo, or sets its caption when `text` is given."""
-    study = address.need(desk, photo)
+    study = address.require_study(desk, photo)
     described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, text))
     analyst = identity.analyst(request) if text else None
     desk.store.set_caption(study.photo.key, described.caption, analyst=analyst, expected=study.caption)
@@ -107,18 +107,18 @@ def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
 
 def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, label: str = "") -> list[Variation]:
     """Asks for variations of an opened photo's caption, one per factor; `label` says what the photo shows."""
-    study = address.need(desk, photo)
+    study = address.require_study(desk, photo)
     settings = replace(desk.models.profile.settings, factors=tuple(factors))
     if label:
         key, shown, who = study.photo.key, study.photo.protected, identity.analyst(request)
         desk.ask(lambda models: studio.say_label(models, desk.store, key, label, settings, analyst=who, expected=shown))
-        study = address.need(desk, photo)
+        study = address.require_study(desk, photo)
     words = (study.caption, study.photo.protected)
     proposed = desk.ask(lambda models: tuple(workflow.proposals(models, *words, settings)))
     desk.store.add_proposals(study.photo.key, study.caption, proposed)
     return [
         Variation(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
-        for p in address.need(desk, photo).perturbations
+        for p in address.require_study(desk, photo).perturbations
     ]
 
 
@@ -129,7 +129,7 @@ def edit(
 
     Answers one entry per tau. Words to which a gate objects are refused with its reasons, unless `overrule` is true.
     """
-    known = address.need(desk, photo)
+    known = address.require_study(desk, photo)
     settings = desk.models.profile.settings
     settings = replace(settings, taus=tuple(taus)) if taus else settings
     settings = replace(settings, num_inference_steps=steps) if steps else settings
@@ -213,6 +213,6 @@ def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: f
     Without `alpha` the best on validation is taken.
     """
     rate = desk.models.profile.settings.learning_rate
-    name = classifiers.need(desk, classifier)
+    name = classifiers.require_choice(desk, classifier)
     task = reinforce.task_for(desk, set_name, name, Recipe(alpha=alpha, learning_rate=rate))
     return task.run_name(desk.runner.add(task), *task.recipes)

@@ -35,7 +35,7 @@ def main() -> None:
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         models = load(load_profile("tiny"), "cpu")
         desk = Desk(models=models, store=Store(Path(folder) / "data"))
-        starting.begin(desk).result()
+        starting.bring_demo(desk).result()
         desk.open()
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with launched(desk) as address, visiting(chromium, address) as page:

@@ -52,7 +52,7 @@ def log(desk: Desk) -> list[tuple[str, str, str]]:
 
 def seen(desk: Desk, key: str) -> int:
     """What Explore remembers of a frame that it shows now."""
-    number = edits.judged(desk, key)["seen"]
+    number = edits.verdict_values(desk, key)["seen"]
     assert isinstance(number, int)
     return number
 
@@ -76,7 +76,7 @@ def test_explore_decides_in_the_visitors_name(desk: Desk, study: Study) -> None:
     assert desk.store.decisions() == {}, "two analysts who differ are in conflict; nobody overruled the other"
     with pytest.raises(DataError, match="not yours"):
         edits.take_back(desk, place, key, seen(desk, key), "", gr.Request(username="cy"))
-    told = str(edits.judged(desk, key)["verdict"])
+    told = str(edits.verdict_values(desk, key)["verdict"])
     assert "In conflict: ada says keep, as green; bo says reject." in told
     edits.reject(desk, place, key, seen(desk, key), "", gr.Request(username="cy"))
     assert log(desk)[-1] == ("cy", "reject", "resolve")

@@ -43,7 +43,7 @@ class Adding(NamedTuple):
 
 
 def form() -> Adding:
-    """Draws the form into the current column."""
+    """Draw the form into the current column."""
     with gr.Accordion("Add a classifier", open=False, elem_classes="quiet"):
         text = gr.Textbox(label="Its published name", info=FORMS, elem_id="own-classifier", lines=2, max_length=200)
         folder = gr.Dropdown([NONE], value="", label="Or a folder on the server", elem_id="own-folder", visible=False)
@@ -56,7 +56,7 @@ def form() -> Adding:
 
 
 def wire(demo: gr.Blocks, desk: Desk, parts: Adding, classifier: Component) -> None:
-    """Attaches the form to the page's own choice of classifiers."""
+    """Attach the form to the page's own choice of classifiers."""
     asked = (parts.text, parts.folder, parts.name)
     reads(demo.load, desk, offers, (), (parts.folder,))
     reads(parts.button.click, desk, add_own, asked, (parts.status, classifier, parts.fetch))
@@ -64,13 +64,13 @@ def wire(demo: gr.Blocks, desk: Desk, parts: Adding, classifier: Component) -> N
 
 
 def offers(desk: Desk) -> object:
-    """The list of folders, hidden while there is none."""
+    """Return the list of folders, hidden while there is none."""
     found = list(model_folder.list_classifiers(_folder(desk)))
     return gr.update(choices=[NONE, *((name, name) for name in found)], value="", visible=bool(found))
 
 
 def choices(desk: Desk, value: str = "") -> object:
-    """The dropdown with all there are by now; `value` chosen, also when only the command line knows it."""
+    """Return the dropdown with all there are by now; `value` is chosen, even if only the command line knows it."""
     desk.models.adopt(desk.store.root)  # another process may have added one
     names = list(desk.models.profile.classifiers)
     if not value:
@@ -78,8 +78,8 @@ def choices(desk: Desk, value: str = "") -> object:
     return gr.update(choices=list(dict.fromkeys((*names, value))), value=value)
 
 
-def need(desk: Desk, name: str) -> str:
-    """The name, when it is one of the choices. Raises `InputError` for any other text."""
+def require_choice(desk: Desk, name: str) -> str:
+    """Return the name, when it is one of the choices. Raises `InputError` for any other text."""
     names = list(desk.models.profile.classifiers)
     if name and name not in names:
         raise InputError(f"There is no classifier '{name[:60]}' here; choose one of {', '.join(names)}.")
@@ -87,19 +87,19 @@ def need(desk: Desk, name: str) -> str:
 
 
 def add_own(desk: Desk, text: str, folder: str | None, name: str, request: gr.Request) -> Iterator[tuple[object, ...]]:
-    """Opens what was named and keeps it as a choice, or tells what would be fetched for it.
+    """Open what was named and keep it as a choice, or tell what would be fetched for it.
 
-    Answers (status, classifier, button that fetches).
+    Yields (status, classifier, button that fetches).
     """
     hidden = gr.update(visible=False)
     _refuse_strangers(desk, request)
-    text, name = text.strip(), _called(desk, name, folder or text)
+    text, name = text.strip(), _name_for(desk, name, folder or text)
     yield said(f"Looking for '{name}'…"), gr.skip(), hidden
     try:
         model = None if folder else published_model(text)
         found = here(model) if model else None
         if model and not found:
-            yield said(_to_fetch(desk, *offered(model))), gr.skip(), gr.update(visible=True)
+            yield said(_describe_download(desk, *offered(model))), gr.skip(), gr.update(visible=True)
             return
         source = f"{HUB}{found}" if found else f"{LISTED}{folder}"
         if folder:
@@ -112,11 +112,11 @@ def add_own(desk: Desk, text: str, folder: str | None, name: str, request: gr.Re
 
 
 def fetch_own(desk: Desk, text: str, name: str, request: gr.Request) -> tuple[object, ...]:
-    """Starts the job that fetches what was named; answers (status, button that fetches)."""
+    """Start the job that fetches what was named; return (status, button that fetches)."""
     _refuse_strangers(desk, request)
-    name = _called(desk, name, text.strip())
+    name = _name_for(desk, name, text.strip())
     model, size = offered(published_model(text.strip()))
-    _to_fetch(desk, model, size)
+    _describe_download(desk, model, size)
     task = FetchTask(repo=model.repo, revision=model.revision, size=size, name=name)
     job = desk.fetcher.add(task, request.username or "")
     desk.open()
@@ -127,13 +127,13 @@ def fetch_own(desk: Desk, text: str, name: str, request: gr.Request) -> tuple[ob
 
 
 def _refuse_strangers(desk: Desk, request: gr.Request) -> None:
-    """Raises `InputError` for a visitor who has not signed in, where others than the server's owner can come."""
+    """Raise `InputError` for a visitor who has not signed in, where others than the server's owner can come."""
     if desk.shared and not request.username:
         raise InputError(SIGN_IN)
 
 
-def _to_fetch(desk: Desk, model: HubModel, size: int) -> str:
-    """What would be fetched, in words. Raises `InputError` when it is more than this server fetches."""
+def _describe_download(desk: Desk, model: HubModel, size: int) -> str:
+    """Say what would be fetched. Raises `InputError` when it is more than this server fetches."""
     if size > desk.fetch_limit:
         raise InputError(
             f"{model.repo} has {format_size(size)} to fetch, and this server fetches at most "
@@ -148,8 +148,8 @@ def _folder(desk: Desk) -> Path:
     return desk.model_folder or desk.store.root / model_folder.FOLDER
 
 
-def _called(desk: Desk, name: str, source: str) -> str:
-    """The name that was given, or one from the last part of the source. Raises as `refuse_name`."""
+def _name_for(desk: Desk, name: str, source: str) -> str:
+    """Return the name that was given, or one from the last part of the source. Raises as `refuse_name`."""
     last = source.partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]
     name = name.strip() or re.sub(r"[^\w.-]+", "-", last).strip("-.")[:60]
     if not source:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from explorer import alerts, identity, views
-from explorer.address import find, history, need
+from explorer.address import find_counterfactual, history, require_study
 from explorer.components.compare import compare_markup, photo_alone
 from explorer.components.facts import facts_markup, headline_markup, verdict_markup
 from explorer.components.looks import ask_markup, looks_markup
@@ -57,16 +57,16 @@ class Order(NamedTuple):
     settings: Settings
 
 
-def unedited(study: Study) -> Inspection:
-    """No frame is selected: the photo itself, and what the classifier makes of it."""
+def inspect_photo(study: Study) -> Inspection:
+    """Return the photo itself and what the classifier makes of it: no frame is selected."""
     hidden = gr.update(visible=False)
     plots = gr.update(value=None, visible=False)
     shown, picture, cards = photo_markup(study.photo), photo_alone(study.photo.image), (Html(), Html(), Html())
     return Inspection(shown, picture, Html(), hidden, hidden, hidden, 0, plots, plots, *cards)
 
 
-def outstanding(study: Study) -> Html:
-    """How many ticked variations have no edit: a page that is left stops what was being made."""
+def missing_edits_note(study: Study) -> Html:
+    """Say how many ticked variations have no edit: a page that is left stops what was being made."""
     edited = {item.perturbation.edited_caption for item in study.counterfactuals}
     ticked = [p for p in study.perturbations if p.accepted and p.caption == study.caption]
     count = sum(p.edited_caption not in edited for p in ticked)
@@ -74,8 +74,8 @@ def outstanding(study: Study) -> Html:
     return said(f"{left} It stops when the page is left and keeps what is ready; a job goes on.") if count else Html()
 
 
-def best(study: Study) -> Counterfactual | None:
-    """Of the chosen ones that which costs the label most; without one, whichever does."""
+def costliest(study: Study) -> Counterfactual | None:
+    """Return of the chosen edits the one that costs the label most; of all edits, where none is chosen."""
     candidates = workflow.chosen(study) or study.counterfactuals
     return min(candidates, key=lambda item: item.prediction.probability(study.photo.label), default=None)
 
@@ -83,14 +83,14 @@ def best(study: Study) -> Counterfactual | None:
 def strip(
     desk: Desk, study: Study, selected: str, waiting: Sequence[Perturbation] = (), taus: Sequence[float] = ()
 ) -> Html:
-    """The strip of the present caption's variations."""
+    """Return the strip of the present caption's variations."""
     return strip_markup(study, rows(desk, study, waiting, taus), selected)
 
 
 def rows(
     desk: Desk, study: Study, waiting: Sequence[Perturbation] = (), taus: Sequence[float] = ()
 ) -> tuple[views.Row, ...]:
-    """The strip's rows with what was chosen and decided."""
+    """Return the strip's rows with what was chosen and decided."""
     desk.catalogue.refresh()
     verdicts = desk.catalogue.verdicts(item.key for item in study.counterfactuals)
     chosen = frozenset(item.key for item in workflow.chosen(study))
@@ -98,16 +98,16 @@ def rows(
 
 
 def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection:
-    """Everything about one frame."""
+    """Return everything about one frame."""
     if item is None:
-        return unedited(study)
+        return inspect_photo(study)
     control, label = study.control or study.photo.prediction, study.photo.label
     row = next(r for r in rows(desk, study) if r.perturbation.edited_caption == item.perturbation.edited_caption)
     frame = views.frame(item, label, study.control, desk.models.axis)
     return Inspection(
         headline=headline_markup(study, frame, item),
         compare=compare_markup(study.photo.image, item.image, "original", f"edit, {frame.strength}"),
-        **judged(desk, item.key),
+        **verdict_values(desk, item.key),
         reject=gr.update(visible=True),
         shift=gr.update(value=shift_figure(control, item.prediction, label), visible=True),
         curve=gr.update(
@@ -119,15 +119,15 @@ def inspect(desk: Desk, study: Study, item: Counterfactual | None) -> Inspection
     )
 
 
-def judged(desk: Desk, key: str) -> dict[str, object]:
-    """What holds of a frame now, the buttons that go with it, and how far its decisions were seen."""
+def verdict_values(desk: Desk, key: str) -> dict[str, object]:
+    """Return what holds of a frame now, the buttons that go with it, and how far its decisions were seen."""
     desk.catalogue.refresh()
     settled, opinions = desk.catalogue.settled(key), desk.catalogue.said(key)
     is_kept = settled is not None and settled.verdict == "keep"
     return {
         "verdict": verdict_markup(settled, opinions),
         "keep": gr.update(visible=True, variant="secondary" if is_kept else "primary"),
-        "undo": gr.update(visible=any(one.verdict for one in opinions)),
+        "undo": gr.update(visible=any(decision.verdict for decision in opinions)),
         "seen": desk.catalogue.newest(key),
     }
 
@@ -138,9 +138,9 @@ def _provenance(desk: Desk, study: Study, item: Counterfactual) -> Provenance | 
 
 
 def look(desk: Desk, key: str, frame_key: str) -> Html:
-    """Where the classifier looks for the label, before and after the selected edit."""
-    study = need(desk, key)
-    item = find(study, frame_key)
+    """Show where the classifier looks for the label, before and after the selected edit."""
+    study = require_study(desk, key)
+    item = find_counterfactual(study, frame_key)
     if item is None:
         raise DataError("Select a frame first; where the classifier looks is told for one frame.")
     label, pictures = study.photo.label, (study.photo.image, item.image)
@@ -149,18 +149,18 @@ def look(desk: Desk, key: str, frame_key: str) -> Html:
 
 
 def pick(desk: Desk, key: str, event: gr.EventData) -> tuple[object, ...]:
-    """A frame was clicked; answers (frame, inspector, history)."""
-    study = need(desk, key)
-    item = find(study, str(event._data["key"]))
+    """Show the frame that was clicked; return (frame, inspector, history)."""
+    study = require_study(desk, key)
+    item = find_counterfactual(study, str(event._data["key"]))
     if item is None:
         raise DataError("This frame is no longer there; the page shows the present ones after a reload.")
     return item.key, *inspect(desk, study, item), history(desk, study, item.key)
 
 
 def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int) -> Iterator[tuple[object, ...]]:
-    """Edits all ticked variations; answers (status, strip, frame, inspector, history) again and again."""
-    study, settings = need(desk, key), settings_of(desk, inversion, taus, steps)
-    wanted = _wanted(study, settings)
+    """Edit all ticked variations; yield (status, strip, frame, inspector, history) again and again."""
+    study, settings = require_study(desk, key), settings_of(desk, inversion, taus, steps)
+    wanted = _variations_to_edit(study, settings)
     order = Order(study, wanted, settings)
     quiet = tuple(gr.skip() for _ in range(2 + len(Inspection._fields)))
     yield progress_markup("Starting", Progress()), strip(desk, study, "", wanted, settings.taus), *quiet
@@ -177,8 +177,8 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
     except PipelineError as error:
         yield said(str(error), "failed"), strip(desk, study, ""), *quiet
         raise
-    study = need(desk, key)  # with what was done to it meanwhile
-    found = best(study)
+    study = require_study(desk, key)  # with what was done to it meanwhile
+    found = costliest(study)
     chosen = found.key if found else ""
     shown = strip(desk, study, chosen)
     said_now = said(ended + _summary(study))
@@ -186,7 +186,7 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
 
 
 def settings_of(desk: Desk, inversion: str, taus: Sequence[float], steps: int) -> Settings:
-    """The profile's settings with what the page asks for."""
+    """Return the profile's settings with what the page asks for."""
     return replace(
         desk.models.profile.settings,
         inversion=inversion,
@@ -195,8 +195,8 @@ def settings_of(desk: Desk, inversion: str, taus: Sequence[float], steps: int) -
     )
 
 
-def _wanted(study: Study, settings: Settings) -> tuple[Perturbation, ...]:
-    """The ticked variations that lack a frame at some tau; all ticked ones when none lacks any."""
+def _variations_to_edit(study: Study, settings: Settings) -> tuple[Perturbation, ...]:
+    """Return the ticked variations that lack a frame at some tau; all ticked ones when none lacks any."""
     ticked = [p for p in study.perturbations if p.accepted and p.caption == study.caption]
     if not ticked:
         raise InputError("No variation is ticked. Suggest or write some, tick what you want to try, then run again.")
@@ -206,7 +206,7 @@ def _wanted(study: Study, settings: Settings) -> tuple[Perturbation, ...]:
 
 
 def _edit(desk: Desk, models: Models, step: Step, order: Order) -> Iterator[Study]:
-    """Saves before it shows, in the worker's thread, so that a closed tab loses nothing."""
+    """Save before anything is shown, in the worker's thread, so that a closed tab loses nothing."""
     study, wanted, settings = order
     photo, caption = study.photo, study.caption
     yield from studio.edit(
@@ -224,32 +224,32 @@ def _summary(study: Study) -> str:
 
 
 def cancel(desk: Desk, key: str) -> object:
-    """Stops the work on this photo at its next step; what runs says so itself, lest this answer come after its last."""
+    """Stop the work on this photo at its next step; what runs says so itself, lest this answer come after its last."""
     return gr.skip() if desk.cancel(key) else said("Nothing is running.")
 
 
 def keep(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:
-    """Keeps the selected frame."""
+    """Keep the selected frame."""
     return decide(desk, key, frame_key, seen, identity.analyst(request, name), "keep")
 
 
 def reject(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:
-    """Rejects the selected frame."""
+    """Reject the selected frame."""
     return decide(desk, key, frame_key, seen, identity.analyst(request, name), "reject")
 
 
 def take_back(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:
-    """Takes the analyst's verdict on the selected frame back."""
+    """Take the analyst's verdict on the selected frame back."""
     return decide(desk, key, frame_key, seen, identity.analyst(request, name), "")
 
 
 def decide(desk: Desk, key: str, frame_key: str, seen: int, analyst: str, verdict: str) -> tuple[object, ...]:
-    """Saves a verdict and shows it, or what was decided meanwhile; answers (verdict, keep, undo, seen, strip).
+    """Save a verdict and show it, or what was decided meanwhile; return (verdict, keep, undo, seen, strip).
 
     A verdict on what has changed since it was shown is refused and told; in a dispute it settles it for everybody.
     """
-    study = need(desk, key)
-    if find(study, frame_key) is None:
+    study = require_study(desk, key)
+    if find_counterfactual(study, frame_key) is None:
         raise DataError("Select a frame first; a verdict is about one frame.")
     desk.catalogue.refresh()
     views = desk.catalogue.views(frame_key)
@@ -262,5 +262,5 @@ def decide(desk: Desk, key: str, frame_key: str, seen: int, analyst: str, verdic
         desk.store.decide(made, expected=seen)
     except ConflictError as error:
         alerts.warn(error)
-    now = judged(desk, frame_key)
+    now = verdict_values(desk, frame_key)
     return now["verdict"], now["keep"], now["undo"], now["seen"], strip(desk, study, frame_key)

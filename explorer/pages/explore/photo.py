@@ -12,7 +12,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from explorer import alerts, identity
-from explorer.address import find, history, need, place_of
+from explorer.address import find_counterfactual, history, place_of, require_study
 from explorer.components.asking import question_markup
 from explorer.components.markup import Html, tag
 from explorer.components.pairs import Pair, explore_link
@@ -53,32 +53,32 @@ class Page(NamedTuple):
     inspector: edits.Inspection
 
     def flat(self) -> tuple[object, ...]:
-        """The values in the order of the components, the history last."""
+        """Return the values in the order of the components, the history last."""
         return (*self[:-1], *self.inspector)
 
 
 def examples(desk: Desk) -> tuple[LabelledImage, ...]:
-    """The pictures the profile offers to click first."""
+    """Return the pictures that the profile offers to click first."""
     folder = desk.models.profile.examples
     return load_folder(Path(folder)).pictures if folder else ()
 
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
-    """What the address asks for: `?photo=KEY&frame=KEY`; an unknown photo gives the empty page."""
+    """Show what the address asks for: `?photo=KEY&frame=KEY`; an unknown photo gives the empty page."""
     asked = {name: str(request.query_params.get(name, "")) for name in ("photo", "classifier", "frame")}
     return page(desk, desk.store.load_study(asked["photo"], asked["classifier"]), asked["frame"])
 
 
 def open_example(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
-    """An example was clicked."""
+    """Open the example that was clicked."""
     chosen = examples(desk)[int(event._data["example"])]
     return page(desk, _open(desk, chosen.path, chosen.label))
 
 
 def open_known(desk: Desk, event: gr.EventData) -> tuple[object, ...]:
-    """A photo of the history was clicked, or the browser's back button leads to an address."""
+    """Open the photo of the history that was clicked, or of the address that the back button leads to."""
     asked = {name: str(event._data.get(name, "")) for name in ("photo", "classifier", "frame")}
-    return page(desk, need(desk, f"{asked['photo']}@{asked['classifier']}"), asked["frame"])
+    return page(desk, require_study(desk, f"{asked['photo']}@{asked['classifier']}"), asked["frame"])
 
 
 def _open(desk: Desk, path: Path, label: str) -> Study:
@@ -87,10 +87,10 @@ def _open(desk: Desk, path: Path, label: str) -> Study:
 
 
 def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, ...]:
-    """The whole page of a study, or the empty page."""
+    """Return the whole page of a study, or the empty page."""
     if study is None:
         return (*_empty(desk).flat(), history(desk, None))
-    found = find(study, frame_key) or edits.best(study)
+    found = find_counterfactual(study, frame_key) or edits.costliest(study)
     key = found.key if found else ""
     full = Page(
         photo=place_of(study),
@@ -108,7 +108,7 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
         card=card(desk, study),
         words_status="",
         variations=variations(study),
-        status=edits.outstanding(study),
+        status=edits.missing_edits_note(study),
         strip=edits.strip(desk, study, key),
         label_seen=study.photo.protected,
         inspector=edits.inspect(desk, study, found),
@@ -117,15 +117,18 @@ def page(desk: Desk, study: Study | None, frame_key: str = "") -> tuple[object, 
 
 
 def _empty(desk: Desk) -> Page:
-    """No photo is asked for, and nothing else is touched: whoever was quick has one open before this answer comes."""
+    """Return the page while no photo is asked for.
+
+    Nothing but the welcome is touched: whoever was quick has a photo open before this answer comes.
+    """
     inspector = edits.Inspection._make(gr.skip() for _ in edits.Inspection._fields)
     untouched = Page._make((*(gr.skip() for _ in Page._fields[:-1]), inspector))
-    welcome = gr.update(value=welcome_markup(flips(desk)))
+    welcome = gr.update(value=welcome_markup(greatest_flips(desk)))
     return untouched._replace(welcome=welcome, classifier=classifiers.choices(desk))
 
 
-def flips(desk: Desk) -> tuple[Pair, ...]:
-    """The greatest changes of mind that nobody has rejected, each of another photo."""
+def greatest_flips(desk: Desk) -> tuple[Pair, ...]:
+    """Return the greatest changes of mind that nobody has rejected, each of another photo."""
     desk.catalogue.refresh()
     found: dict[str, Entry] = {}
     for entry in desk.catalogue.ordered("shift"):
@@ -135,18 +138,18 @@ def flips(desk: Desk) -> tuple[Pair, ...]:
             break
     return tuple(
         Pair(
-            photo=desk.store.file(one.photo),
-            edit=desk.store.file(one.key),
-            title=one.edited_caption,
-            said=f"{one.was[0]} ⇄ {one.now[0]}",
-            link=explore_link(one.photo, one.classifier, one.key),
+            photo=desk.store.file(entry.photo),
+            edit=desk.store.file(entry.key),
+            title=entry.edited_caption,
+            said=f"{entry.was[0]} ⇄ {entry.now[0]}",
+            link=explore_link(entry.photo, entry.classifier, entry.key),
         )
-        for one in found.values()
+        for entry in found.values()
     )
 
 
 def banner(desk: Desk, study: Study) -> Html:
-    """A plain warning when the picture lies outside what the models know; empty otherwise."""
+    """Return a plain warning when the picture lies outside what the models know; empty otherwise."""
     profile = desk.models.profile
     reached = desk.ask(lambda models: workflow.short_round_trip(models, study)) if profile.min_round_trip > 0 else None
     if reached is None:
@@ -165,18 +168,18 @@ def banner(desk: Desk, study: Study) -> Html:
 def answer(
     desk: Desk, key: str, frame_key: str, seen: str, name: str, request: gr.Request, event: gr.EventData
 ) -> tuple[object, ...]:
-    """The question was answered what the picture shows."""
+    """Save the answer to what the picture shows."""
     return relabel(desk, key, frame_key, str(event._data["label"]), seen, name, request)
 
 
 def relabel(
     desk: Desk, key: str, frame_key: str, label: str, seen: str, name: str, request: gr.Request
 ) -> tuple[object, ...]:
-    """The analyst says what the picture shows; every figure on the page follows it, and so do the gates.
+    """Save what the analyst says that the picture shows; every figure on the page follows it, and so do the gates.
 
     `seen` is the label that the page showed, "" for a guess. What somebody said meanwhile is told and shown.
     """
-    photo = need(desk, key).photo
+    photo = require_study(desk, key).photo
     who, settings = identity.analyst(request, name), desk.models.profile.settings
     try:
         lost = desk.ask(
@@ -188,12 +191,12 @@ def relabel(
         if lost:
             several = "1 variation is" if len(lost) == 1 else f"{len(lost)} variations are"
             alerts.note(f"{several} no longer ticked: the words do not keep '{label}'; each says why.")
-    return page(desk, need(desk, key), frame_key)
+    return page(desk, require_study(desk, key), frame_key)
 
 
 def reclassify(desk: Desk, key: str, name: str) -> tuple[object, ...]:
-    """Another classifier is under study: it judges what there is of the photo, and everything else stays."""
-    photo = need(desk, key).photo
+    """Have another classifier judge what there is of the photo; everything else stays."""
+    photo = require_study(desk, key).photo
     study = desk.ask(lambda models: studio.judge_photo(models, desk.store, photo.key, name))
     desk.store.set_classifier(photo.key, study.photo.judge)
     return page(desk, study)

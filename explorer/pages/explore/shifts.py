@@ -13,7 +13,7 @@ LONGEST = 15  # characters of a label beside the chart; the whole one is read on
 
 
 def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure:
-    """Paired slopes of both top-5 and of the label to protect, by rank: the control at the left, the edit at the right.
+    """Return the ranks of both top-5 and of the label as paired slopes: the control left, the edit right.
 
     The label is bold and in colour; what overtook it is in the colour of a fall, all others are grey.
     """
@@ -36,7 +36,7 @@ def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure
             marker={"size": 8 if change is mine else 5},
             showlegend=False,
             hovertemplate=f"{plain(change.label)}: {percent(change.p_before)} → {percent(change.p_after)}, "
-            f"rank {moved(change)}<extra></extra>",
+            f"rank {rank_change(change)}<extra></extra>",
         )
         values = (change.rank_before, change.p_before), (change.rank_after, change.p_after)
         for side, (rank, value) in enumerate(values):
@@ -68,14 +68,14 @@ def _ranks(change: Shift) -> tuple[int, int]:
     return change.rank_before, change.rank_after
 
 
-def moved(change: Shift) -> str:
-    """The rank such as "3 → 1"; one number when it stayed."""
+def rank_change(change: Shift) -> str:
+    """Return the rank such as "3 → 1"; one number when it stayed."""
     same = change.rank_before == change.rank_after
     return f"{change.rank_after}" if same else f"{change.rank_before} → {change.rank_after}"
 
 
 def tau_figure(row: Row, label: str, control: Prediction | None, selected: float | None, axis: Axis = TAU) -> go.Figure:
-    """p(label) and directional similarity of one variation against the editor's axis; the selected tau is marked."""
+    """Return p(label) and direction of one variation against the editor's axis; the selected tau is marked."""
     done = [f for f in row.frames if f.item is not None]
     values = [axis.value(f.tau) for f in done]
     figure = go.Figure()

@@ -24,24 +24,24 @@ log = logging.getLogger(__name__)
 AGAIN = "() => { window.location.assign(window.location.pathname); }"
 
 
-def begin(desk: Desk) -> Future[None]:
-    """Brings the demo, if the profile has one, into a data folder that nothing was kept in; its run when it can."""
+def bring_demo(desk: Desk) -> Future[None]:
+    """Bring the demo, if the profile has one, into a data folder that nothing was kept in; its run when it can."""
     folder = desk.models.profile.demo
     if not folder or desk.store.studies():
         return desk.worker.submit(lambda: None)
     demo.bring(desk.store, Path(folder))
-    return desk.worker.submit(lambda: _run(desk, desk.models))
+    return desk.worker.submit(lambda: _judge_demo(desk, desk.models))
 
 
 def notice(blocks: gr.Blocks, desk: Desk) -> None:
-    """The line below the masthead, into the current Blocks."""
+    """Draw the line below the masthead into the current Blocks."""
     line = gr.HTML(js_on_load=REPORT_CLICKS, apply_default_css=False, elem_id="demo", elem_classes="component")
     reads(blocks.load, desk, show, (), (line,))
     reads(line.act, desk, change, (), (line,)).success(None, js=AGAIN, api_visibility="private")
 
 
 def show(desk: Desk) -> Html:
-    """What there is to say of the demo; nothing where there are photos and never was a demo."""
+    """Return what there is to say of the demo; nothing where there are photos and never was a demo."""
     folder = desk.models.profile.demo
     if not folder:
         return Html()
@@ -56,19 +56,22 @@ def show(desk: Desk) -> Html:
 
 
 def change(desk: Desk, event: gr.EventData) -> Html:
-    """Puts the demo away, or brings it (back)."""
+    """Put the demo away, or bring it (back)."""
     if not (folder := desk.models.profile.demo):
         raise DataError("This profile has no demo project; choose an example or upload a picture.")
     if event._data.get("do") == "away":
         demo.put_away(desk.store, desk.store.root / FOLDER, Path(folder))
     else:
         demo.bring(desk.store, Path(folder))
-        desk.worker.submit(lambda: _run(desk, desk.models))
+        desk.worker.submit(lambda: _judge_demo(desk, desk.models))
     return show(desk)
 
 
-def _run(desk: Desk, models: Models) -> None:
-    """What is here judges what was brought. Without its run the demo is a little smaller; that stops nobody."""
+def _judge_demo(desk: Desk, models: Models) -> None:
+    """Have the classifiers that are here judge what was brought, and bring the demo's run.
+
+    Without its run the demo is a little smaller; that stops nobody.
+    """
     studio.refresh_classifiers(models, desk.store)
     try:
         demo.bring_run(models, desk.store.root / FOLDER, Path(models.profile.demo))

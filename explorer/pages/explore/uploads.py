@@ -13,7 +13,7 @@ from pathlib import Path
 import gradio as gr
 
 from explorer import identity
-from explorer.address import need
+from explorer.address import require_study
 from explorer.components.asking import guesses_markup
 from explorer.components.markup import Html, join, tag
 from explorer.components.status import said
@@ -43,7 +43,7 @@ class Differing:
 
 
 def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]:
-    """Takes in everything that was uploaded and tells how far it is; at the end the first photo is shown.
+    """Take in everything that was uploaded and tell how far it is; at the end the first photo is shown.
 
     A label that somebody gave before is not overwritten: what differs is told, and a button takes the labels that came.
     """
@@ -61,14 +61,15 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
         found = arrivals(files, Path(folder))
         refusals = list(found.faults)
         several = len(found.pictures) + len(refusals) > 1
-        refuse_merged((one.label for one in found.pictures), desk.ask(lambda models: models.classifier().labels))
-        for number, one in enumerate(found.pictures, start=1):
-            study = take(desk, one)
+        known = desk.ask(lambda models: models.classifier().labels)
+        refuse_merged((picture.label for picture in found.pictures), known)
+        for number, picture in enumerate(found.pictures, start=1):
+            study = take_in(desk, picture)
             if isinstance(study, Refusal):
                 refusals.append(study)
             else:
                 taken.setdefault(study.photo.key, study)
-                differing |= {other.key: other for other in _differing(study, one)}
+                differing |= {other.key: other for other in _differing_labels(study, picture)}
             if several:
                 told = said(f"{number} of {len(found.pictures)} files taken in")
                 yield (gr.skip(), told, *unasked, *[gr.skip()] * width)
@@ -88,39 +89,39 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
 def take_labels(
     desk: Desk, others: Sequence[Differing], place: str, frame_key: str, name: str, request: gr.Request
 ) -> tuple[object, ...]:
-    """Gives the photos the labels that they came with; one that was labelled otherwise meanwhile is told and left."""
+    """Give the photos the labels that they came with; one labelled otherwise meanwhile is told and left."""
     who, settings = identity.analyst(request, name), desk.models.profile.settings
     told: list[str] = []
-    for one in others:
+    for differing in others:
         try:
-            _say(desk, one, settings, who)
+            _save_label(desk, differing, settings, who)
         except (InputError, ConflictError) as error:
-            told.append(f"{one.name}: {error}")
+            told.append(f"{differing.name}: {error}")
     count = len(others) - len(told)
     text = f"{count} label{'s' * (count != 1)} taken. {' '.join(told)}"
-    shown = photo.page(desk, need(desk, place), frame_key)
+    shown = photo.page(desk, require_study(desk, place), frame_key)
     return (said(text), (), gr.update(visible=False), *shown)
 
 
-def _say(desk: Desk, one: Differing, settings: Settings, analyst: str) -> None:
-    known = {"analyst": analyst, "expected": one.known}
-    desk.ask(lambda models: studio.say_label(models, desk.store, one.key, one.label, settings, **known))
+def _save_label(desk: Desk, differing: Differing, settings: Settings, analyst: str) -> None:
+    known = {"analyst": analyst, "expected": differing.known}
+    desk.ask(lambda models: studio.say_label(models, desk.store, differing.key, differing.label, settings, **known))
 
 
-def take(desk: Desk, one: LabelledImage) -> Study | Refusal:
-    """The picture classified and saved, or why not."""
+def take_in(desk: Desk, picture: LabelledImage) -> Study | Refusal:
+    """Return the picture classified and saved, or why not."""
     try:
-        image = open_image(one.path)
-        return desk.ask(lambda models: studio.take_in(models, desk.store, image, one.label, name=one.path.name))
+        image = open_image(picture.path)
+        return desk.ask(lambda models: studio.take_in(models, desk.store, image, picture.label, name=picture.path.name))
     except InputError as error:
-        return Refusal(name=one.path.name, reason=str(error))
+        return Refusal(name=picture.path.name, reason=str(error))
 
 
-def _differing(study: Study, one: LabelledImage) -> Iterator[Differing]:
+def _differing_labels(study: Study, picture: LabelledImage) -> Iterator[Differing]:
     """Yield the photo when it is known by another label than this file has."""
-    label = find_label(one.label, study.photo.prediction.labels) if one.label else study.photo.label
+    label = find_label(picture.label, study.photo.prediction.labels) if picture.label else study.photo.label
     if label != study.photo.label:
-        yield Differing(key=study.photo.key, name=one.path.name, label=label, known=study.photo.label)
+        yield Differing(key=study.photo.key, name=picture.path.name, label=label, known=study.photo.label)
 
 
 def report(
@@ -130,17 +131,20 @@ def report(
     notes: Sequence[str] = (),
     others: Sequence[Differing] = (),
 ) -> Html:
-    """How many photos there are now, of how many nobody has said what they show, and what was left out or differs."""
+    """Say how many photos there are now, how many have only a guess, and what was left out or differs."""
     text = f"{count} photo{'s' * (count != 1)} taken in" + (f", {len(refusals)} left out:" if refusals else ".")
-    listed = _listed([(one.name, one.reason) for one in refusals])
+    listed = _list_markup([(refusal.name, refusal.reason) for refusal in refusals])
     passed = [tag("p", note, class_="hint") for note in notes]
     differ = "Known by another label, which still counts:"
-    known = [(one.name, f"came as '{one.label}', is '{one.known}' by what was said before") for one in others]
-    asked = join(tag("p", differ, class_="hint"), _listed(known)) if known else Html()
+    known = [
+        (differing.name, f"came as '{differing.label}', is '{differing.known}' by what was said before")
+        for differing in others
+    ]
+    asked = join(tag("p", differ, class_="hint"), _list_markup(known)) if known else Html()
     return join(said(text), guesses_markup(guesses), listed, *passed, asked)
 
 
-def _listed(lines: Sequence[tuple[str, str]]) -> Html:
+def _list_markup(lines: Sequence[tuple[str, str]]) -> Html:
     if not lines:
         return Html()
     items = [tag("li", tag("b", name), " ", text) for name, text in lines[:TOLD]]

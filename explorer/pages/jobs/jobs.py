@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from explorer.address import need
+from explorer.address import require_study
 from explorer.components.job_list import announcer, job_list, jobs_markup, news
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
@@ -88,7 +88,7 @@ def start_folder(desk: Desk, name: str | None, classifier: str, count: int, requ
     """Start the study of a folder on the server; return (status, list, news). Raises `DataError` for none."""
     if not name:
         raise DataError(f"No folder is chosen; put one into '{FOLDERS}' in the data folder and reload the page.")
-    task = folder_task(desk.store, name, classifiers.need(desk, classifier), desk.models.profile.settings)
+    task = folder_task(desk.store, name, classifiers.require_choice(desk, classifier), desk.models.profile.settings)
     return _start(desk, task, request), *poll(desk, count)
 
 
@@ -102,7 +102,7 @@ def photos(desk: Desk, request: gr.Request) -> Html:
 
 def study(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int, request: gr.Request) -> Html:
     """Start the study of the photo that is open, under all factors; return the status."""
-    opened, settings = need(desk, key), edits.settings_of(desk, inversion, taus, steps)
+    opened, settings = require_study(desk, key), edits.settings_of(desk, inversion, taus, steps)
     task = StudyTask(
         photo=opened.photo.key,
         classifier=opened.photo.classifier,

@@ -100,7 +100,7 @@ def start(
         alpha=None if "automatic" in options else Recipe().alpha,
     )
     recipes = [replace(standard, method=method, seed=seed) for seed in range(int(seeds)) for method in methods]
-    task = task_for(desk, "" if source == ALL else source, classifiers.need(desk, classifier), *recipes)
+    task = task_for(desk, "" if source == ALL else source, classifiers.require_choice(desk, classifier), *recipes)
     return poll(desk, desk.runner.add(task, request.username or "").id)
 
 

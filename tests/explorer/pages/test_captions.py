@@ -35,7 +35,7 @@ def test_blank_words_write_nothing(desk: Desk) -> None:
     caption, _, _, told = captions.rewrite(desk, place_of(study), " \n", request)
     assert caption == study.caption
     assert "cannot be empty" in str(told)
-    assert captions.described(desk, study, "", request) is study
+    assert captions.save_caption(desk, study, "", request) is study
     assert desk.store.rewordings(study.photo.key) == ()
     captions.rewrite(desk, place_of(study), "a red square", request)
     assert [(one.caption, one.analyst) for one in desk.store.rewordings(study.photo.key)] == [("a red square", "ada")]

@@ -199,9 +199,9 @@ def test_no_name_opens_what_is_not_among_the_choices(desk: Desk, tmp_path: Path)
         with pytest.raises(InputError, match="choose one of resnet, densenet, repvgg"):
             desk.models.classifier(name)
         with pytest.raises(InputError, match="choose one of resnet, densenet, repvgg"):
-            classifiers.need(desk, name)
-    assert classifiers.need(desk, "repvgg") == "repvgg"
-    assert classifiers.need(desk, "") == ""
+            classifiers.require_choice(desk, name)
+    assert classifiers.require_choice(desk, "repvgg") == "repvgg"
+    assert classifiers.require_choice(desk, "") == ""
 
 
 def test_where_others_come_only_who_has_signed_in_adds(desk: Desk) -> None:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from explorer import api
-from explorer.address import need, place_of
+from explorer.address import place_of, require_study
 from explorer.alerts import shown
 from explorer.desk import Desk
 from explorer.pages.explore import photo, uploads
@@ -60,7 +60,7 @@ def guessed(desk: Desk, seed: int = 0, *, colour: str = "red") -> Study:
     desk.store.set_caption(study.photo.key, f"a photo of a {colour} plane on white")
     words = f"a photo of a {colour} plane on yellow"
     api.edit(desk, place_of(study), words, [0.2, 0.5])
-    study = need(desk, place_of(study))
+    study = require_study(desk, place_of(study))
     key = next(one.key for one in study.counterfactuals if not one.missed)
     desk.store.decide(Decision(id=f"keep-{seed}", counterfactual=key, verdict="keep", analyst="ada"))
     return study
@@ -77,7 +77,7 @@ def test_a_guess_counts_nowhere_until_somebody_confirms_it(desk: Desk, tmp_path:
     with pytest.raises(InputError, match=r"Nothing that is kept can be frozen\. 1 pair is left out"):
         api.freeze(desk, "set")
     desk.catalogue.refresh()
-    assert photo.flips(desk) == ()
+    assert photo.greatest_flips(desk) == ()
     run = CliRunner().invoke(app, ["weakness", str(desk.store.root)])
     assert run.exit_code == 2
     assert "1 photo is left out, whose label is a classifier's guess" in run.output
@@ -102,7 +102,7 @@ def test_labels_know_their_source(desk: Desk, tmp_path: Path) -> None:
     for number, label in enumerate(("red", "")):
         file = tmp_path / f"{number}.png"
         picture("green", number).save(file)
-        taken = uploads.take(desk, LabelledImage(path=file, label=label))
+        taken = uploads.take_in(desk, LabelledImage(path=file, label=label))
         assert isinstance(taken, Study)
         assert (taken.photo.label, taken.photo.label_source) == (label or "green", FOLDER if label else GUESS)
     assert "1 photo counts nowhere here" in str(uploads.report(2, (), 1))
@@ -115,9 +115,10 @@ def test_a_guess_protects_nothing(desk: Desk) -> None:
     place = place_of(study)
     assert [one["rejected_by"] for one in api.perturb(desk, place, ["background"], ADA)] == [[]]
     assert api.edit(desk, place, "a photo of a boat on white", [0.5])
-    assert "no gate protects what the picture" in str(photo.page(desk, need(desk, place)))
+    assert "no gate protects what the picture" in str(photo.page(desk, require_study(desk, place)))
     api.perturb(desk, place, ["object"], ADA, label="red")
-    assert {one.rejected_by for one in need(desk, place).perturbations} == {("the label 'red' is named or not",)}
+    variations = require_study(desk, place).perturbations
+    assert {variation.rejected_by for variation in variations} == {("the label 'red' is named or not",)}
     with pytest.raises(InputError, match="A gate objects"):
         api.edit(desk, place, "a photo of a wall on white", [0.5])
 
@@ -129,17 +130,17 @@ def test_another_label_judges_the_variations_again(desk: Desk, monkeypatch: pyte
     desk.store.set_caption(study.photo.key, "a photo of a red plane on white")
     place, key = place_of(study), study.photo.key
     api.perturb(desk, place, ["background", "object"], ADA)
-    first, second = need(desk, place).perturbations
+    first, second = require_study(desk, place).perturbations
     assert first.accepted
     assert second.accepted
     desk.store.tick(key, "a photo of a red plane on white", {second.edited_caption: ("You rejected it.",)})
     photo.relabel(desk, place, "", "blue", "red", "", ADA)
-    now = {one.edited_caption: one.rejected_by for one in need(desk, place).perturbations}
+    now = {one.edited_caption: one.rejected_by for one in require_study(desk, place).perturbations}
     assert now[first.edited_caption] == ("the label 'blue' is named or not",)
     assert len(notes) == 1
     assert "1 variation is no longer ticked" in notes[0]
     photo.relabel(desk, place, "", "red", "blue", "", ADA)
-    now = {one.edited_caption: one.rejected_by for one in need(desk, place).perturbations}
+    now = {one.edited_caption: one.rejected_by for one in require_study(desk, place).perturbations}
     assert now[first.edited_caption] == ()
 
 
@@ -155,9 +156,9 @@ def test_a_label_that_was_given_meanwhile_is_not_overruled(desk: Desk, monkeypat
     assert answer["photos"][0]["said"] == "red"
     photo.relabel(desk, place_of(study), "", "green", "", "", gr.Request(username="bo"))
     assert "Meanwhile the label became" in told[0]
-    assert need(desk, place_of(study)).photo.label_analyst == "ada"
+    assert require_study(desk, place_of(study)).photo.label_analyst == "ada"
     labels.say({"photos": [{"key": key, "label": "blue", "expected": "red"}], "analyst": "bo"})
-    assert need(desk, place_of(study)).photo.label == "blue"
+    assert require_study(desk, place_of(study)).photo.label == "blue"
 
 
 def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
@@ -166,7 +167,7 @@ def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
         {"photos": [{"key": study.photo.key, "label": "unicorn", "expected": ""}]}, gr.Request()
     )
     assert "The label 'unicorn' fits no class of the classifier" in str(answer)
-    assert not need(desk, place_of(study)).photo.confirmed
+    assert not require_study(desk, place_of(study)).photo.confirmed
     with pytest.raises(gr.Error, match="unicorn"):
         shown(api.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
 

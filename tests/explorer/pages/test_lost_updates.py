@@ -167,7 +167,7 @@ def test_ticks_of_two_windows_are_each_about_their_own_variation(desk: Desk, key
 def test_variations_of_two_windows_are_all_there(desk: Desk, key: str) -> None:
     other = study(desk, key)
     proposals.write_own(desk, key, "a photo of a red plane on grass")
-    stale = proposals._judged(desk, other, "a photo of a red plane on sand")
+    stale = proposals._add_own_words(desk, other, "a photo of a red plane on sand")
     assert len(stale.perturbations) == 5
 
 

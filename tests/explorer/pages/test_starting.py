@@ -17,19 +17,19 @@ from tests.stores import save, study_of
 def test_a_new_data_folder_gets_the_demo_and_a_used_one_does_not(
     store: Store, models: LoadedModels, tmp_path: Path
 ) -> None:
-    starting.begin(Desk(models=models, store=store)).result()
+    starting.bring_demo(Desk(models=models, store=store)).result()
     assert demo.is_shown(store, Path(models.profile.demo))
     assert (store.root / "reinforced" / demo.NAME / "run.json").is_file()
     used = Store(tmp_path / "used")
     save(used, study_of())
-    starting.begin(Desk(models=models, store=used)).result()
+    starting.bring_demo(Desk(models=models, store=used)).result()
     assert len(used.studies()) == 1
     used.close()
 
 
 def test_a_profile_without_a_demo_says_nothing(store: Store) -> None:
     desk = Desk(models=SeamModels(), store=store)
-    starting.begin(desk).result()
+    starting.bring_demo(desk).result()
     assert store.studies() == ()
     assert starting.show(desk) == ""
 

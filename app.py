@@ -15,8 +15,8 @@ from pathlib import Path
 PATIENCE = 8.0  # seconds for which the page waits for its models, so that small ones are there at the first click
 
 
-def flags() -> argparse.ArgumentParser:
-    """The command line; nothing heavy is imported before it is understood."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; nothing heavy is imported before it is understood."""
     parser = argparse.ArgumentParser(description="Serves the Counterfactual Explorer to a browser.")
     profile, data = os.environ.get("EXPLORER_PROFILE", "tiny"), os.environ.get("EXPLORER_DATA", "./data")
     host, accounts = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("EXPLORER_AUTH_FILE", "")
@@ -53,7 +53,7 @@ def _gigabytes(text: str) -> float:
 
 
 def _refuse_port(host: str, port: int) -> None:
-    """Raises `SettingsError` for an address that cannot be listened on, before anything is opened."""
+    """Raise `SettingsError` for an address that cannot be listened on, before anything is opened."""
     from pipeline.errors import SettingsError
 
     if not 0 <= port < 2**16:
@@ -71,7 +71,7 @@ def _refuse_port(host: str, port: int) -> None:
 
 
 def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> None:
-    """Builds the pages over the profile's models and the data folder, and blocks until interrupted."""
+    """Build the pages over the profile's models and the data folder, and block until interrupted."""
     from explorer import build_app, serving
     from explorer.desk import Desk
     from explorer.middleware import is_shared
@@ -119,8 +119,8 @@ def _settle() -> None:
 
 
 def main() -> int:
-    """0 after serving; 2 when something that was given cannot be used."""
-    options = flags().parse_args()
+    """Return 0 after serving, 2 when something that was given cannot be used."""
+    options = build_parser().parse_args()
     from explorer.accounts import Entrance
     from pipeline.errors import PipelineError, SettingsError
 

@@ -48,7 +48,7 @@ class Serving(TypedDict):
 
 
 def build_app(desk: Desk) -> gr.Blocks:
-    """The application over the desk's models and data folder, ready for `launch(**serving())`."""
+    """Build the application over the desk's models and data folder, ready for `launch(**serving())`."""
     demo = gr.Blocks(
         title="Counterfactual Explorer", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_STAY
     )
@@ -66,7 +66,7 @@ def build_app(desk: Desk) -> gr.Blocks:
 
 
 def serving(host: str = "127.0.0.1") -> Serving:
-    """Options for `Blocks.launch`: nothing shared, no traces shown, and the door for what listens on `host`."""
+    """Return options for `Blocks.launch`: nothing shared, no traces shown, the door for what listens on `host`."""
     return Serving(
         theme=theme(),
         css_paths=STYLE,
@@ -83,7 +83,7 @@ def serving(host: str = "127.0.0.1") -> Serving:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's parts in the colours of style.css, whose variables know light and dark."""
+    """Return Gradio's theme in the colours of style.css, whose variables know light and dark."""
     fonts = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
     mono = [gr.themes.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"]
     base = gr.themes.Base(font=fonts, font_mono=mono, radius_size="sm", spacing_size="md", text_size="md")

@@ -31,7 +31,7 @@ class Entrance:
     is_open: bool = False  # everybody may
 
     def accounts(self) -> tuple[Account, ...]:
-        """Every account; none where everybody may come in.
+        """Return every account; none where everybody may come in.
 
         Raises `SettingsError` for accounts that cannot be used, and for an address that others reach without any.
         """
@@ -52,7 +52,7 @@ class Entrance:
 
     @property
     def notice(self) -> str:
-        """What whoever starts the server should know; "" when there is nothing."""
+        """Return what whoever starts the server should know; "" when there is nothing."""
         if self.line:
             return ON_COMMAND_LINE
         return OPEN if is_shared(self.host) and not (self.file or self.environment) else ""
@@ -72,7 +72,7 @@ def _read(file: str) -> tuple[Account, ...]:
 
 
 def _accounts(text: str, source: str) -> tuple[Account, ...]:
-    """One account a line; blank lines and those that begin with # are passed over. No message repeats a line."""
+    """Return one account a line, without blank lines and those that begin with #. No message repeats a line."""
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -15,12 +15,12 @@ from pipeline.types import Counterfactual, Study
 
 
 def place_of(study: Study) -> str:
-    """The place of a study."""
+    """Return the place of a study."""
     return f"{study.photo.key}@{study.photo.classifier}"
 
 
 def require_study(desk: Desk, place: str) -> Study:
-    """The study at a place. Raises `DataError` when the store does not hold it."""
+    """Return the study at a place. Raises `DataError` when the store does not hold it."""
     key, _, classifier = place.partition("@")
     study = desk.store.load_study(key, classifier)
     if study is None:
@@ -29,12 +29,12 @@ def require_study(desk: Desk, place: str) -> Study:
 
 
 def find_counterfactual(study: Study, key: str) -> Counterfactual | None:
-    """The study's counterfactual of this key."""
+    """Return the study's counterfactual of this key; None when it has none."""
     return next((item for item in study.counterfactuals if item.key == key), None)
 
 
 def history(desk: Desk, study: Study | None, frame: str = "") -> Html:
-    """The history, and with it the address of what is shown."""
+    """Return the history, and with it the address of what is shown."""
     photo = study.photo.key if study else ""
     values = {"photo": photo, "classifier": study.photo.classifier if study else "", "frame": frame}
     query = urlencode({name: value for name, value in values.items() if value})

@@ -17,7 +17,7 @@ import gradio as gr
 from explorer import address, identity
 from explorer.alerts import shown
 from explorer.desk import Desk
-from explorer.middleware import offered, uploaded
+from explorer.middleware import offer_download, uploaded_file
 from explorer.pages.explore import classifiers
 from explorer.pages.reinforce import reinforce
 from pipeline import workflow
@@ -51,7 +51,7 @@ class Exported(TypedDict):
     archive: dict[str, object]  # the same as one zip; `gradio_client` downloads it and puts its path here
 
 
-class Variation(TypedDict):
+class Proposal(TypedDict):
     """One proposed variation as the API tells it."""
 
     factor: str
@@ -60,7 +60,7 @@ class Variation(TypedDict):
 
 
 def build(desk: Desk) -> None:
-    """Adds the endpoints to the current Blocks."""
+    """Add the endpoints to the current Blocks."""
     model: tuple[Callable[..., object], ...] = (classify, caption, perturb, edit)
     for handler in model:
         gr.api(_bound(desk, handler), api_name=handler.__name__, concurrency_id="models", concurrency_limit=1)
@@ -74,13 +74,13 @@ def _bound(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
 
 
 def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = "") -> tuple[str, dict[str, float]]:
-    """Opens a picture; answers its key and its five most probable labels.
+    """Open a picture; return its key and its five most probable labels.
 
     `label` is what it shows. Without one the classifier's guess stands in, which no gate protects and which counts in
     no figure, set, training or export until somebody confirms it. Another label that somebody gave before stays, and
     the answer says so.
     """
-    opened = open_image(uploaded(image))
+    opened = open_image(uploaded_file(image))
     name = classifiers.require_choice(desk, classifier)
     study = desk.ask(lambda models: studio.take_in(models, desk.store, opened, label, name or _first(models)))
     known = study.photo
@@ -97,7 +97,7 @@ def _first(models: Models) -> str:
 
 
 def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
-    """Captions an opened photo, or sets its caption when `text` is given."""
+    """Caption an opened photo, or set its caption when `text` is given."""
     study = address.require_study(desk, photo)
     described = desk.ask(lambda models: workflow.describe(models, study, models.profile.settings, text))
     analyst = identity.analyst(request) if text else None
@@ -105,8 +105,8 @@ def caption(desk: Desk, photo: str, request: gr.Request, text: str = "") -> str:
     return described.caption
 
 
-def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, label: str = "") -> list[Variation]:
-    """Asks for variations of an opened photo's caption, one per factor; `label` says what the photo shows."""
+def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, label: str = "") -> list[Proposal]:
+    """Ask for variations of an opened photo's caption, one per factor; `label` says what the photo shows."""
     study = address.require_study(desk, photo)
     settings = replace(desk.models.profile.settings, factors=tuple(factors))
     if label:
@@ -117,7 +117,7 @@ def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, lab
     proposed = desk.ask(lambda models: tuple(workflow.proposals(models, *words, settings)))
     desk.store.add_proposals(study.photo.key, study.caption, proposed)
     return [
-        Variation(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
+        Proposal(factor=p.factor, edited_caption=p.edited_caption, rejected_by=list(p.rejected_by))
         for p in address.require_study(desk, photo).perturbations
     ]
 
@@ -125,9 +125,9 @@ def perturb(desk: Desk, photo: str, factors: list[str], request: gr.Request, lab
 def edit(
     desk: Desk, photo: str, edited_caption: str, taus: list[float], steps: int = 0, overrule: bool = False
 ) -> list[Edited]:
-    """Edits an opened photo towards other words at these tau, in so many denoising steps (0: as the profile says).
+    """Edit an opened photo towards other words at these tau, in so many denoising steps (0: as the profile says).
 
-    Answers one entry per tau. Words to which a gate objects are refused with its reasons, unless `overrule` is true.
+    Returns one entry per tau. Words to which a gate objects are refused with its reasons, unless `overrule` is true.
     """
     known = address.require_study(desk, photo)
     settings = desk.models.profile.settings
@@ -135,17 +135,19 @@ def edit(
     settings = replace(settings, num_inference_steps=steps) if steps else settings
 
     def work(models: Models) -> tuple[Perturbation, Study]:
-        one = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.protected, settings)
-        if one.rejected_by and not overrule:
-            reasons = "; ".join(one.rejected_by)
+        variation = models.perturber.judge(known.caption, edited_caption, "own words", known.photo.protected, settings)
+        if variation.rejected_by and not overrule:
+            reasons = "; ".join(variation.rejected_by)
             raise InputError(f"A gate objects to these words: {reasons}. Change them, or edit with overrule=True.")
-        one = replace(one, rejected_by=())
+        variation = replace(variation, rejected_by=())
         key, caption, name = known.photo.key, known.caption, known.photo.classifier
-        desk.store.add_proposals(key, caption, [one])
-        made = studio.edit(models, desk.store, key, (one,), settings, name, caption=caption, inversions=desk.inversions)
-        return one, deque(made, maxlen=1).pop()
+        desk.store.add_proposals(key, caption, [variation])
+        made = studio.edit(
+            models, desk.store, key, (variation,), settings, name, caption=caption, inversions=desk.inversions
+        )
+        return variation, deque(made, maxlen=1).pop()
 
-    one, study = desk.ask(work)
+    variation, study = desk.ask(work)
     return [
         Edited(
             key=item.key,
@@ -156,7 +158,7 @@ def edit(
             missed=list(item.missed),
         )
         for item in study.counterfactuals
-        if item.perturbation.edited_caption == one.edited_caption
+        if item.perturbation.edited_caption == variation.edited_caption
     ]
 
 
@@ -170,14 +172,14 @@ def decide(
     expected: str = "",
     analyst: str = "",
 ) -> str:
-    """Saves a verdict: keep, reject, unsure, or "" to take one back. The same request_id twice counts once.
+    """Save a verdict: keep, reject, unsure, or "" to take one back. The same request_id twice counts once.
 
     `expected` is the verdict of the same analyst that this one replaces; without it a verdict is changed by nobody
     unawares. The analyst is whoever signed in; `analyst` names one where nobody does.
     """
     desk.catalogue.refresh()
     who, number = identity.analyst(request, analyst), request_id[:64] or uuid.uuid4().hex
-    if sent := next((one for one in desk.catalogue.log if one.id == number), None):
+    if sent := next((decision for decision in desk.catalogue.log if decision.id == number), None):
         return sent.verdict
     views = desk.catalogue.views(counterfactual)
     own = views.get(who)
@@ -191,8 +193,8 @@ def decide(
 
 
 def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
-    """Freezes all kept counterfactuals whose label somebody gave; answers name, version and size of the set."""
-    kept = [key for key, one in desk.store.decisions().items() if one.verdict == "keep"]
+    """Freeze all kept counterfactuals whose label somebody gave; return name, version and size of the set."""
+    kept = [key for key, decision in desk.store.decisions().items() if decision.verdict == "keep"]
     material = labelled(desk.store, kept)
     if kept and not material.labels:
         raise InputError(" ".join(("Nothing that is kept can be frozen.", *material.left_out)))
@@ -201,14 +203,14 @@ def freeze(desk: Desk, name: str) -> tuple[str, int, int]:
 
 
 def export(desk: Desk, name: str, version: int = 0) -> Exported:
-    """Exports a frozen set as an ImageFolder of pairs, its latest version for 0; answers the folder and a zip of it."""
+    """Export a frozen set as an ImageFolder of pairs, its latest version for 0; return the folder and a zip of it."""
     chosen = find_set(desk.store, name, version)
     file, pairs = archive(desk.store, chosen), len(labelled(desk.store, chosen.items).labels)
-    return Exported(folder=f"sets/{file.stem}", pairs=pairs, archive=offered(file))
+    return Exported(folder=f"sets/{file.stem}", pairs=pairs, archive=offer_download(file))
 
 
 def reinforce_set(desk: Desk, set_name: str = "", classifier: str = "", alpha: float | None = None) -> str:
-    """Starts the reinforcement of a classifier as a job; answers its name, a folder below reinforced/ once done.
+    """Start the reinforcement of a classifier as a job; return its name, a folder below reinforced/ once done.
 
     Without `alpha` the best on validation is taken.
     """

@@ -25,7 +25,7 @@ Arguments = Callable[[Sequence[object], Mapping[str, object]], None]
 
 
 def arguments_of(handler: Callable[..., object]) -> Arguments:
-    """A check of the handler's arguments, which raises `InputError` for the first that is not what it should be."""
+    """Return a check of the handler's arguments, which raises `InputError` for the first that is unfit."""
     hints = typing.get_type_hints(handler)
     order = list(inspect.signature(handler).parameters)
     expected = {name: hint for name, hint in hints.items() if name in order and _is_plain(hint)}
@@ -42,12 +42,12 @@ def arguments_of(handler: Callable[..., object]) -> Arguments:
 
 
 def _is_plain(hint: object) -> bool:
-    """True for text, numbers and lists of them."""
+    """Return whether a type hint is text, a number or a list of them."""
     if hint in PLAIN:
         return True
-    inner = [one for one in typing.get_args(hint) if one is not Ellipsis]
+    inner = [argument for argument in typing.get_args(hint) if argument is not Ellipsis]
     is_list = typing.get_origin(hint) in (list, tuple, Sequence, types.UnionType, typing.Union)
-    return is_list and bool(inner) and all(_is_plain(one) for one in inner)
+    return is_list and bool(inner) and all(_is_plain(argument) for argument in inner)
 
 
 def _refuse_kind(name: str, value: object, adapter: TypeAdapter[object], hint: object) -> None:
@@ -59,7 +59,7 @@ def _refuse_kind(name: str, value: object, adapter: TypeAdapter[object], hint: o
 
 
 def _refuse_size(name: str, value: object) -> None:
-    """Before anything walks through the value."""
+    """Raise `InputError` for an overlong value, before anything walks through it."""
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise InputError(f"'{name}' has {len(value):,} characters; give at most {MAX_TEXT:,}.")
     if isinstance(value, list | tuple | dict) and len(value) > MAX_ITEMS:
@@ -68,9 +68,9 @@ def _refuse_size(name: str, value: object) -> None:
 
 def _refuse_values(name: str, value: object) -> None:
     if isinstance(value, list | tuple):
-        for one in value:
-            _refuse_size(name, one)
-            _refuse_values(name, one)
+        for entry in value:
+            _refuse_size(name, entry)
+            _refuse_values(name, entry)
     elif isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"'{name}' holds a number that is not finite; give an ordinary one.")
     elif isinstance(value, str) and (reason := _unwritable(value)):

@@ -51,7 +51,7 @@ class Progress:
 
     @property
     def remaining(self) -> float:
-        """Seconds still to go at the pace so far; 0 while unknown."""
+        """Return the seconds still to go at the pace so far; 0 while unknown."""
         return self.seconds / self.done * (self.total - self.done) if self.done else 0.0
 
 
@@ -72,7 +72,7 @@ class Worker:
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, work: Callable[[], Answer]) -> Future[Answer]:
-        """What `work` will answer or raise, once its turn has come."""
+        """Return the future of what `work` returns or raises, once its turn has come."""
         future: Future[Answer] = Future()
         # The event's context goes along, so that warnings raised by the work find their page.
         run = contextvars.copy_context().run
@@ -109,7 +109,7 @@ class Runner:
         self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), threading.Event()
 
     def open(self) -> None:
-        """Takes up what waits, from now on."""
+        """Take up what waits, from now on."""
         with self._lock:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
@@ -117,7 +117,7 @@ class Runner:
         self._wake.set()
 
     def close(self) -> None:
-        """Takes up nothing more, and gives the job under way back at its next step."""
+        """Take up nothing more, and give the job under way back at its next step."""
         self._closed.set()
         if (hold := self._hold) is not None:
             hold.halt(Interrupted())
@@ -129,20 +129,20 @@ class Runner:
             self._thread.join(PATIENCE)
 
     def add(self, task: Task, analyst: str = "") -> Job:
-        """Records the task as a job and has it done in its turn; the job that is there when it is the same one."""
+        """Record the task as a job and have it done in its turn; return the known job when it is the same one."""
         job = self._store.jobs.add(*job_of(task, self._models.profile, analyst))
         self.open()
         return job
 
     def cancel(self, job: str, revision: int | None = None) -> Job:
-        """Stops a job at its next step, here at once; under another server's models at that one's next heartbeat."""
+        """Stop a job at its next step, here at once; under another server's models at that one's next heartbeat."""
         known = self._store.jobs.cancel(job, revision)
         if (hold := self._hold) is not None and hold.job.id == job:
             hold.halt()
         return known
 
     def retry(self, job: str, revision: int | None = None) -> Job:
-        """Has a job that ended go on, from what it has finished."""
+        """Have a job that ended go on, from what it has finished."""
         known = self._store.jobs.retry(job, revision)
         self.open()
         return known
@@ -172,7 +172,7 @@ class Runner:
             self._advance(hold, task.run(hold, self._models, self._store.fenced(hold), self._inversions))
 
     def _advance(self, hold: Hold, pieces: Iterator[None]) -> None:
-        """Does the next piece and queues for the one after; notes how the work ended, with its sentence."""
+        """Do the next piece and queue for the one after; note how the work ended, with its sentence."""
         try:
             hold.look()
             next(pieces)
@@ -217,7 +217,7 @@ class Desk:
     fetcher: Runner = field(init=False)  # of jobs that need no model
 
     def __post_init__(self) -> None:
-        """Inversions lie beside the store's records."""
+        """Put inversions beside the store's records, and make the runners of the jobs."""
         self.catalogue = Catalogue(self.store)
         self.inversions = Inversions(self.store.root / "inversions")
         kinds = [kind for kind in KINDS if kind not in APART]
@@ -225,11 +225,11 @@ class Desk:
         self.fetcher = Runner(self.models, self.store, Worker("fetching"), self.inversions, APART)
 
     def ask(self, work: Callable[[Models], Answer]) -> Answer:
-        """What a short piece of work answers; waits for its turn. Not to be called from within other work."""
+        """Return what a short piece of work returns; waits for its turn. Not to be called from within other work."""
         return self.worker.submit(lambda: work(self.models)).result()
 
     def stream(self, key: str, work: Callable[[Models, Step], Iterator[Item]]) -> Iterator[Item | Progress]:
-        """Has `work` done in its turn and hands over its items, with `Progress` in between.
+        """Have `work` done in its turn and yield its items, with `Progress` in between.
 
         Closing the iterator, or `cancel(key)`, stops the work at its next step. Raises what the work raises.
         """
@@ -245,19 +245,19 @@ class Desk:
                 del self.running[key]
 
     def cancel(self, key: str) -> bool:
-        """Asks the work on this photo to stop; True when there was some."""
+        """Ask the work on this photo to stop; return whether there was some."""
         stop = self.running.get(key)
         if stop is not None:
             stop.set()
         return stop is not None
 
     def open(self) -> None:
-        """Takes up the jobs that wait, from now on."""
+        """Take up the jobs that wait, from now on."""
         self.runner.open()
         self.fetcher.open()
 
     def close(self) -> None:
-        """Lets go of the jobs under way, so that the next server goes on with them at once."""
+        """Let go of the jobs under way, so that the next server goes on with them at once."""
         self.runner.close()
         self.fetcher.close()
 
@@ -271,7 +271,7 @@ class _Stream(Generic[Item]):
     progress: Progress = field(default_factory=lambda: Progress(waiting=True))
 
     def run(self, models: Models, work: Callable[[Models, Step], Iterator[Item]]) -> None:
-        """Works, and always ends the channel."""
+        """Do the work, and end the channel whatever happens."""
         error: BaseException | None = None
         try:
             started = time.monotonic()
@@ -290,7 +290,7 @@ class _Stream(Generic[Item]):
         self.progress = Progress(done=done, total=total, seconds=time.monotonic() - started)
 
     def items(self) -> Iterator[Item | Progress]:
-        """Items as they come, and the progress whenever the worker is silent for a moment."""
+        """Yield items as they come, and the progress whenever the worker is silent for a moment."""
         while True:
             try:
                 item = self.channel.get(timeout=TICK)

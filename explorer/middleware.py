@@ -43,17 +43,17 @@ NOTHING = "There is nothing at this address."
 
 
 def is_local(host: str) -> bool:
-    """True for an address that only this computer reaches."""
+    """Return whether only this computer reaches the address."""
     return host in LOCAL or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def is_shared(host: str) -> bool:
-    """True when others can reach the server: by the address it listens on, or by a name that leads to it."""
-    return not is_local(host) or any(not is_local(_name(place) or "") for place in _known())
+    """Return whether others can reach the server: by the address it listens on, or by a name that leads to it."""
+    return not is_local(host) or any(not is_local(_host_name(place) or "") for place in _trusted_hosts())
 
 
-def offered(file: Path) -> dict[str, object]:
-    """A file of the data folder as an answer that browsers and programs may download.
+def offer_download(file: Path) -> dict[str, object]:
+    """Return a file of the data folder as an answer that browsers and programs may download.
 
     Gradio serves what lies in its own folder only, so that a copy is made there, wherever the data folder may be.
     """
@@ -61,8 +61,8 @@ def offered(file: Path) -> dict[str, object]:
     return {"path": copy, "orig_name": file.name, "meta": {"_type": "gradio.FileData"}}
 
 
-def uploaded(file: object) -> Path:
-    """The file that a program's request names, when it is one that was uploaded. Raises `ImageError`."""
+def uploaded_file(file: object) -> Path:
+    """Return the file that a program's request names. Raises `ImageError` when it was not uploaded."""
     path = file.get("path") if isinstance(file, dict) else None
     found = _among_uploads(path)
     if found is None:
@@ -74,15 +74,15 @@ class Door:
     """ASGI middleware. Refuses foreign names, pages and files, overlarge bodies and what of Gradio nobody needs."""
 
     def __init__(self, app: ASGIApp, *, host: str) -> None:
-        """`host` is the address that is listened on."""
+        """Set up the door of a server that listens on `host`."""
         self._app = app
-        self._known = _known()
-        self._names = frozenset({*LOCAL, host, *filter(None, map(_name, self._known))})
+        self._known = _trusted_hosts()
+        self._names = frozenset({*LOCAL, host, *filter(None, map(_host_name, self._known))})
         self._by_address = not is_local(host)
         self._headers = _headers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hands on what may come in, answers the rest with a sentence."""
+        """Hand on what may come in, answer the rest with a sentence."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -92,30 +92,36 @@ class Door:
         path = str(scope["path"])
         most = UPLOAD_BYTES if path.rstrip("/") == UPLOAD else BODY_BYTES
         counted = _Counted(self._app, most, receive, send, self._headers)
-        if refused := self._refused(path, Headers(scope=scope), most):
+        if refused := self._refusal(path, Headers(scope=scope), most):
             await _answer(counted.write, *refused)
         elif scope["method"] == "POST" and path.rstrip("/") not in (UPLOAD, LOGIN):
             await counted.run_checked(scope)
         else:
             await counted.run(scope)
 
-    def _refused(self, path: str, headers: Headers, most: int) -> tuple[int, str] | None:
-        """Status and sentence for what may not come in."""
+    def _refusal(self, path: str, headers: Headers, most: int) -> tuple[int, str] | None:
+        """Return status and sentence for what may not come in; None for what may."""
         if not self._answers_to(headers.get("host", "")):
             return 403, STRANGE_NAME
         if not self._is_own(headers):
             return 403, STRANGE_PAGE
         if not ROUTES.fullmatch(path) or (path.startswith(FILE) and _among_uploads(path.removeprefix(FILE)) is None):
             return 404, NOTHING
-        return (413, _too_much(most)) if _announced(headers) > most else None
+        return (413, _too_much(most)) if _content_length(headers) > most else None
 
     def _answers_to(self, host: str) -> bool:
-        """False for somebody's name that was made to lead here (DNS rebinding); that needs a name, no bare address."""
-        name = _name(host)
+        """Return whether the server has this name; somebody's name made to lead here (DNS rebinding) is none.
+
+        That attack needs a name, no bare address.
+        """
+        name = _host_name(host)
         return name is not None and (name in self._names or (self._by_address and _is_address(name)))
 
     def _is_own(self, headers: Headers) -> bool:
-        """Programs send no Origin; browsers send one with everything that could change something."""
+        """Return whether the request comes from a page of this server, or from a program.
+
+        Programs send no Origin; browsers send one with everything that could change something.
+        """
         origin = headers.get("origin")
         return origin is None or urlsplit(origin).netloc in {headers.get("host", ""), *self._known} - {""}
 
@@ -130,11 +136,11 @@ class _Counted:
         self._seen, self._started, self._refused = 0, False, False
 
     async def run(self, scope: Scope) -> None:
-        """Hands the request on as it comes."""
+        """Hand the request on as it comes."""
         await self._run(scope, self._read)
 
     async def run_checked(self, scope: Scope) -> None:
-        """Hands the request on once all of it is here and names no foreign file."""
+        """Hand the request on once all of it is here and names no foreign file."""
         parts, more = [], True
         while more:
             message = await self._read()
@@ -171,7 +177,7 @@ class _Counted:
         return {"type": "http.disconnect"}
 
     async def write(self, message: Message) -> None:
-        """Hands an answer on, with the headers of the house."""
+        """Hand an answer on, with the headers of the house."""
         self._started = True
         if self._refused:  # the answer has been given
             return
@@ -184,7 +190,7 @@ class _Counted:
 
 
 def _among_uploads(path: object) -> Path | None:
-    """The file that a path leads to, links and all, when it lies in the folder of uploads and downloads."""
+    """Return the file that a path leads to, links and all, when it lies among uploads and downloads."""
     if not isinstance(path, str) or not Path(path).is_absolute():
         return None
     try:
@@ -195,35 +201,35 @@ def _among_uploads(path: object) -> Path | None:
 
 
 def _names_foreign_file(body: bytes) -> bool:
-    """True when something in a JSON body claims to be a file and was not uploaded: Gradio would fetch addresses."""
+    """Return whether a JSON body claims a file that was not uploaded: Gradio would fetch addresses."""
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError):  # no JSON, which Gradio refuses
         return False
-    return any("path" in one and _among_uploads(one["path"]) is None for one in _objects(sent))
+    return any("path" in file and _among_uploads(file["path"]) is None for file in _objects(sent))
 
 
 def _objects(value: object) -> Iterator[dict[str, object]]:
-    """Every object of a JSON value, however deep."""
+    """Yield every object of a JSON value, however deep."""
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            yield one
-            left.extend(one.values())
-        elif isinstance(one, list):
-            left.extend(one)
+        node = left.pop()
+        if isinstance(node, dict):
+            yield node
+            left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)
 
 
-def _known() -> frozenset[str]:
-    """Further addresses under which the server's own pages are seen: behind a proxy, or in a Space."""
+def _trusted_hosts() -> frozenset[str]:
+    """Return further addresses under which the server's own pages are seen: behind a proxy, or in a Space."""
     given = [os.environ.get("SPACE_HOST", ""), *os.environ.get("EXPLORER_ORIGINS", "").split(",")]
-    names = (one.strip() for one in given)
+    names = (name.strip() for name in given)
     return frozenset(urlsplit(name).netloc if "//" in name else name for name in names if name)
 
 
-def _name(host: str) -> str | None:
-    """Of a host with or without a port; None for what is no host."""
+def _host_name(host: str) -> str | None:
+    """Return the name of a host with or without a port; None for what is no host."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -239,7 +245,7 @@ def _is_address(name: str) -> bool:
 
 
 def _headers() -> tuple[tuple[str, str], ...]:
-    """What every answer says to a browser; a Space is shown in a frame of the hub's page."""
+    """Return what every answer says to a browser; a Space is shown in a frame of the hub's page."""
     in_space = bool(os.environ.get("SPACE_HOST", ""))
     frames = f"'self' {FRAMES}" if in_space else "'self'"
     policy = f"frame-ancestors {frames}; object-src 'none'; base-uri 'self'; form-action 'self'"
@@ -251,8 +257,8 @@ def _headers() -> tuple[tuple[str, str], ...]:
     )
 
 
-def _announced(headers: Headers) -> int:
-    """Bytes that the request says it has; what it does not say is counted on the way."""
+def _content_length(headers: Headers) -> int:
+    """Return the bytes that the request says it has; what it does not say is counted on the way."""
     length = headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else 0
 

@@ -33,7 +33,7 @@ THIN = "\u202f"  # the narrow space between a figure and its unit; no line break
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Segment:
     """A stretch of a caption: `sign` is "" for words that stayed, "-" for gone, "+" for new ones."""
 
     text: str
@@ -59,36 +59,31 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Row:
+class VariationRow:
     """One variation with its frames in order of tau."""
 
     perturbation: Perturbation
-    words: tuple[Words, ...]
+    words: tuple[Segment, ...]
     frames: tuple[Frame, ...]
 
 
-def diff(before: str, after: str) -> tuple[Words, ...]:
-    """Both captions as one line: words that stayed, went and came, in reading order."""
+def diff(before: str, after: str) -> tuple[Segment, ...]:
+    """Return both captions as one line: words that stayed, went and came, in reading order."""
     old, new = before.split(), after.split()
-    pieces: list[Words] = []
+    segments: list[Segment] = []
     for kind, i, j, k, m in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if kind == "equal":
-            pieces.append(Words(text=" ".join(old[i:j])))
+            segments.append(Segment(text=" ".join(old[i:j])))
             continue
         if j > i:
-            pieces.append(Words(text=" ".join(old[i:j]), sign="-"))
+            segments.append(Segment(text=" ".join(old[i:j]), sign="-"))
         if m > k:
-            pieces.append(Words(text=" ".join(new[k:m]), sign="+"))
-    return tuple(pieces)
-
-
-def changed(perturbation: Perturbation) -> tuple[Words, ...]:
-    """Only the words that changed, for tight places."""
-    return tuple(piece for piece in diff(perturbation.caption, perturbation.edited_caption) if piece.sign)
+            segments.append(Segment(text=" ".join(new[k:m]), sign="+"))
+    return tuple(segments)
 
 
 def gate_name(sentence: str) -> str:
-    """A gate's short name with its figures, from the sentence that says by how much it was missed."""
+    """Return a gate's short name with its figures, from the sentence that says by how much it was missed."""
     lowered = sentence.lower().replace("_", " ")
     names = {
         "directional": "direction",
@@ -111,7 +106,7 @@ def frame(
     chosen: bool = False,
     verdict: str = "",
 ) -> Frame:
-    """The frame of one finished edit; without a control there is nothing to compare with."""
+    """Return the frame of one finished edit; without a control there is nothing to compare with."""
     probability = item.prediction.probability(label)
     flip = item.prediction.first if control and is_prediction_flip(control, item.prediction) else ""
     return Frame(
@@ -142,8 +137,8 @@ def rows(
     verdicts: Mapping[str, str] | None = None,
     waiting: Sequence[Perturbation] = (),
     axis: Axis = TAU,
-) -> tuple[Row, ...]:
-    """A row for every variation that has frames or is waiting for them; missing tau become empty frames."""
+) -> tuple[VariationRow, ...]:
+    """Return a row for every variation that has frames or waits for them; missing tau become empty frames."""
     by_caption: dict[str, dict[float, Counterfactual]] = {}
     first: dict[str, Perturbation] = {}
     for item in study.counterfactuals:
@@ -158,12 +153,12 @@ def rows(
         shown = sorted({*done, *(taus if caption in expected else ())})
         frames = tuple(_frame_at(tau, done.get(tau), study, chosen, verdicts or {}, axis) for tau in shown)
         words = diff(perturbation.caption, perturbation.edited_caption)
-        result.append(Row(perturbation=perturbation, words=words, frames=_failing(frames)))
+        result.append(VariationRow(perturbation=perturbation, words=words, frames=_failing(frames)))
     return tuple(result)
 
 
 def _failing(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """With the failure point marked: `weakness.failure_points` of one variation."""
+    """Return the frames with the failure point marked: `weakness.failure_points` of one variation."""
     last = max((f.tau for f in frames if f.flip and not f.reasons), default=None)
     return tuple(replace(f, fails=f.tau == last and bool(f.flip) and not f.reasons) for f in frames)
 
@@ -183,8 +178,8 @@ def _frame_at(
     return frame(item, study.photo.label, study.control, axis, chosen=item.key in chosen, verdict=verdict)
 
 
-def plain_look(figure: go.Figure, height: int) -> None:
-    """Transparent, without a title or tool bar, one quiet grid."""
+def style_plainly(figure: go.Figure, height: int) -> None:
+    """Make a figure transparent, without a title or tool bar, on one quiet grid; `height` is in pixels."""
     figure.update_layout(
         template="none",
         height=height,
@@ -199,13 +194,13 @@ def plain_look(figure: go.Figure, height: int) -> None:
     figure.update_yaxes(gridcolor=QUIET, zeroline=False, automargin=True, fixedrange=True)
 
 
-def plain(text: str) -> str:
-    """Text for plotly, which reads a few HTML tags in labels."""
+def plotly_text(text: str) -> str:
+    """Return text for plotly, which reads a few HTML tags in labels."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def percent(value: float) -> str:
-    """0.923 -> "92 %"; small values keep a decimal, and nothing is rounded to certainty or to nothing."""
+    """Return a probability in percent, such as "92 %"; small ones keep a decimal, none is rounded to 0 or 100 %."""
     if 0 < value < 0.001:
         return f"<0.1{THIN}%"
     if 0.999 < value < 1:
@@ -215,22 +210,22 @@ def percent(value: float) -> str:
 
 
 def points(change: float) -> str:
-    """A signed change of a probability in percentage points: 0.123 -> "+12 pt"."""
+    """Return a signed change of a probability in percentage points: 0.123 -> "+12 pt"."""
     size = f"{abs(change) * 100:.0f}"
     return f"{'±' if size == '0' else '−' if change < 0 else '+'}{size}{THIN}pt"
 
 
-def counted(n: int, photos: int) -> str:
+def sample_size(n: int, photos: int) -> str:
     """Return what a figure rests on, such as "n 100 edits of 5 photos"."""
     return f"n {n} edit{'s' * (n != 1)} of {photos} photo{'s' * (photos != 1)}"
 
 
 def interval(proportion: Proportion) -> str:
-    """Such as "83 % [76, 88]", which breaks before the bracket only."""
+    """Return a proportion in percent with its bounds, such as "83 % [76, 88]"; it breaks before the bracket only."""
     return f"{proportion.value * 100:.0f}{THIN}% [{proportion.low * 100:.0f},{THIN}{proportion.high * 100:.0f}]"
 
 
 def duration(seconds: float) -> str:
-    """Such as "8 s" or "2 min 5 s"."""
+    """Return a time such as "8 s" or "2 min 5 s"."""
     whole = max(1, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

@@ -34,12 +34,12 @@ class Listen(Protocol):
 
 
 def bind(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
-    """The handler with its desk, and with pipeline errors shown on the page."""
+    """Return the handler with its desk, and with pipeline errors shown on the page."""
     return MethodType(shown(handler), desk)
 
 
-def addressed(choice: Component, name: str, nothing: str = "") -> Dependency:
-    """Keeps what is chosen in the page's address under this name; `nothing` is the choice that needs no mention."""
+def keep_in_address(choice: Component, name: str, nothing: str = "") -> Dependency:
+    """Keep what is chosen in the page's address under this name; `nothing` is the choice not mentioned."""
     told = f"(now) => ({ADDRESS})({json.dumps(name)}, {json.dumps(nothing)}, now)"
     return choice.change(None, [choice], None, js=told, api_visibility="private", show_progress="hidden")
 
@@ -47,7 +47,7 @@ def addressed(choice: Component, name: str, nothing: str = "") -> Dependency:
 def works(
     event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts, js: str | None = None
 ) -> Dependency:
-    """Attaches a handler that uses the models; `js` may change the inputs before they are sent."""
+    """Attach a handler that uses the models; `js` may change the inputs before they are sent."""
     return event(
         bind(desk, handler),
         list(inputs),
@@ -63,7 +63,7 @@ def works(
 def reads(
     event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts, js: str | None = None
 ) -> Dependency:
-    """Attaches a handler that touches records, and a model at most for a moment; quick repeats all count.
+    """Attach a handler that touches records, and a model at most for a moment; quick repeats all count.
 
     It waits for no other event: whatever it asks of a model has its turn between two pieces of others' work.
     """

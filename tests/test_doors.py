@@ -76,6 +76,6 @@ def test_every_route_is_listed_and_open_or_shut_as_it_says(built: gr.Blocks) -> 
 
 
 def test_every_option_and_command_is_listed() -> None:
-    options = {text for action in program.flags()._actions for text in action.option_strings}
+    options = {text for action in program.build_parser()._actions for text in action.option_strings}
     assert options - {"-h", "--help"} == listed("Command line", 0)
     assert set(typer.main.get_command(commands).commands) == listed("Command line", 1)  # type: ignore[attr-defined]

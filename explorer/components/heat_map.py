@@ -13,7 +13,7 @@ import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, tag
 from explorer.components.shelf import FOLLOW
-from explorer.views import counted, points
+from explorer.views import points, sample_size
 from pipeline.analysis.weakness import ALL, MIN_PHOTOS, Weakness
 from pipeline.statistics.intervals import Change
 
@@ -77,7 +77,7 @@ def _cell(row: Weakness | None, measure: str, selected: tuple[str, str]) -> Html
         )
     change = accuracy_change(row, measure)
     said = f"{measure} {points(change.value)} (95 % {points(change.low)} to {points(change.high)}), "
-    said += f"{counted(row.n, row.photos)}, adjusted p {change.p_adjusted:.3f}" + (
+    said += f"{sample_size(row.n, row.photos)}, adjusted p {change.p_adjusted:.3f}" + (
         f"; fewer than {MIN_PHOTOS} photos say hardly anything" if row.too_few else ""
     )
     kind = "loss" if change.value < 0 else "gain"

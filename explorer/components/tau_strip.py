@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, join, picture_url, tag
-from explorer.views import Frame, Row, Words, percent, points
+from explorer.views import Frame, Segment, VariationRow, percent, points
 from pipeline.types import Counterfactual, Study
 
 LEGEND = (
@@ -57,7 +57,7 @@ def tau_strip() -> gr.HTML:
     )
 
 
-def strip_markup(study: Study, rows: Sequence[Row], selected: str = "") -> Html:
+def strip_markup(study: Study, rows: Sequence[VariationRow], selected: str = "") -> Html:
     """Return the whole strip of one study; `selected` is the key of the frame in the inspector."""
     if not rows:
         return empty()
@@ -75,16 +75,16 @@ def empty() -> Html:
     )
 
 
-def diff_markup(words: Sequence[Words]) -> Html:
+def diff_markup(segments: Sequence[Segment]) -> Html:
     """Return a caption with its changes; signs as well as colour, so that it reads without colour too."""
-    return join(*(_piece(piece) for piece in words))
+    return join(*(_segment(segment) for segment in segments))
 
 
-def _piece(piece: Words) -> Html:
-    if not piece.sign:
-        return join(piece.text + " ")
-    sign, name = ("−", "del") if piece.sign == "-" else ("+", "ins")
-    return join(tag(name, tag("span", sign, class_="sign"), piece.text), " ")
+def _segment(segment: Segment) -> Html:
+    if not segment.sign:
+        return join(segment.text + " ")
+    sign, name = ("−", "del") if segment.sign == "-" else ("+", "ins")
+    return join(tag(name, tag("span", sign, class_="sign"), segment.text), " ")
 
 
 def _source(study: Study) -> Html:
@@ -118,7 +118,7 @@ def _reference(name: str, study: Study, ready: bool) -> Html:
     )
 
 
-def _row(row: Row, source: Html, selected: str) -> Html:
+def _row(row: VariationRow, source: Html, selected: str) -> Html:
     frames = (_frame(frame, selected) for frame in row.frames)
     return tag(
         "section",

@@ -21,7 +21,7 @@ from explorer import middleware
 from explorer.accounts import Entrance
 from explorer.alerts import UNFORESEEN, shown
 from explorer.components.markup import without_folders
-from explorer.middleware import BODY_BYTES, Door, is_shared, uploaded
+from explorer.middleware import BODY_BYTES, Door, is_shared, uploaded_file
 from pipeline.errors import ImageError, SettingsError
 
 
@@ -165,12 +165,12 @@ def test_only_what_was_uploaded_is_a_file(tmp_path: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "a.png").write_bytes(b"x")
     (tmp_path / "b.png").write_bytes(b"x")
-    assert uploaded({"path": str(folder / "a.png")}) == (folder / "a.png").resolve()
+    assert uploaded_file({"path": str(folder / "a.png")}) == (folder / "a.png").resolve()
     (folder / "link.png").unlink(missing_ok=True)
     (folder / "link.png").symlink_to(tmp_path / "b.png")
     for path in (tmp_path / "b.png", folder / "link.png", folder, folder / ".." / ".." / "b.png", "", None, 7, "a\0b"):
         with pytest.raises(ImageError, match="was not uploaded here"):
-            uploaded({"path": path if path is None or isinstance(path, int) else str(path)})
+            uploaded_file({"path": path if path is None or isinstance(path, int) else str(path)})
 
 
 def test_arguments_of_another_kind_are_told() -> None:

@@ -13,10 +13,10 @@ from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
 from explorer.components.status import said
 from explorer.desk import Desk
-from explorer.middleware import offered
+from explorer.middleware import offer_download
 from explorer.pages.curate.triage import Triage
 from explorer.pages.explore import starting
-from explorer.wiring import addressed, reads
+from explorer.wiring import keep_in_address, reads
 from pipeline.curation.exporting import archive
 from pipeline.curation.quotas import Kept, Rule, Selection, leaks, select
 from pipeline.curation.selection import labelled
@@ -54,7 +54,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     for event in (labels.input, factors.input, tags.input, quota.input, name.change):
         reads(event, desk, preview, rule, (counts, agreement))
     reads(cards.decided, desk, renewed, rule, (labels, factors, tags, counts, agreement))
-    addressed(version, "set")
+    keep_in_address(version, "set")
     reads(freeze_button.click, desk, freeze, rule, (status, sets, version))
     reads(export_button.click, desk, export, (version,), (status, download))
 
@@ -215,6 +215,6 @@ def export(desk: Desk, title: str | None) -> tuple[object, ...]:
     if chosen is None:
         raise DataError("Choose a set to export; freeze one first if there is none.")
     file, material = archive(desk.store, chosen), labelled(desk.store, chosen.items)
-    button = gr.update(value=offered(file)["path"], label=f"Download {file.name}", visible=True)
+    button = gr.update(value=offer_download(file)["path"], label=f"Download {file.name}", visible=True)
     told = " ".join((f"Exported to sets/{file.stem} in the data folder.", *material.left_out))
     return said(told), button

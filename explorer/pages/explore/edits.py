@@ -89,7 +89,7 @@ def strip(
 
 def rows(
     desk: Desk, study: Study, waiting: Sequence[Perturbation] = (), taus: Sequence[float] = ()
-) -> tuple[views.Row, ...]:
+) -> tuple[views.VariationRow, ...]:
     """Return the strip's rows with what was chosen and decided."""
     desk.catalogue.refresh()
     verdicts = desk.catalogue.verdicts(item.key for item in study.counterfactuals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from explorer.views import ACCENT, BEFORE, FALL, TOP, Row, percent, plain, plain_look
+from explorer.views import ACCENT, BEFORE, FALL, TOP, VariationRow, percent, plotly_text, style_plainly
 from pipeline.classifiers.shifts import Shift, shift
 from pipeline.editing.axes import TAU
 from pipeline.types import Axis, Prediction
@@ -31,11 +31,11 @@ def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure
             x=[0, 1],
             y=ends,
             mode="lines+markers",
-            name=plain(change.label),
+            name=plotly_text(change.label),
             line={"color": colour, "width": 3 if change is mine else 1.5},
             marker={"size": 8 if change is mine else 5},
             showlegend=False,
-            hovertemplate=f"{plain(change.label)}: {percent(change.p_before)} → {percent(change.p_after)}, "
+            hovertemplate=f"{plotly_text(change.label)}: {percent(change.p_before)} → {percent(change.p_after)}, "
             f"rank {rank_change(change)}<extra></extra>",
         )
         values = (change.rank_before, change.p_before), (change.rank_after, change.p_after)
@@ -51,7 +51,7 @@ def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure
             )
     for side, title in enumerate(("control", "edit")):
         figure.add_annotation(x=side, y=0.85, text=title, showarrow=False, font={"size": 12, "color": BEFORE})
-    plain_look(figure, height=40 + 28 * len(shown))
+    style_plainly(figure, height=40 + 28 * len(shown))
     figure.update_layout(margin={"l": 8, "r": 8, "t": 6, "b": 6})
     figure.update_xaxes(range=[-1.55, 2.55], visible=False)
     figure.update_yaxes(range=[0.6 - len(shown), 1.3], visible=False)
@@ -60,7 +60,7 @@ def shift_figure(before: Prediction, after: Prediction, label: str) -> go.Figure
 
 def _end(label: str, rank: int, value: float, *, bold: bool) -> str:
     short = label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
-    words = f"#{rank} {plain(short)} {percent(value)}"
+    words = f"#{rank} {plotly_text(short)} {percent(value)}"
     return f"<b>{words}</b>" if bold else words
 
 
@@ -74,7 +74,9 @@ def rank_change(change: Shift) -> str:
     return f"{change.rank_after}" if same else f"{change.rank_before} → {change.rank_after}"
 
 
-def tau_figure(row: Row, label: str, control: Prediction | None, selected: float | None, axis: Axis = TAU) -> go.Figure:
+def tau_figure(
+    row: VariationRow, label: str, control: Prediction | None, selected: float | None, axis: Axis = TAU
+) -> go.Figure:
     """Return p(label) and direction of one variation against the editor's axis; the selected tau is marked."""
     done = [f for f in row.frames if f.item is not None]
     values = [axis.value(f.tau) for f in done]
@@ -82,7 +84,7 @@ def tau_figure(row: Row, label: str, control: Prediction | None, selected: float
     figure.add_scatter(
         x=values,
         y=[f.label_probability for f in done],
-        name=f"p({plain(label)})",
+        name=f"p({plotly_text(label)})",
         mode="lines+markers",
         line={"color": ACCENT, "width": 2},
         marker={"size": [11 if f.tau == selected else 6 for f in done]},
@@ -104,7 +106,7 @@ def tau_figure(row: Row, label: str, control: Prediction | None, selected: float
             mode="lines",
             line={"color": BEFORE, "width": 1, "dash": "dash"},
         )
-    plain_look(figure, height=210)
+    style_plainly(figure, height=210)
     figure.update_xaxes(title={"text": axis.name, "font": {"size": 12}}, tickvals=values, showgrid=False)
     figure.update_yaxes(range=[min(0.0, *(f.item.scores.directional_similarity for f in done if f.item)) - 0.05, 1.05])
     return figure

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.views import ACCENT, BEFORE, FALL, SCORES, SPLITS, counted, percent, plain, plain_look, points
+from explorer.views import (
+    ACCENT,
+    BEFORE,
+    FALL,
+    SCORES,
+    SPLITS,
+    percent,
+    plotly_text,
+    points,
+    sample_size,
+    style_plainly,
+)
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import Weakness
 from pipeline.reinforcement.heads import Epoch
@@ -32,12 +43,12 @@ def flips_figure(rows: Sequence[Weakness], axis: Axis) -> go.Figure:
         mode="lines+markers",
         line={"color": ACCENT, "width": 2},
         marker={"size": 8},
-        customdata=[counted(row.n, row.photos) for row in shown],
-        hovertemplate=plain(axis.symbol) + " %{x:.2f}: %{y:.0%}, %{customdata}<extra></extra>",
+        customdata=[sample_size(row.n, row.photos) for row in shown],
+        hovertemplate=plotly_text(axis.symbol) + " %{x:.2f}: %{y:.0%}, %{customdata}<extra></extra>",
         showlegend=False,
     )
-    plain_look(figure, height=300)
-    figure.update_xaxes(title={"text": plain(axis.name), "font": {"size": 12}}, showgrid=False)
+    style_plainly(figure, height=300)
+    figure.update_xaxes(title={"text": plotly_text(axis.name), "font": {"size": 12}}, showgrid=False)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_upright_title("flip rate"))
     return figure
 
@@ -49,7 +60,7 @@ def change_figure(rows: Sequence[Weakness]) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[mean.value for mean in means],
-        y=[f"{plain(row.factor)}  <br>{counted(row.n, row.photos)}" for row in shown],
+        y=[f"{plotly_text(row.factor)}  <br>{sample_size(row.n, row.photos)}" for row in shown],
         error_x=_error_bars(means),
         mode="markers",
         marker={"size": 11, "color": [FALL if mean.value < 0 else ACCENT for mean in means]},
@@ -58,7 +69,7 @@ def change_figure(rows: Sequence[Weakness]) -> go.Figure:
         showlegend=False,
     )
     figure.add_vline(x=0, line={"color": BEFORE, "width": 1})
-    plain_look(figure, height=120 + 44 * len(shown))
+    style_plainly(figure, height=120 + 44 * len(shown))
     figure.update_xaxes(tickformat=".0%", title={"text": "change of p(label)", "font": {"size": 12}})
     figure.update_yaxes(showgrid=False, ticksuffix="  ")
     return figure
@@ -88,7 +99,7 @@ def score_figure(separation: Separation) -> go.Figure:
         figure.add_annotation(
             x=threshold, y=1, yref="paper", text=f"≥ {threshold:.2f}", showarrow=False, xanchor="left", xshift=5
         )
-    plain_look(figure, height=300)
+    style_plainly(figure, height=300)
     figure.update_layout(barmode="stack", bargap=0.06, showlegend=True)
     figure.update_xaxes(title={"text": SCORES[separation.score], "font": {"size": 12}}, showgrid=False)
     figure.update_yaxes(title=_upright_title("edits"))
@@ -114,10 +125,10 @@ def landscape_figure(
                 mode="markers",
                 name=f"{names[sign]} (n {len(here)})",
                 marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.8},
-                text=[plain(hints[place]) for place in here],
+                text=[plotly_text(hints[place]) for place in here],
                 hovertemplate="%{text}<extra></extra>",
             )
-    plain_look(figure, height=420)
+    style_plainly(figure, height=420)
     figure.update_layout(showlegend=True)
     for axis, number, share in ((figure.update_xaxes, 1, explained[0]), (figure.update_yaxes, 2, explained[1])):
         title = f"direction {number} ({percent(share)} of the variance)"
@@ -164,13 +175,13 @@ def alpha_figure(curve: Sequence[tuple[float, dict[tuple[str, int], Proportion]]
         figure.add_scatter(
             x=xs,
             y=[p.value for p in series],
-            name=f"{plain(split)}, Acc@{k}",
+            name=f"{plotly_text(split)}, Acc@{k}",
             mode="lines+markers" if k == 1 else "lines",
             line={"color": colour, "width": 2, "dash": "solid" if k == 1 else "dot"},
             hovertemplate="alpha %{x:.1f}: %{y:.1%}<extra>%{fullData.name}</extra>",
         )
     figure.add_vline(x=alpha, line={"color": BEFORE, "width": 1.5, "dash": "dash"})
-    plain_look(figure, height=320)
+    style_plainly(figure, height=320)
     title = "alpha (0: as it was, 1: retrained head)"
     figure.update_xaxes(title={"text": title, "font": {"size": 12}})
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], title=_upright_title("accuracy"))
@@ -193,7 +204,7 @@ def training_figure(epochs: Sequence[Epoch]) -> go.Figure:
         x=xs, y=accuracies, name="Acc@1", mode="lines+markers", line={"color": ACCENT, "width": 2}, yaxis="y2"
     )
     figure.update_traces(marker={"size": 4})
-    plain_look(figure, height=240)
+    style_plainly(figure, height=240)
     figure.update_layout(
         yaxis2={"overlaying": "y", "side": "right", "range": [0, 1.02], "tickformat": ".0%", "showgrid": False,
                 "fixedrange": True, "automargin": True, "zeroline": False}

@@ -35,7 +35,7 @@ from explorer.pages.insights.findings import (
     words_sheet,
 )
 from explorer.pages.insights.sheets import Sheet, sheet_markup, sheet_on_demand
-from explorer.views import SCORES, counted
+from explorer.views import SCORES, sample_size
 from explorer.wiring import reads, works
 from pipeline.analysis.clusters import LEAST
 from pipeline.analysis.thresholds import MIN_N, NAMES, Separation, separations
@@ -262,7 +262,9 @@ def _cell(desk: Desk, found: Findings, classifier: str, measure: str, cell: tupl
     photos = next(row.photos for row in found.rows if (row.label, row.factor) == cell)
     what = "all edits" if cell == (ALL, ALL) else " under ".join(part for part in cell if part != ALL)
     more = f" The {len(pairs)} greatest losses of {count} are shown." if count > len(pairs) else ""
-    head = tag("p", tag("b", what), f": {counted(count, photos)}, each at its chosen strength.{more}", class_="hint")
+    head = tag(
+        "p", tag("b", what), f": {sample_size(count, photos)}, each at its chosen strength.{more}", class_="hint"
+    )
     return cell, _heat(found, classifier, measure, cell), join(head, pairs_markup(pairs))
 
 

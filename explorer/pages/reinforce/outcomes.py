@@ -26,7 +26,7 @@ from explorer.components.outcome import result_markup, seen_alpha, step_markup, 
 from explorer.components.pairs import Pair, explore_link, pairs_markup
 from explorer.components.status import said
 from explorer.desk import Desk
-from explorer.middleware import offered
+from explorer.middleware import offer_download
 from explorer.pages.explore import classifiers
 from explorer.pages.insights import charts
 from pipeline.classifiers.promotion import promote
@@ -206,7 +206,7 @@ def export(desk: Desk, name: str) -> tuple[object, ...]:
     with _classifier_at(desk, name) as (folder, made), TemporaryDirectory() as place:
         archive = Path(shutil.make_archive(str(Path(place) / folder.name), "zip", folder))
         card = base64.b64encode((folder / "README.md").read_bytes()).decode("ascii")
-        offer = gr.update(value=offered(archive)["path"], label=f"Download {archive.name}", visible=True)
+        offer = gr.update(value=offer_download(archive)["path"], label=f"Download {archive.name}", visible=True)
     address = f"data:text/markdown;charset=utf-8;base64,{card}"
     link = tag("a", "the model card alone", href=address, download=f"{folder.name}.md")
     told = f"{archive.name} holds the weights at alpha {made.alpha:g}, config.json, the model card and all figures; "

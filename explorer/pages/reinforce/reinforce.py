@@ -20,7 +20,7 @@ from explorer.pages.explore import classifiers, starting
 from explorer.pages.insights import charts
 from explorer.pages.reinforce import outcomes
 from explorer.pages.reinforce.layout import ALL, Outcome, Tests, draw_comparison, draw_lesson, draw_outcome, draw_tests
-from explorer.wiring import addressed, reads, works
+from explorer.wiring import keep_in_address, reads, works
 from pipeline.curation.selection import selection
 from pipeline.errors import DataError
 from pipeline.reinforcement.heads import Recipe
@@ -41,7 +41,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             outcome, tests, comparison = draw_outcome(), draw_tests(), draw_comparison()
     shown = (current, timer, lesson.status, lesson.cancel, outcome.losses, outcome.run, comparison.chosen)
     reads(demo.load, desk, restore, (), (*shown, lesson.source, lesson.classifier))
-    addressed(lesson.source, "set", ALL)
+    keep_in_address(lesson.source, "set", ALL)
     reads(lesson.start.click, desk, start, lesson[:6], shown)
     reads(lesson.cancel.click, desk, cancel, (current,), (lesson.status,))
     reads(timer.tick, desk, poll, (current,), shown)

@@ -37,8 +37,8 @@ def test_a_profile_without_a_demo_says_nothing(store: Store) -> None:
 @pytest.mark.parametrize(("given", "empty"), [("", False), ("0", False), ("1", True)])
 def test_the_environment_may_say_empty(given: str, empty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPLORER_EMPTY", given)
-    assert program.flags().parse_args([]).empty == empty
-    assert program.flags().parse_args(["--empty"]).empty
+    assert program.build_parser().parse_args([]).empty == empty
+    assert program.build_parser().parse_args(["--empty"]).empty
 
 
 @pytest.mark.parametrize(("before", "arguments", "begun"), [("", [], True), ("", ["--empty"], False), ("x", [], False)])
@@ -50,7 +50,7 @@ def test_only_the_first_start_brings_it(
     monkeypatch.setattr(LoadedModels, "warm", lambda self: None)
     monkeypatch.setattr("explorer.build_app", lambda desk: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        program.serve(program.flags().parse_args(["--data", str(tmp_path), "--device", "cpu", *arguments]), ())
+        program.serve(program.build_parser().parse_args(["--data", str(tmp_path), "--device", "cpu", *arguments]), ())
     store = Store(tmp_path)
     assert bool(store.studies()) == begun
     store.close()

@@ -1,4 +1,4 @@
-"""Starts the Counterfactual Explorer: flags, profile, pages, server."""
+"""The start of the Counterfactual Explorer: flags, profile, pages, server."""
 
 from __future__ import annotations
 

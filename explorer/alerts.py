@@ -25,8 +25,8 @@ Sent = TypeVar("Sent")
 Given = TypeVar("Given")
 
 
-def shown(handler: Callable[Inputs, Answer]) -> Callable[Inputs, Answer]:
-    """The handler with its arguments checked and every fault turned into a message; works on generators too."""
+def guard_handler(handler: Callable[Inputs, Answer]) -> Callable[Inputs, Answer]:
+    """Return the handler with its arguments checked and every fault turned into a message; works on generators too."""
     check = arguments_of(handler)
     if inspect.isgeneratorfunction(handler):
 
@@ -51,8 +51,8 @@ def shown(handler: Callable[Inputs, Answer]) -> Callable[Inputs, Answer]:
     return call
 
 
-def told(handler: Callable[[Sent], Given]) -> Callable[[Sent], Given | dict[str, str]]:
-    """A component's server function with every fault as its answer, which the component shows as text."""
+def guard_server_function(handler: Callable[[Sent], Given]) -> Callable[[Sent], Given | dict[str, str]]:
+    """Return a component's server function with every fault as its answer, which the component shows as text."""
 
     def call(sent: Sent) -> Given | dict[str, str]:
         try:
@@ -69,7 +69,7 @@ def told(handler: Callable[[Sent], Given]) -> Callable[[Sent], Given | dict[str,
 
 
 def message(error: Exception) -> gr.Error:
-    """The message to raise; input that can be mended is titled so, faults of models and storage are logged too."""
+    """Return the message to raise; what can be mended is titled so, faults of models and storage are logged too."""
     if isinstance(error, gr.Error):
         return error
     if not isinstance(error, PipelineError):
@@ -82,20 +82,20 @@ def message(error: Exception) -> gr.Error:
 
 
 def warn(error: PipelineError) -> None:
-    """Shows a fault that does not stop the work."""
+    """Show a fault that does not stop the work."""
     gr.Warning(plain(error))
 
 
 def note(text: str) -> None:
-    """Shows a plain sentence for a moment."""
+    """Show a plain sentence for a moment."""
     gr.Info(escape(text), duration=4)
 
 
 def plain(error: PipelineError) -> str:
-    """The error's sentence without folders of the server, escaped because Gradio renders messages as HTML."""
+    """Return the error's sentence without folders of the server, escaped because Gradio renders messages as HTML."""
     return escape(without_folders(str(error)))
 
 
 def escape(text: str) -> str:
-    """Text without the characters that begin markup."""
+    """Return the text without the characters that begin markup."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

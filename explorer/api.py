@@ -15,7 +15,7 @@ from typing import TypedDict
 import gradio as gr
 
 from explorer import address, identity
-from explorer.alerts import shown
+from explorer.alerts import guard_handler
 from explorer.desk import Desk
 from explorer.middleware import offer_download, uploaded_file
 from explorer.pages.explore import classifiers
@@ -70,7 +70,7 @@ def build(desk: Desk) -> None:
 
 
 def _bound(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
-    return MethodType(shown(handler), desk)
+    return MethodType(guard_handler(handler), desk)
 
 
 def classify(desk: Desk, image: gr.FileData, classifier: str = "", label: str = "") -> tuple[str, dict[str, float]]:

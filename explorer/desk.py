@@ -92,7 +92,7 @@ class Worker:
 
 
 class Runner:
-    """Carries out the recorded jobs of its kinds, the oldest first and one at a time, with this process's models.
+    """The runner of recorded jobs: those of its kinds, the oldest first and one at a time, on this process's models.
 
     A job that a killed server left behind goes on by itself: its work can be cut off anywhere, and nobody sits by at
     night. Only one that was cut off again and again waits for a person (`ATTEMPTS`). After everything that a job

@@ -71,7 +71,7 @@ def uploaded_file(file: object) -> Path:
 
 
 class Door:
-    """ASGI middleware. Refuses foreign names, pages and files, overlarge bodies and what of Gradio nobody needs."""
+    """ASGI middleware that refuses foreign names, pages and files, overlarge bodies and what of Gradio nobody needs."""
 
     def __init__(self, app: ASGIApp, *, host: str) -> None:
         """Set up the door of a server that listens on `host`."""

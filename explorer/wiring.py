@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from explorer.alerts import shown
+from explorer.alerts import guard_handler
 from explorer.desk import Desk
 
 # Gradio's <base> is the first page, so the path has to be said.
@@ -35,7 +35,7 @@ class Listen(Protocol):
 
 def bind(desk: Desk, handler: Callable[..., object]) -> Callable[..., object]:
     """Return the handler with its desk, and with pipeline errors shown on the page."""
-    return MethodType(shown(handler), desk)
+    return MethodType(guard_handler(handler), desk)
 
 
 def keep_in_address(choice: Component, name: str, nothing: str = "") -> Dependency:
@@ -44,7 +44,7 @@ def keep_in_address(choice: Component, name: str, nothing: str = "") -> Dependen
     return choice.change(None, [choice], None, js=told, api_visibility="private", show_progress="hidden")
 
 
-def works(
+def use_models(
     event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts, js: str | None = None
 ) -> Dependency:
     """Attach a handler that uses the models; `js` may change the inputs before they are sent."""
@@ -60,7 +60,7 @@ def works(
     )
 
 
-def reads(
+def use_records(
     event: Listen, desk: Desk, handler: Callable[..., object], inputs: Parts, outputs: Parts, js: str | None = None
 ) -> Dependency:
     """Attach a handler that touches records, and a model at most for a moment; quick repeats all count.

@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 
 from explorer import api
-from explorer.alerts import shown
+from explorer.alerts import guard_handler
 from explorer.desk import Desk
 from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.runs import runs
@@ -51,6 +51,6 @@ def test_the_documented_script_goes_round_the_whole_loop(address: str, store: St
 @pytest.mark.parametrize(("name", "version"), [("../../etc", 0), ("/etc", 0), ("", 0), ("none", 3)])
 def test_only_a_frozen_set_is_exported(models: Models, store: Store, name: str, version: int) -> None:
     with pytest.raises(gr.Error, match="There is no set") as caught:
-        shown(api.export)(Desk(models=models, store=store), name, version)
+        guard_handler(api.export)(Desk(models=models, store=store), name, version)
     assert str(store.root) not in str(caught.value)
     assert not (store.root / "sets").exists()

@@ -30,29 +30,29 @@ element.addEventListener('focusin', (event) => { last = {...event.target.dataset
 element.addEventListener('focusout', (event) => { if (event.relatedTarget) last = null; });
 watch('value', () => {
   if (!last || !last.job || document.activeElement !== document.body) return;
-  const same = [...element.querySelectorAll('[data-job]')].filter((one) => one.dataset.job === last.job);
-  (same.find((one) => one.dataset.do === last.do) || same[0])?.focus({preventScroll: true});
+  const same = [...element.querySelectorAll('[data-job]')].filter((button) => button.dataset.job === last.job);
+  (same.find((button) => button.dataset.do === last.do) || same[0])?.focus({preventScroll: true});
 });
 """
 ANNOUNCE = "element.setAttribute('role', 'status');"
 
 
 def job_list() -> gr.HTML:
-    """An empty list; `jobs_markup` gives its values. Listen with `.act(...)`."""
+    """Return an empty list; `jobs_markup` gives its values. Listen with `.act(...)`."""
     return gr.HTML(
         js_on_load=REPORT_CLICKS + KEEP_FOCUS, apply_default_css=False, elem_id="jobs", elem_classes="component"
     )
 
 
 def announcer() -> gr.HTML:
-    """Read aloud when its value changes, and not seen; `news` gives its values."""
+    """Return what is read aloud when its value changes, and not seen; `news` gives its values."""
     return gr.HTML(js_on_load=ANNOUNCE, apply_default_css=False, elem_id="jobs-news", elem_classes="component")
 
 
 def jobs_markup(jobs: Sequence[Job], profile: str, older: int = 0) -> Html:
     """Return the jobs as a server of this profile sees them, and a button for the `older` ones.
 
-    What to do while there is none.
+    Where there is none, what to do.
     """
     if not jobs:
         return tag("p", NOTHING, class_="empty tall")
@@ -64,10 +64,10 @@ def jobs_markup(jobs: Sequence[Job], profile: str, older: int = 0) -> Html:
 
 
 def news(jobs: Sequence[Job]) -> Html:
-    """The latest change of any job's state, in words."""
+    """Return the latest change of any job's state, in words."""
     if not jobs:
         return Html()
-    latest = max(jobs, key=lambda one: one.ended or one.started or one.created)
+    latest = max(jobs, key=lambda job: job.ended or job.started or job.created)
     return tag("p", f"{latest.title}: {latest.state}", class_="live")
 
 
@@ -75,9 +75,9 @@ def _job(job: Job, profile: str) -> Html:
     chip = tag("span", _state(job), class_=f"chip state {job.state}")
     head = tag("div", tag("b", job.title), chip, class_="head")
     error = tag("p", without_folders(job.error), class_="reason") if job.error else None
-    buttons = [one for one in (_button(job), _link(job)) if one is not None]
-    parts = [head, _bar(job), tag("p", _told(job, profile), class_="said"), error]
-    body = tag("div", *(one for one in parts if one is not None))
+    buttons = [control for control in (_button(job), _link(job)) if control is not None]
+    parts = [head, _bar(job), tag("p", _describe(job, profile), class_="said"), error]
+    body = tag("div", *(part for part in parts if part is not None))
     return tag("li", body, tag("div", *buttons, class_="buttons"), data_state=job.state)
 
 
@@ -86,7 +86,7 @@ def _state(job: Job) -> str:
 
 
 def _bar(job: Job) -> Html | None:
-    """How far it is, or was when it ended before its end."""
+    """Return how far the job is, or was when it ended before its end."""
     if job.state in (WAITING, DONE) or (job.state != RUNNING and not job.total):
         return None
     if not job.total:
@@ -105,8 +105,8 @@ def _bar(job: Job) -> Html | None:
     )
 
 
-def _told(job: Job, profile: str) -> str:
-    """What it is at and how long still, or when and for how long it was at work; and who started it."""
+def _describe(job: Job, profile: str) -> str:
+    """Say what the job is at and how long still, or when and how long it was at work; and who started it."""
     who = f", started by {job.analyst}" if job.analyst else ""
     if job.state == WAITING and job.profile != profile:
         return f"Waits for a server with --profile {job.profile}{who}."
@@ -115,7 +115,7 @@ def _told(job: Job, profile: str) -> str:
     if job.state == RUNNING:
         counted = f"{job.done} of {job.total}" if job.total else ""
         left = f"about {duration(job.remaining)} left" if job.remaining else ""
-        return (", ".join(one for one in (job.note, counted, left) if one) or "beginning") + who
+        return (", ".join(part for part in (job.note, counted, left) if part) or "beginning") + who
     counted = f"{job.done} of {job.total}, " if job.total and job.done < job.total else ""
     when = time.strftime("%d %b, %H:%M", time.localtime(job.ended))
     took = f", {duration(job.ended - job.started)} of work" if job.started else ""
@@ -123,7 +123,7 @@ def _told(job: Job, profile: str) -> str:
 
 
 def _button(job: Job) -> Html | None:
-    """What can be done about it; nothing about one that ended well."""
+    """Return what can be done about the job; nothing about one that ended well."""
     if job.active:
         what, do = ("Stopping…" if job.stop else "Cancel"), "cancel"
     elif job.state != DONE or job.error:
@@ -143,7 +143,7 @@ def _button(job: Job) -> Html | None:
 
 
 def _link(job: Job) -> Html | None:
-    """Where what came of it is found."""
+    """Return the link to what came of the job."""
     if job.kind == "study" and job.started:
         photo, _, classifier = job.result.partition("@")
         return tag("a", "Open the photo", href=explore_link(photo, classifier))

@@ -32,12 +32,12 @@ element.addEventListener('click', (event) => {
 
 
 def without_folders(text: str) -> str:
-    """The text with every absolute path cut to its last part: nobody needs to know the server's folders."""
+    """Cut every absolute path in the text to its last part: nobody needs to know the server's folders."""
     return FOLDERS.sub("", text)
 
 
 def tag(name: str, /, *children: str, **attributes: str | bool | int | float | None) -> Html:
-    """`<name attributes>children</name>`; text is escaped, `Html` is not.
+    """Return `<name attributes>children</name>`; text is escaped, `Html` is not.
 
     `class_` and `for_` lose their underscore and other underscores become hyphens (`aria_label`); True gives a bare
     attribute, False and None leave it out.
@@ -53,12 +53,12 @@ def tag(name: str, /, *children: str, **attributes: str | bool | int | float | N
 
 
 def join(*children: str) -> Html:
-    """The children one after the other, each escaped unless it is `Html`."""
+    """Return the children one after the other, each escaped unless it is `Html`."""
     return Html().join(children)
 
 
 def picture_url(image: Image, side: int = 0) -> str:
-    """The picture as a data URL in WebP: lossless, or reduced to at most `side` pixels for small frames.
+    """Return the picture as a data URL in WebP: lossless, or reduced to at most `side` pixels for small frames.
 
     A data URL asks nothing of the server's file routes, so no folder has to be opened to the browser.
     """

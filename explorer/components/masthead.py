@@ -17,7 +17,7 @@ QUESTION = "What would have to be different for the classifier to change its min
 
 
 def masthead(active: str, profile: str) -> gr.HTML:
-    """The head with the active page marked and the profile in use named."""
+    """Return the head with the active page marked and the profile in use named."""
     links = (_link(name, path, name == active) for name, path in PAGES)
     title = tag("div", tag("h1", "Counterfactual Explorer"), tag("p", QUESTION), class_="title")
     chip = tag("span", f"profile {profile}", class_="chip profile", title="Which models are in use")
@@ -30,7 +30,7 @@ def _link(name: str, path: str, active: bool) -> Html:
 
 
 def section(number: str, title: str, hint: str = "") -> gr.HTML:
-    """A small-caps heading with its step number and one sentence of help."""
+    """Return a small-caps heading with its step number and one sentence of help."""
     mark = tag("span", number, class_="number") if number else Html()
     heading = tag("h2", mark, title, tag("small", hint) if hint else Html(), class_="section")
     return gr.HTML(value=heading, apply_default_css=False, js_on_load=None, elem_classes="component")

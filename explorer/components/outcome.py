@@ -32,7 +32,7 @@ CHANCE = (
 
 
 def recipe_markup(recipe: Recipe) -> Html:
-    """The paper's recipe, explained."""
+    """Return the paper's recipe, explained."""
     rows = (
         ("What learns", "Only the classification head, unless told otherwise; everything below stays as it was."),
         (
@@ -51,7 +51,7 @@ def recipe_markup(recipe: Recipe) -> Html:
 
 
 def validation_markup(made: Reinforcement | None) -> Html:
-    """What was trained, and accuracy on validation at the run's alpha; what to do without a run."""
+    """Return what was trained, and accuracy on validation at the run's alpha; what to do without a run."""
     if made is None:
         return tag("p", NOTHING, class_="empty tall")
     epochs = f"{len(made.losses) - 1} epochs" + (", stopped by hand" if made.stopped else "")
@@ -61,14 +61,14 @@ def validation_markup(made: Reinforcement | None) -> Html:
     if not made.validation:
         return tag("div", tag("p", told, class_="hint"), tag("p", NO_VALIDATION, class_="hint"), class_="facts wide")
     best = f"On validation alpha = {made.chosen:g} is best: the highest Acc@1 over its pictures, then the lowest loss."
-    rows = whole(figures(made, made.validation))
+    rows = split_figures(figures(made, made.validation))
     table = _table("pictures", rows, made.alpha, tested=False)
     return tag("div", tag("p", told, class_="hint"), tag("p", best), table, sheet_markup(_curve_sheet(made)),
                class_="facts wide")  # fmt: skip
 
 
 def step_markup(made: Reinforcement, alpha: float) -> Html:
-    """What showing the test sets at this alpha means now."""
+    """Return what showing the test sets at this alpha means now."""
     if not made.looks and not made.earlier:
         return tag("p", UNSEEN, class_="hint")
     at = seen_alpha(made)
@@ -79,22 +79,22 @@ def step_markup(made: Reinforcement, alpha: float) -> Html:
 
 
 def seen_alpha(made: Reinforcement) -> float | None:
-    """The alpha that the test sets are shown at; None while nobody has seen them."""
+    """Return the alpha that the test sets are shown at; None while nobody has seen them."""
     if made.looks:
         return made.looks[-1].alpha
     return made.alpha if made.earlier else None
 
 
 def result_markup(made: Reinforcement) -> Html:
-    """Accuracy on the test sets by split and by class at the run's alpha, and how that alpha came about."""
+    """Return accuracy on the test sets by split and class at the run's alpha, and how that alpha came about."""
     found = told_together(figures(made, made.answers))
     changed = made.earlier or len(made.looks) > 1
     origin = tag("ul", *(tag("li", sentence) for sentence in choice(made)), class_="reason" if changed else "hint")
-    tested = sum(one.tested for one in found)
+    tested = sum(figure.tested for figure in found)
     return tag(
         "div",
-        tag("p", verdict(found, made.alpha)),
-        _table("pictures", whole(found), made.alpha, tested=tested > 0),
+        tag("p", verdict_sentence(found, made.alpha)),
+        _table("pictures", split_figures(found), made.alpha, tested=tested > 0),
         tag("p", CHANCE.format(tested=tested), class_="hint") if tested else Html(),
         *_by_class(found, made.alpha),
         origin,
@@ -103,48 +103,48 @@ def result_markup(made: Reinforcement) -> Html:
     )
 
 
-def verdict(found: Sequence[Figure], alpha: float) -> str:
-    """What the figures, told together, allow to say: reliable changes by split and by class, the rest as chance."""
-    reliable = [one for one in found if one.reliable]
-    moved = ", ".join(f"{_name(one)} {signed(one)}" for one in reliable)
-    if not any(one.tested for one in found):
+def verdict_sentence(found: Sequence[Figure], alpha: float) -> str:
+    """Say what the figures, told together, allow: reliable changes by split and class, the rest as chance."""
+    reliable = [figure for figure in found if figure.reliable]
+    moved = ", ".join(f"{_name(figure)} {change_text(figure)}" for figure in reliable)
+    if not any(figure.tested for figure in found):
         return f"At alpha {alpha:g}: there are too few photos to tell a change from chance."
     rest = f"{'on the others ' if moved else ''}no change can be told from chance"
     parts = [*([f"reliably changed: {moved}"] if moved else []), *([rest] if len(reliable) < len(found) else [])]
     return f"At alpha {alpha:g}: {'; '.join(parts)}."
 
 
-def _name(one: Figure) -> str:
-    what = f"{one.label} on {one.split}" if one.label else one.split
-    return what if one.k == 1 else f"{what} (Acc@{one.k})"
+def _name(figure: Figure) -> str:
+    what = f"{figure.label} on {figure.split}" if figure.label else figure.split
+    return what if figure.k == 1 else f"{what} (Acc@{figure.k})"
 
 
-def whole(found: Sequence[Figure]) -> list[Figure]:
+def split_figures(found: Sequence[Figure]) -> list[Figure]:
     """Return the figures of whole splits."""
-    return [one for one in found if not one.label]
+    return [figure for figure in found if not figure.label]
 
 
 def _by_class(found: Sequence[Figure], alpha: float) -> Iterator[Html]:
-    """Each split's classes, folded away unless one of them changed reliably for the worse."""
-    for split, group in groupby((one for one in found if one.label), lambda one: one.split):
+    """Yield each split's classes, folded away unless one of them changed reliably for the worse."""
+    for split, group in groupby((figure for figure in found if figure.label), lambda figure: figure.split):
         classes = list(group)
-        lost = [one for one in classes if one.k == 1 and one.change.value < 0]
-        reliably = sum(one.reliable for one in lost)
-        names = f" ({', '.join(one.label for one in lost[:8])}{', …' if len(lost) > 8 else ''})" if lost else ""
-        count = sum(one.k == 1 for one in classes)
+        lost = [figure for figure in classes if figure.k == 1 and figure.change.value < 0]
+        reliably = sum(figure.reliable for figure in lost)
+        names = f" ({', '.join(figure.label for figure in lost[:8])}{', …' if len(lost) > 8 else ''})" if lost else ""
+        count = sum(figure.k == 1 for figure in classes)
         told = f"By class on {split}: {len(lost)} of {count} lost accuracy{names}"
         summary = f"{told}, {reliably or 'none'} reliably" if lost else told
-        tested = any(one.tested for one in classes)
+        tested = any(figure.tested for figure in classes)
         table = _table("class", classes, alpha, tested=tested)
         yield tag("details", tag("summary", summary), table, open=reliably > 0)
 
 
 def _table(what: str, found: Sequence[Figure], alpha: float, tested: bool) -> Html:
-    """One row per split or class, Acc@5 below Acc@1; the greatest loss on top."""
+    """Return one row per split or class, Acc@5 below Acc@1; the greatest loss on top."""
     columns = ("n", "before", f"after (alpha {alpha:g})", "change", *(("p",) if tested else ()))
-    lines = tag("small", "Acc@1, below it Acc@5") if any(one.k == 5 for one in found) else tag("small", "Acc@1")
+    lines = tag("small", "Acc@1, below it Acc@5") if any(figure.k == 5 for figure in found) else tag("small", "Acc@1")
     head = tag("tr", tag("th", what, lines, scope="col"), *(tag("th", text, scope="col") for text in columns))
-    rows = [list(group) for _, group in groupby(found, lambda one: (one.split, one.label))]
+    rows = [list(group) for _, group in groupby(found, lambda figure: (figure.split, figure.label))]
     rows.sort(key=lambda row: (row[0].change.value, row[0].label or row[0].split))
     body = (_row(row, tested) for row in rows)
     return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll figures")
@@ -156,58 +156,58 @@ def _row(row: Sequence[Figure], tested: bool) -> Html:
     cells = [
         tag("td", first.label or first.split),
         tag("td", str(first.n), photos),
-        tag("td", *_lines(row, [share(one, after=False) for one in row])),
-        tag("td", *_lines(row, [share(one, after=True) for one in row])),
-        tag("td", *_lines(row, [signed(one) for one in row], coloured=True)),
+        tag("td", *_lines(row, [accuracy_text(figure, after=False) for figure in row])),
+        tag("td", *_lines(row, [accuracy_text(figure, after=True) for figure in row])),
+        tag("td", *_lines(row, [change_text(figure) for figure in row], coloured=True)),
     ]
     if tested:
-        cells.append(tag("td", *_lines(row, [chance(one) for one in row])))
+        cells.append(tag("td", *_lines(row, [p_text(figure) for figure in row])))
     return tag("tr", *cells)
 
 
 def _lines(row: Sequence[Figure], texts: Sequence[str], coloured: bool = False) -> Iterator[Html]:
-    """The figure of Acc@1, and below it that of Acc@5."""
-    for one, text in zip(row, texts, strict=True):
-        kind, around = (kind_of(one), f": {_around(one)}") if coloured else ("", "")
-        yield tag("span" if one.k == 1 else "small", text, class_=kind or None, title=f"Acc@{one.k}{around}")
+    """Yield the figure of Acc@1, and below it that of Acc@5."""
+    for figure, text in zip(row, texts, strict=True):
+        kind, around = (direction(figure), f": {_interval_text(figure)}") if coloured else ("", "")
+        yield tag("span" if figure.k == 1 else "small", text, class_=kind or None, title=f"Acc@{figure.k}{around}")
 
 
-def _around(one: Figure) -> str:
-    """The change's interval, for a closer look."""
-    if not one.photos:
+def _interval_text(figure: Figure) -> str:
+    """Return the change's interval, for a closer look."""
+    if not figure.photos:
         return "no interval, for the run did not keep whose edits these are"
-    return f"95 % interval {100 * one.change.low:+.1f} to {100 * one.change.high:+.1f} points"
+    return f"95 % interval {100 * figure.change.low:+.1f} to {100 * figure.change.high:+.1f} points"
 
 
-def share(one: Figure, *, after: bool) -> str:
+def accuracy_text(figure: Figure, *, after: bool) -> str:
     """Return the accuracy before or after, with its interval where that is known."""
-    share = one.after if after else one.before
-    return interval(share) if one.photos else f"{share.value:.0%}"
+    accuracy = figure.after if after else figure.before
+    return interval(accuracy) if figure.photos else f"{accuracy.value:.0%}"
 
 
-def chance(one: Figure) -> str:
+def p_text(figure: Figure) -> str:
     """Return p after the correction, such as "0.012"."""
-    p = one.change.p_adjusted
-    return "–" if not one.tested else "<0.001" if p < 0.001 else f"{p:.3f}"
+    p = figure.change.p_adjusted
+    return "–" if not figure.tested else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def signed(one: Figure) -> str:
-    """The change in points, such as "+3.1 pt"."""
-    change = one.change.value * 100
+def change_text(figure: Figure) -> str:
+    """Return the change in points, such as "+3.1 pt"."""
+    change = figure.change.value * 100
     return f"{'+' if change > 0 else '−' if change < 0 else '±'}{abs(change):.1f}{THIN}pt"
 
 
-def kind_of(one: Figure) -> str:
-    """Return the look of a change: "rise", "fall" or ""."""
-    return "rise" if one.change.value > 0 else "fall" if one.change.value < 0 else ""
+def direction(figure: Figure) -> str:
+    """Return the direction of a change, which is its CSS class: "rise", "fall" or ""."""
+    return "rise" if figure.change.value > 0 else "fall" if figure.change.value < 0 else ""
 
 
 def _curve_sheet(made: Reinforcement) -> Sheet:
-    """The whole curve over alpha, which validation alone has."""
+    """Return the whole curve over alpha, which validation alone has."""
     rows = tuple(
-        (alpha, split, f"Acc@{k}", one.n, one.photos, one.value, one.low, one.high)
+        (alpha, split, f"Acc@{k}", accuracy.n, accuracy.photos, accuracy.value, accuracy.low, accuracy.high)
         for alpha, shares in curve(made)
-        for (split, k), one in shares.items()
+        for (split, k), accuracy in shares.items()
     )
     columns = ("alpha", "pictures", "metric", "n", "photos", "value", "low", "high")
     return Sheet(name="validation-by-alpha", columns=columns, rows=rows)
@@ -218,16 +218,16 @@ FIGURES = ("pictures", "class", "metric", "n", "photos", "before", "after", "low
 
 
 def _sheet(found: Sequence[Figure], made: Reinforcement) -> Sheet:
-    """Every test split and class at the run's alpha."""
-    rows = tuple((made.alpha, *cells_of(one)) for one in found)
+    """Return every test split and class at the run's alpha."""
+    rows = tuple((made.alpha, *cells_of(figure)) for figure in found)
     return Sheet(name="test-sets", columns=("alpha", *FIGURES), rows=rows)
 
 
-def cells_of(one: Figure) -> tuple[Cell, ...]:
+def cells_of(figure: Figure) -> tuple[Cell, ...]:
     """Return a figure in the columns `FIGURES`."""
-    known = bool(one.photos)
-    bounds = (one.after.low, one.after.high) if known else (None, None)
-    around = (one.change.low, one.change.high) if known else (None, None)
-    p = one.change.p_adjusted if one.tested else None
-    return (one.split, one.label or "all", f"Acc@{one.k}", one.n, one.photos or None, one.before.value,
-            one.after.value, *bounds, one.change.value, *around, p)  # fmt: skip
+    known = bool(figure.photos)
+    bounds = (figure.after.low, figure.after.high) if known else (None, None)
+    around = (figure.change.low, figure.change.high) if known else (None, None)
+    p = figure.change.p_adjusted if figure.tested else None
+    return (figure.split, figure.label or "all", f"Acc@{figure.k}", figure.n, figure.photos or None,
+            figure.before.value, figure.after.value, *bounds, figure.change.value, *around, p)  # fmt: skip

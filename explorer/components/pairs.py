@@ -15,7 +15,7 @@ THUMB = 160  # pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairCard:
     """What is shown of one pair; an edit is absent where only a photo is meant."""
 
     photo: Path | None  # the original's file; None where there is nothing to compare with
@@ -33,12 +33,12 @@ def explore_link(photo: str, classifier: str, frame: str = "") -> str:
     return "./?" + urlencode({name: value for name, value in values.items() if value})
 
 
-def pairs_markup(pairs: Sequence[Pair]) -> Html:
+def pairs_markup(pairs: Sequence[PairCard]) -> Html:
     """Return a shelf of pairs in the order given."""
     return tag("ul", *(tag("li", _pair(pair)) for pair in pairs), class_="pairs")
 
 
-def _pair(pair: Pair) -> Html:
+def _pair(pair: PairCard) -> Html:
     before = tag("img", src=_thumb(pair.photo), alt="Original") if pair.photo else Html()
     pictures = tag("span", before, tag("img", src=_thumb(pair.edit), alt=pair.title), class_="two")
     words = tag("small", pair.words) if pair.words else Html()

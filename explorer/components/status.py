@@ -9,7 +9,7 @@ from pipeline.store.jobs import WAITING, Job
 
 
 def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:
-    """A bar with steps and the time that is left; without a total it only says that work is under way."""
+    """Return a bar with steps and the time that is left; without a total only that work is under way."""
     if progress.stopping:
         return _line(f"{what}: stopping at the next {unit}…", None)
     if progress.waiting:
@@ -21,7 +21,7 @@ def progress_markup(what: str, progress: Progress, unit: str = "step") -> Html:
 
 
 def job_line(job: Job, what: str, unit: str) -> Html:
-    """The same for a job that waits or runs."""
+    """Return the same bar for a job that waits or runs."""
     if job.stop:
         return _line(f"{what}: stopping at the next {unit}…", None)
     if job.state == WAITING:
@@ -37,6 +37,6 @@ def _line(text: str, share: float | None) -> Html:
     return tag("div", tag("p", text, role="status"), tag("div", bar, class_="bar"), class_="status working")
 
 
-def said(text: str, kind: str = "") -> Html:
-    """A plain sentence in the status line, without folders of the server."""
+def status_line(text: str, kind: str = "") -> Html:
+    """Return a plain sentence for the status line, without folders of the server."""
     return tag("div", tag("p", without_folders(text), role="status"), class_=f"status {kind}") if text else Html()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from explorer.components.markup import Html, tag
-from explorer.components.pairs import Pair, pairs_markup
+from explorer.components.pairs import PairCard, pairs_markup
 
 STEPS = (
     ("Caption", "The picture is put into words."),
@@ -15,7 +15,7 @@ STEPS = (
 )
 
 
-def welcome_markup(pairs: Sequence[Pair]) -> Html:
+def welcome_markup(pairs: Sequence[PairCard]) -> Html:
     """Return the steps; below them the pairs, if there are any."""
     items = (tag("li", tag("b", name), tag("span", text)) for name, text in STEPS)
     steps = tag("div", tag("h3", "Choose an example, or upload a picture."), tag("ol", *items), class_="welcome")

@@ -13,7 +13,7 @@ import pytest
 
 from explorer import api, identity
 from explorer.address import place_of
-from explorer.alerts import shown
+from explorer.alerts import guard_handler
 from explorer.desk import Desk
 from explorer.pages.explore import edits
 from pipeline.errors import ConflictError, DataError, InputError
@@ -131,7 +131,7 @@ def test_an_edit_that_a_gate_objects_to_says_so_and_can_be_overruled(tmp_path: P
         api.edit(desk, place_of(study), words, [0.4])
     assert [one["tau"] for one in api.edit(desk, place_of(study), words, [0.4], overrule=True)] == [0.4]
     with pytest.raises(gr.Error, match="below 0\\.2"):
-        shown(api.edit)(desk, place_of(study), "a photo of a red plane on blue", [0.4])
+        guard_handler(api.edit)(desk, place_of(study), "a photo of a red plane on blue", [0.4])
     desk.close()
     desk.store.close()
 

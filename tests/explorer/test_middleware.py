@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 import app as program
 from explorer import middleware
 from explorer.accounts import Entrance
-from explorer.alerts import UNFORESEEN, shown
+from explorer.alerts import UNFORESEEN, guard_handler
 from explorer.components.markup import without_folders
 from explorer.middleware import BODY_BYTES, Door, is_shared, uploaded_file
 from pipeline.errors import ImageError, SettingsError
@@ -174,7 +174,7 @@ def test_only_what_was_uploaded_is_a_file(tmp_path: Path) -> None:
 
 
 def test_arguments_of_another_kind_are_told() -> None:
-    @shown
+    @guard_handler
     def handler(text: str, number: float = 0.0, many: Sequence[str] = (), event: gr.EventData | None = None) -> str:
         return f"{text} {1 / number if number else 0}"
 
@@ -195,7 +195,7 @@ def test_arguments_of_another_kind_are_told() -> None:
 
 
 def test_an_unforeseen_fault_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
-    @shown
+    @guard_handler
     def handler(number: float) -> float:
         return 1 / number
 

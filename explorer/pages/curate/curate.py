@@ -11,12 +11,12 @@ from explorer.components.asking import guesses_markup
 from explorer.components.deck import deck
 from explorer.components.markup import Html, join, tag
 from explorer.components.masthead import masthead, section
-from explorer.components.status import said
+from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.middleware import offer_download
 from explorer.pages.curate.triage import Triage
 from explorer.pages.explore import starting
-from explorer.wiring import keep_in_address, reads
+from explorer.wiring import keep_in_address, use_records
 from pipeline.curation.exporting import archive
 from pipeline.curation.quotas import Kept, Rule, Selection, leaks, select
 from pipeline.curation.selection import labelled
@@ -50,13 +50,13 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             section("", "Agreement")
             agreement = gr.HTML(apply_default_css=False, js_on_load=None, elem_classes="component", elem_id="agreement")
     rule = (labels, factors, tags, quota, name)
-    reads(demo.load, desk, show, rule, (labels, factors, tags, counts, agreement, sets, version))
+    use_records(demo.load, desk, show, rule, (labels, factors, tags, counts, agreement, sets, version))
     for event in (labels.input, factors.input, tags.input, quota.input, name.change):
-        reads(event, desk, preview, rule, (counts, agreement))
-    reads(cards.decided, desk, renewed, rule, (labels, factors, tags, counts, agreement))
+        use_records(event, desk, preview, rule, (counts, agreement))
+    use_records(cards.decided, desk, renewed, rule, (labels, factors, tags, counts, agreement))
     keep_in_address(version, "set")
-    reads(freeze_button.click, desk, freeze, rule, (status, sets, version))
-    reads(export_button.click, desk, export, (version,), (status, download))
+    use_records(freeze_button.click, desk, freeze, rule, (status, sets, version))
+    use_records(export_button.click, desk, export, (version,), (status, download))
 
 
 def show(
@@ -206,7 +206,7 @@ def freeze(
     taken = select(_kept_pairs(desk), _rule(labels, factors, tags, quota))
     made = desk.store.freeze(name, frozenset(taken.keys))
     text = f"Frozen: {_title(made)} with {len(made.items)} counterfactuals."
-    return join(said(text), guesses_markup(_count_unlabelled_photos(desk))), *_sets(desk)
+    return join(status_line(text), guesses_markup(_count_unlabelled_photos(desk))), *_sets(desk)
 
 
 def export(desk: Desk, title: str | None) -> tuple[object, ...]:
@@ -217,4 +217,4 @@ def export(desk: Desk, title: str | None) -> tuple[object, ...]:
     file, material = archive(desk.store, chosen), labelled(desk.store, chosen.items)
     button = gr.update(value=offer_download(file)["path"], label=f"Download {file.name}", visible=True)
     told = " ".join((f"Exported to sets/{file.stem} in the data folder.", *material.left_out))
-    return said(told), button
+    return status_line(told), button

@@ -15,7 +15,7 @@ from typing import TypedDict
 import gradio as gr
 
 from explorer import identity
-from explorer.alerts import told
+from explorer.alerts import guard_server_function
 from explorer.components.deck import card_markup, empty_markup, focus_markup, opinion_markup
 from explorer.components.keymap import REASONS
 from explorer.components.markup import picture_url
@@ -214,7 +214,7 @@ def server_function(function: Callable[[Sent], Mapping[str, object]]) -> ServerF
             who = identity.analyst(request, text_of(sent, "analyst"))
             return function({**sent, "analyst": who, "signed_in": identity.signed_in(request)})
 
-        return told(work)(sent if isinstance(sent, Mapping) else {})
+        return guard_server_function(work)(sent if isinstance(sent, Mapping) else {})
 
     asked.__name__ = function.__name__
     return asked

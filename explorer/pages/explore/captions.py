@@ -13,7 +13,7 @@ import gradio as gr
 from explorer.address import place_of, require_study
 from explorer.components.caption_card import caption_markup
 from explorer.components.markup import Html
-from explorer.components.status import progress_markup, said
+from explorer.components.status import progress_markup, status_line
 from explorer.components.variations import variations_markup
 from explorer.components.word_maps import word_maps_markup
 from explorer.desk import Desk, Progress
@@ -101,11 +101,11 @@ def _stream_with_status(
             if isinstance(item, Progress):
                 yield progress_markup(what, item), None
             else:
-                yield said(""), item
+                yield status_line(""), item
     except Cancelled as stopped:
-        yield said(str(stopped)), None
+        yield status_line(str(stopped)), None
     except PipelineError as error:
-        yield said(str(error), "failed"), None
+        yield status_line(str(error), "failed"), None
         raise
 
 
@@ -119,12 +119,13 @@ def rewrite(desk: Desk, key: str, text: str, request: gr.Request, seen: str | No
     if text.strip() == study.caption:
         return gr.skip(), gr.skip(), gr.skip(), gr.skip()
     if not text.strip():
-        return study.caption, gr.skip(), gr.skip(), said("A caption cannot be empty; this is the one before.", "failed")
+        refused = status_line("A caption cannot be empty; this is the one before.", "failed")
+        return study.caption, gr.skip(), gr.skip(), refused
     try:
         study = save_caption(desk, study, text, request, seen)
     except ConflictError as error:
-        return gr.skip(), card(desk, study), variations(study), said(str(error), "failed")
-    put_aside = said("Caption saved. Variations of the old caption are put aside.")
+        return gr.skip(), card(desk, study), variations(study), status_line(str(error), "failed")
+    put_aside = status_line("Caption saved. Variations of the old caption are put aside.")
     return study.caption, card(desk, study), variations(study), put_aside
 
 

@@ -15,9 +15,9 @@ import gradio as gr
 from gradio.components import Component
 
 from explorer.components.markup import Html, tag
-from explorer.components.status import said
+from explorer.components.status import status_line
 from explorer.desk import Desk
-from explorer.wiring import reads
+from explorer.wiring import use_records
 from pipeline.classifiers import model_folder
 from pipeline.classifiers.promotion import LISTED, add_and_open, refuse_name
 from pipeline.classifiers.sources import HUB, published_model
@@ -58,9 +58,9 @@ def form() -> Adding:
 def wire(demo: gr.Blocks, desk: Desk, parts: Adding, classifier: Component) -> None:
     """Attach the form to the page's own choice of classifiers."""
     asked = (parts.text, parts.folder, parts.name)
-    reads(demo.load, desk, offers, (), (parts.folder,))
-    reads(parts.button.click, desk, add_own, asked, (parts.status, classifier, parts.fetch))
-    reads(parts.fetch.click, desk, fetch_own, (parts.text, parts.name), (parts.status, parts.fetch))
+    use_records(demo.load, desk, offers, (), (parts.folder,))
+    use_records(parts.button.click, desk, add_own, asked, (parts.status, classifier, parts.fetch))
+    use_records(parts.fetch.click, desk, fetch_own, (parts.text, parts.name), (parts.status, parts.fetch))
 
 
 def offers(desk: Desk) -> object:
@@ -94,21 +94,21 @@ def add_own(desk: Desk, text: str, folder: str | None, name: str, request: gr.Re
     hidden = gr.update(visible=False)
     _refuse_strangers(desk, request)
     text, name = text.strip(), _name_for(desk, name, folder or text)
-    yield said(f"Looking for '{name}'…"), gr.skip(), hidden
+    yield status_line(f"Looking for '{name}'…"), gr.skip(), hidden
     try:
         model = None if folder else published_model(text)
         found = here(model) if model else None
         if model and not found:
-            yield said(_describe_download(desk, *offered(model))), gr.skip(), gr.update(visible=True)
+            yield status_line(_describe_download(desk, *offered(model))), gr.skip(), gr.update(visible=True)
             return
         source = f"{HUB}{found}" if found else f"{LISTED}{folder}"
         if folder:
             model_folder.folder_of(_folder(desk), folder)
         desk.ask(lambda models: add_and_open(models, desk.store.root, source, name))
     except PipelineError as error:
-        yield said(str(error), "failed"), gr.skip(), hidden
+        yield status_line(str(error), "failed"), gr.skip(), hidden
         raise
-    yield said(f"'{name}' can be chosen now, here and on the other pages."), choices(desk), hidden
+    yield status_line(f"'{name}' can be chosen now, here and on the other pages."), choices(desk), hidden
 
 
 def fetch_own(desk: Desk, text: str, name: str, request: gr.Request) -> tuple[object, ...]:

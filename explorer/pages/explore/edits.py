@@ -18,7 +18,7 @@ from explorer.components.looks import ask_markup, looks_markup
 from explorer.components.markup import Html
 from explorer.components.prediction import photo_markup
 from explorer.components.provenance import provenance_markup
-from explorer.components.status import progress_markup, said
+from explorer.components.status import progress_markup, status_line
 from explorer.components.tau_strip import strip_markup
 from explorer.desk import Desk, Progress
 from explorer.pages.explore.shifts import shift_figure, tau_figure
@@ -71,7 +71,8 @@ def missing_edits_note(study: Study) -> Html:
     ticked = [p for p in study.perturbations if p.accepted and p.caption == study.caption]
     count = sum(p.edited_caption not in edited for p in ticked)
     left = f"{count} of {len(ticked)} ticked variations have no edits yet: press “Make the edits”."
-    return said(f"{left} It stops when the page is left and keeps what is ready; a job goes on.") if count else Html()
+    note = f"{left} It stops when the page is left and keeps what is ready; a job goes on."
+    return status_line(note) if count else Html()
 
 
 def costliest(study: Study) -> Counterfactual | None:
@@ -175,13 +176,13 @@ def run(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: int)
     except Cancelled as stopped:
         ended = f"{stopped} "
     except PipelineError as error:
-        yield said(str(error), "failed"), strip(desk, study, ""), *quiet
+        yield status_line(str(error), "failed"), strip(desk, study, ""), *quiet
         raise
     study = require_study(desk, key)  # with what was done to it meanwhile
     found = costliest(study)
     chosen = found.key if found else ""
     shown = strip(desk, study, chosen)
-    said_now = said(ended + _summary(study))
+    said_now = status_line(ended + _summary(study))
     yield said_now, shown, chosen, *inspect(desk, study, found), history(desk, study, chosen)
 
 
@@ -225,7 +226,7 @@ def _summary(study: Study) -> str:
 
 def cancel(desk: Desk, key: str) -> object:
     """Stop the work on this photo at its next step; what runs says so itself, lest this answer come after its last."""
-    return gr.skip() if desk.cancel(key) else said("Nothing is running.")
+    return gr.skip() if desk.cancel(key) else status_line("Nothing is running.")
 
 
 def keep(desk: Desk, key: str, frame_key: str, seen: int, name: str, request: gr.Request) -> tuple[object, ...]:

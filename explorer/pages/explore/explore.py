@@ -27,7 +27,7 @@ from explorer.pages.explore.layout import (
     draw_words,
 )
 from explorer.pages.jobs import jobs
-from explorer.wiring import reads, works
+from explorer.wiring import use_models, use_records
 
 # A text is saved upon the caption that the page showed, which the caption's card remembers.
 SEEN = """(...sent) => [...sent.slice(0, -1),
@@ -48,7 +48,7 @@ class Keys(NamedTuple):
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
-    """Draws the page into the current Blocks and wires it."""
+    """Draw the page into the current Blocks and wire it."""
     masthead("Explore", desk.models.profile.name)
     starting.notice(demo, desk)
     keys = Keys(gr.State(""), gr.State(""), gr.Textbox("", visible="hidden", elem_id="analyst"))
@@ -86,7 +86,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     classifiers.wire(demo, desk, rail.own, rail.classifier)
     _wire_words(desk, words, keys)
     _wire_edits(desk, making, inspector, rail, keys)
-    reads(demo.load, desk, photo.restore, (), page)
+    use_records(demo.load, desk, photo.restore, (), page)
     demo.load(None, None, [keys.analyst], js=CHOSEN_NAME, api_visibility="private", show_progress="hidden")
 
 
@@ -94,49 +94,49 @@ def _wire_photo(desk: Desk, rail: Rail, words: Words, page: list[Component | gr.
     captioned = (words.caption, words.card, words.variations, words.status)
     asked = (rail.arrived, rail.differing, rail.take)
     opened = (
-        works(rail.examples.act, desk, photo.open_example, (), page),
-        works(rail.upload.upload, desk, uploads.receive, (rail.upload,), [rail.upload, *asked, *page]),
-        reads(rail.history.act, desk, photo.open_known, (), page),
+        use_models(rail.examples.act, desk, photo.open_example, (), page),
+        use_models(rail.upload.upload, desk, uploads.receive, (rail.upload,), [rail.upload, *asked, *page]),
+        use_records(rail.history.act, desk, photo.open_known, (), page),
     )
     for event in opened:
-        works(event.success, desk, captions.caption, (keys.place,), captioned)
+        use_models(event.success, desk, captions.caption, (keys.place,), captioned)
         event.success(None, None, None, js=TO_THE_WORK, api_visibility="private", show_progress="hidden")
-    works(words.ask.click, desk, captions.others, (keys.place,), captioned)
-    works(words.card.act, desk, captions.act, (keys.place,), captioned)
-    reads(
+    use_models(words.ask.click, desk, captions.others, (keys.place,), captioned)
+    use_models(words.card.act, desk, captions.act, (keys.place,), captioned)
+    use_records(
         rail.label.input, desk, photo.relabel, (keys.place, keys.frame, rail.label, rail.label_seen, keys.analyst), page
     )
-    reads(words.question.act, desk, photo.answer, (keys.place, keys.frame, rail.label_seen, keys.analyst), page)
+    use_records(words.question.act, desk, photo.answer, (keys.place, keys.frame, rail.label_seen, keys.analyst), page)
     answer = (rail.differing, keys.place, keys.frame, keys.analyst)
-    reads(rail.take.click, desk, uploads.take_labels, answer, [*asked, *page])
-    works(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
+    use_records(rail.take.click, desk, uploads.take_labels, answer, [*asked, *page])
+    use_models(rail.classifier.input, desk, photo.reclassify, (keys.place, rail.classifier), page)
 
 
 def _wire_words(desk: Desk, words: Words, keys: Keys) -> None:
     shown = (words.variations, words.status)
     for saved in (words.caption.blur, words.caption.submit):
         rewritten = (words.caption, words.card, *shown)
-        reads(saved, desk, captions.rewrite, (keys.place, words.caption, words.seen), rewritten, js=SEEN)
+        use_records(saved, desk, captions.rewrite, (keys.place, words.caption, words.seen), rewritten, js=SEEN)
     asked = (keys.place, words.caption, words.factors, words.seen)
-    works(words.suggest.click, desk, proposals.suggest, asked, shown, js=SEEN)
-    reads(words.variations.act, desk, proposals.act, (keys.place,), shown)
+    use_models(words.suggest.click, desk, proposals.suggest, asked, shown, js=SEEN)
+    use_records(words.variations.act, desk, proposals.act, (keys.place,), shown)
     for added in (words.add.click, words.own.submit):
-        works(added, desk, proposals.write_own, (keys.place, words.own), (*shown, words.own))
+        use_models(added, desk, proposals.write_own, (keys.place, words.own), (*shown, words.own))
 
 
 def _wire_edits(desk: Desk, making: Making, inspector: Inspector, rail: Rail, keys: Keys) -> None:
     frame = (keys.frame, *inspector, rail.history)
     settings = (making.inversion, making.taus, making.steps)
-    works(making.run.click, desk, edits.run, (keys.place, *settings), (making.status, making.strip, *frame))
-    reads(making.job.click, desk, jobs.study, (keys.place, *settings), (making.status,))
-    reads(rail.every.click, desk, jobs.photos, (), (rail.every_status,))
-    reads(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
-    reads(making.strip.act, desk, edits.pick, (keys.place,), frame)
-    works(inspector.looks.act, desk, edits.look, (keys.place, keys.frame), (inspector.looks,))
+    use_models(making.run.click, desk, edits.run, (keys.place, *settings), (making.status, making.strip, *frame))
+    use_records(making.job.click, desk, jobs.study, (keys.place, *settings), (making.status,))
+    use_records(rail.every.click, desk, jobs.photos, (), (rail.every_status,))
+    use_records(making.cancel.click, desk, edits.cancel, (keys.place,), (making.status,))
+    use_records(making.strip.act, desk, edits.pick, (keys.place,), frame)
+    use_models(inspector.looks.act, desk, edits.look, (keys.place, keys.frame), (inspector.looks,))
     decided = (inspector.verdict, inspector.keep, inspector.undo, inspector.seen, making.strip)
     for button, handler in (
         (inspector.keep, edits.keep),
         (inspector.reject, edits.reject),
         (inspector.undo, edits.take_back),
     ):
-        reads(button.click, desk, handler, (keys.place, keys.frame, inspector.seen, keys.analyst), decided)
+        use_records(button.click, desk, handler, (keys.place, keys.frame, inspector.seen, keys.analyst), decided)

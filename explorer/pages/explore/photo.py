@@ -15,7 +15,7 @@ from explorer import alerts, identity
 from explorer.address import find_counterfactual, history, place_of, require_study
 from explorer.components.asking import question_markup
 from explorer.components.markup import Html, tag
-from explorer.components.pairs import Pair, explore_link
+from explorer.components.pairs import PairCard, explore_link
 from explorer.components.welcome import welcome_markup
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, edits
@@ -127,7 +127,7 @@ def _empty(desk: Desk) -> Page:
     return untouched._replace(welcome=welcome, classifier=classifiers.choices(desk))
 
 
-def greatest_flips(desk: Desk) -> tuple[Pair, ...]:
+def greatest_flips(desk: Desk) -> tuple[PairCard, ...]:
     """Return the greatest changes of mind that nobody has rejected, each of another photo."""
     desk.catalogue.refresh()
     found: dict[str, Entry] = {}
@@ -137,7 +137,7 @@ def greatest_flips(desk: Desk) -> tuple[Pair, ...]:
         if len(found) == FLIPS:
             break
     return tuple(
-        Pair(
+        PairCard(
             photo=desk.store.file(entry.photo),
             edit=desk.store.file(entry.key),
             title=entry.edited_caption,

@@ -12,7 +12,7 @@ import gradio as gr
 
 from explorer import alerts
 from explorer.address import place_of, require_study
-from explorer.components.status import progress_markup, said
+from explorer.components.status import progress_markup, status_line
 from explorer.desk import Desk, Progress
 from explorer.pages.explore.captions import REPLACED, save_caption, variations
 from pipeline import workflow
@@ -46,9 +46,9 @@ def _stream_proposals(desk: Desk, key: str, study: Study, settings: Settings) ->
     except Cancelled as stopped:
         ended = str(stopped)
     except PipelineError as error:
-        yield gr.skip(), said(str(error), "failed")
+        yield gr.skip(), status_line(str(error), "failed")
         raise
-    yield gr.skip(), said(ended)
+    yield gr.skip(), status_line(ended)
 
 
 def _propose(models: Models, step: Step, study: Study, settings: Settings) -> Iterator[tuple[Perturbation, ...]]:
@@ -84,7 +84,7 @@ def act(desk: Desk, key: str, event: gr.EventData) -> Iterator[tuple[object, ...
 
 def write_own(desk: Desk, key: str, text: str) -> tuple[object, ...]:
     """Add a variation written by hand; return (variations, words status, emptied box)."""
-    return variations(_add_own_words(desk, require_study(desk, key), text)), said(""), ""
+    return variations(_add_own_words(desk, require_study(desk, key), text)), status_line(""), ""
 
 
 def _find_variation(study: Study, edited_caption: str) -> Perturbation:

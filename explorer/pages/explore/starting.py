@@ -13,7 +13,7 @@ import gradio as gr
 
 from explorer.components.markup import REPORT_CLICKS, Html, tag
 from explorer.desk import Desk
-from explorer.wiring import reads
+from explorer.wiring import use_records
 from pipeline.errors import DataError, PipelineError
 from pipeline.tasks import demo, studio
 from pipeline.tasks.training import FOLDER
@@ -36,8 +36,8 @@ def bring_demo(desk: Desk) -> Future[None]:
 def notice(blocks: gr.Blocks, desk: Desk) -> None:
     """Draw the line below the masthead into the current Blocks."""
     line = gr.HTML(js_on_load=REPORT_CLICKS, apply_default_css=False, elem_id="demo", elem_classes="component")
-    reads(blocks.load, desk, show, (), (line,))
-    reads(line.act, desk, change, (), (line,)).success(None, js=AGAIN, api_visibility="private")
+    use_records(blocks.load, desk, show, (), (line,))
+    use_records(line.act, desk, change, (), (line,)).success(None, js=AGAIN, api_visibility="private")
 
 
 def show(desk: Desk) -> Html:

@@ -16,7 +16,7 @@ from explorer import identity
 from explorer.address import require_study
 from explorer.components.asking import guesses_markup
 from explorer.components.markup import Html, join, tag
-from explorer.components.status import said
+from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.pages.explore import edits, photo
 from pipeline.classifiers.labels import find_label, refuse_merged
@@ -71,7 +71,7 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
                 taken.setdefault(study.photo.key, study)
                 differing |= {other.key: other for other in _differing_labels(study, picture)}
             if several:
-                told = said(f"{number} of {len(found.pictures)} files taken in")
+                told = status_line(f"{number} of {len(found.pictures)} files taken in")
                 yield (gr.skip(), told, *unasked, *[gr.skip()] * width)
     if refusals and not several:
         raise ImageError(refusals[0].reason)
@@ -100,7 +100,7 @@ def take_labels(
     count = len(others) - len(told)
     text = f"{count} label{'s' * (count != 1)} taken. {' '.join(told)}"
     shown = photo.page(desk, require_study(desk, place), frame_key)
-    return (said(text), (), gr.update(visible=False), *shown)
+    return (status_line(text), (), gr.update(visible=False), *shown)
 
 
 def _save_label(desk: Desk, differing: Differing, settings: Settings, analyst: str) -> None:
@@ -141,7 +141,7 @@ def report(
         for differing in others
     ]
     asked = join(tag("p", differ, class_="hint"), _list_markup(known)) if known else Html()
-    return join(said(text), guesses_markup(guesses), listed, *passed, asked)
+    return join(status_line(text), guesses_markup(guesses), listed, *passed, asked)
 
 
 def _list_markup(lines: Sequence[tuple[str, str]]) -> Html:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
-from explorer.components.pairs import Pair, explore_link
+from explorer.components.pairs import PairCard, explore_link
 from explorer.pages.insights.sheets import Cell, Sheet
 from explorer.views import SCORES, points
 from pipeline.analysis.clusters import Embed, Insight, insights
@@ -69,7 +69,9 @@ def alike_edits(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight
     return insights(studies, embed)
 
 
-def pairs_behind_cell(store: Store, found: Sequence[Effect], label: str, factor: str) -> tuple[tuple[Pair, ...], int]:
+def pairs_behind_cell(
+    store: Store, found: Sequence[Effect], label: str, factor: str
+) -> tuple[tuple[PairCard, ...], int]:
     """Return the pairs of one cell, the greatest loss of p(label) first, and how many there are.
 
     At most `PAIRS` are made.
@@ -81,7 +83,7 @@ def pairs_behind_cell(store: Store, found: Sequence[Effect], label: str, factor:
         study, edit, change = effect.study, effect.edit, effect.sensitivity
         label_now = edit.prediction.first
         shown.append(
-            Pair(
+            PairCard(
                 photo=store.file(study.photo.key),
                 edit=store.file(edit.key),
                 title=edit.perturbation.edited_caption,

@@ -36,7 +36,7 @@ from explorer.pages.insights.findings import (
 )
 from explorer.pages.insights.sheets import Sheet, sheet_markup, sheet_on_demand
 from explorer.views import SCORES, sample_size
-from explorer.wiring import reads, works
+from explorer.wiring import use_models, use_records
 from pipeline.analysis.clusters import LEAST
 from pipeline.analysis.thresholds import MIN_N, NAMES, Separation, separations
 from pipeline.analysis.weakness import ALL
@@ -108,18 +108,18 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     mapped = (selected, heat, items)
     # One after the other: the map first, which the page is for, then the charts, and the words, which need the models.
     for opened in (
-        reads(demo.load, desk, restore, (), (classifier, *mapped)),
-        reads(classifier.input, desk, show, (classifier, measure), mapped),
+        use_records(demo.load, desk, restore, (), (classifier, *mapped)),
+        use_records(classifier.input, desk, show, (classifier, measure), mapped),
     ):
-        charts_there = reads(opened.then, desk, draw, (classifier, score), charted)
-        works(charts_there.then, desk, tell_words, (classifier,), (words,))
-    reads(measure.input, desk, redraw, (classifier, measure, selected), (heat,))
-    opened_cell = reads(heat.act, desk, open_cell, (classifier, measure), mapped)
+        charts_there = use_records(opened.then, desk, draw, (classifier, score), charted)
+        use_models(charts_there.then, desk, tell_words, (classifier,), (words,))
+    use_records(measure.input, desk, redraw, (classifier, measure, selected), (heat,))
+    opened_cell = use_records(heat.act, desk, open_cell, (classifier, measure), mapped)
     opened_cell.success(None, None, None, js=TO_ITEMS, api_visibility="private")
-    reads(score.input, desk, tell_scores, (classifier, score), scored)
-    reads(cells_table.act, desk, tell_cells, (classifier,), (cells_table,))
-    reads(values_table.act, desk, tell_values, (classifier, score), (values_table,))
-    works(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
+    use_records(score.input, desk, tell_scores, (classifier, score), scored)
+    use_records(cells_table.act, desk, tell_cells, (classifier,), (cells_table,))
+    use_records(values_table.act, desk, tell_values, (classifier, score), (values_table,))
+    use_models(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
 
 
 def _html(name: str | None = None) -> gr.HTML:

@@ -13,10 +13,10 @@ from explorer.address import require_study
 from explorer.components.job_list import announcer, job_list, jobs_markup, news
 from explorer.components.markup import Html, tag
 from explorer.components.masthead import masthead, section
-from explorer.components.status import said
+from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, edits
-from explorer.wiring import reads
+from explorer.wiring import use_records
 from pipeline.errors import DataError
 from pipeline.store.jobs import DONE, SHOWN
 from pipeline.tasks.studying import FOLDERS, PhotosTask, StudyTask, folder_task, list_folders, unstudied_photos
@@ -47,11 +47,11 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
             start = gr.Button("Study the folder", elem_id="start-folder")
             status = gr.HTML(value=Html(), apply_default_css=False, js_on_load=None, elem_classes="component")
     shown = (listed, told)
-    reads(demo.load, desk, show, (count,), (*shown, folder, classifier))
-    reads(timer.tick, desk, poll, (count,), shown)
-    reads(listed.act, desk, act, (count,), (count, *shown))
-    reads(photos.click, desk, start_photos, (count,), (status, *shown))
-    reads(start.click, desk, start_folder, (folder, classifier, count), (status, *shown))
+    use_records(demo.load, desk, show, (count,), (*shown, folder, classifier))
+    use_records(timer.tick, desk, poll, (count,), shown)
+    use_records(listed.act, desk, act, (count,), (count, *shown))
+    use_records(photos.click, desk, start_photos, (count,), (status, *shown))
+    use_records(start.click, desk, start_folder, (folder, classifier, count), (status, *shown))
 
 
 def show(desk: Desk, count: int) -> tuple[object, ...]:
@@ -116,7 +116,7 @@ def study(desk: Desk, key: str, inversion: str, taus: Sequence[float], steps: in
 def _start(desk: Desk, task: Task, request: gr.Request) -> Html:
     job = desk.runner.add(task, request.username or "")
     if job.state == DONE:
-        return said(f"{job.title}: this has been done already, and would come out the same.")
+        return status_line(f"{job.title}: this has been done already, and would come out the same.")
     link = tag("a", "Jobs", href="./jobs")
     text = f"{job.title}: started. It goes on when this page is closed; follow it under "
     return tag("div", tag("p", text, link, ".", role="status"), class_="status")

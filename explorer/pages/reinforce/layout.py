@@ -30,7 +30,7 @@ RECIPES = {
 }
 
 
-class Lesson(NamedTuple):
+class RecipeForm(NamedTuple):
     """The left column: what a classifier learns, and how."""
 
     source: gr.Dropdown
@@ -80,7 +80,7 @@ class Comparison(NamedTuple):
     figures: gr.HTML
 
 
-def draw_lesson(desk: Desk, standard: Recipe) -> Lesson:
+def draw_recipe_form(desk: Desk, standard: Recipe) -> RecipeForm:
     """Draw the left column, with the standard recipe's own values."""
     section("1", "What to learn from")
     source = gr.Dropdown(
@@ -114,7 +114,7 @@ def draw_lesson(desk: Desk, standard: Recipe) -> Lesson:
         cancel = gr.Button("Cancel", elem_id="stop", visible=False)
     status = area()
     area(recipe_markup(standard))
-    return Lesson(source, classifier, methods, seeds, epochs, options, start, cancel, status)
+    return RecipeForm(source, classifier, methods, seeds, epochs, options, start, cancel, status)
 
 
 def draw_outcome() -> Outcome:

@@ -23,8 +23,8 @@ import gradio as gr
 from explorer.components.comparison import comparison_markup
 from explorer.components.markup import Html, join, tag
 from explorer.components.outcome import result_markup, seen_alpha, step_markup, validation_markup
-from explorer.components.pairs import Pair, explore_link, pairs_markup
-from explorer.components.status import said
+from explorer.components.pairs import PairCard, explore_link, pairs_markup
+from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.middleware import offer_download
 from explorer.pages.explore import classifiers
@@ -49,35 +49,38 @@ KIND = {
 }
 
 
-def names(desk: Desk) -> list[str]:
-    """All runs in the data folder, the newest first."""
+def run_names(desk: Desk) -> list[str]:
+    """Return the names of all runs in the data folder, the newest first."""
     return [folder.name for folder in runs(desk.store.root / FOLDER)]
 
 
-def run_of(desk: Desk, name: str) -> Reinforcement:
-    """A run by its name, with every look until now. Raises `DataError` for an unknown one."""
+def load_run(desk: Desk, name: str) -> Reinforcement:
+    """Return a run by its name, with every look until now. Raises `DataError` for an unknown one."""
     folder = _folder(desk, name)
-    return replace(_read(folder, (folder / FIGURES).stat().st_mtime_ns), looks=read_looks(folder))
+    return replace(_read_cached(folder, (folder / FIGURES).stat().st_mtime_ns), looks=read_looks(folder))
 
 
 def _folder(desk: Desk, name: str) -> Path:
-    if name not in names(desk):
+    if name not in run_names(desk):
         raise DataError("This run is no longer in the data folder; choose another one.")
     return desk.store.root / FOLDER / name
 
 
 @lru_cache(maxsize=16)
-def _read(folder: Path, _written: int) -> Reinforcement:
+def _read_cached(folder: Path, _written: int) -> Reinforcement:
     return read_run(folder)
 
 
 def show(desk: Desk, name: str | None) -> tuple[object, ...]:
-    """A run as it was left: (alpha, validation, curve, kind, pictures, step, button, tests, name, download)."""
+    """Return a run as it was left.
+
+    (alpha, validation, curve, kind, pictures, step, button, tests, name, download)
+    """
     hidden = gr.update(visible=False)
     if not name:
         nothing = (hidden, hidden, Html())
         return hidden, validation_markup(None), *nothing, Html(), hidden, hidden, Html(), *nothing[1:], "", hidden
-    made = run_of(desk, name)
+    made = load_run(desk, name)
     at = seen_alpha(made)
     alpha = made.alpha if at is None else at
     slider = gr.update(value=alpha, visible=True)
@@ -85,8 +88,8 @@ def show(desk: Desk, name: str | None) -> tuple[object, ...]:
 
 
 def slide(desk: Desk, name: str, alpha: float, kind: str | None) -> tuple[object, ...]:
-    """Another alpha is looked at, on validation; answers (validation, curve, kind, pictures, step, button)."""
-    made = at_alpha(run_of(desk, name), alpha)
+    """Look at another alpha, on validation; return (validation, curve, kind, pictures, step, button)."""
+    made = at_alpha(load_run(desk, name), alpha)
     at = seen_alpha(made)
     hidden = gr.update(visible=False)
     figure = gr.update(value=charts.alpha_figure(curve(made), made.alpha), visible=True) if made.validation else hidden
@@ -96,14 +99,14 @@ def slide(desk: Desk, name: str, alpha: float, kind: str | None) -> tuple[object
 
 
 def reveal(desk: Desk, name: str, alpha: float, request: gr.Request) -> tuple[object, ...]:
-    """The test sets at this alpha, noted first; answers (step, button, tests, kind, pictures, actions)."""
+    """Show the test sets at this alpha, noted first; return (step, button, tests, kind, pictures, actions)."""
     look = Look(alpha=alpha, analyst=request.username or "", time=time.time())
     made = look_at(_folder(desk, name), look)
     return step_markup(made, made.alpha), gr.update(visible=False), *_tests(desk, made)
 
 
 def _tests(desk: Desk, made: Reinforcement) -> tuple[object, ...]:
-    """The test sets at the alpha they were last seen at: (section, figures, kind, pictures); nothing before that."""
+    """Return the test sets at the alpha last seen: (section, figures, kind, pictures); nothing before that."""
     at = seen_alpha(made)
     if at is None:
         return gr.update(visible=False), Html(), gr.update(visible=False), Html()
@@ -112,19 +115,19 @@ def _tests(desk: Desk, made: Reinforcement) -> tuple[object, ...]:
 
 
 def look(desk: Desk, name: str, alpha: float, kind: str | None) -> Html:
-    """Validation pictures of another kind."""
-    made = at_alpha(run_of(desk, name), alpha)
+    """Return validation pictures of another kind."""
+    made = at_alpha(load_run(desk, name), alpha)
     return gallery(desk, changes(made, made.validation), kind or KINDS[0])
 
 
 def look_tests(desk: Desk, name: str, kind: str | None) -> Html:
-    """Test pictures of another kind, at the alpha they were last seen at."""
-    made = _seen(run_of(desk, name))
+    """Return test pictures of another kind, at the alpha they were last seen at."""
+    made = _at_seen_alpha(load_run(desk, name))
     return gallery(desk, changes(made, made.answers), kind or KINDS[0])
 
 
-def _seen(made: Reinforcement) -> Reinforcement:
-    """The run at the alpha that its test sets are shown at. Raises `DataError` while nobody has seen them."""
+def _at_seen_alpha(made: Reinforcement) -> Reinforcement:
+    """Return the run at the alpha of its shown test sets. Raises `DataError` while nobody has seen them."""
     at = seen_alpha(made)
     if at is None:
         raise DataError("Nobody has seen the test sets of this run; show them at the alpha of your choice first.")
@@ -132,66 +135,70 @@ def _seen(made: Reinforcement) -> Reinforcement:
 
 
 def _pictures(desk: Desk, made: Reinforcement, answers: Mapping[str, Answers], kind: str) -> tuple[object, Html]:
-    """The choice of a kind with numbers, and the pictures of one."""
+    """Return the choice of a kind with numbers, and the pictures of one."""
     found = changes(made, answers)
-    counts = Counter(one.kind for one in found)
-    kind = kind or next((one for one in KINDS if counts[one]), KINDS[0])
-    choices = [(f"{one} ({counts[one]})", one) for one in KINDS]
+    counts = Counter(answer.kind for answer in found)
+    kind = kind or next((name for name in KINDS if counts[name]), KINDS[0])
+    choices = [(f"{name} ({counts[name]})", name) for name in KINDS]
     return gr.update(choices=choices, value=kind, visible=True), gallery(desk, found, kind)
 
 
 def gallery(desk: Desk, answers: Sequence[Answer], kind: str) -> Html:
-    """Pictures that theta_0 and theta(alpha) name differently or both wrong; photos of the store open in Explore."""
-    found = [one for one in answers if one.kind == kind]
+    """Return pictures that theta_0 and theta(alpha) name differently or both wrong.
+
+    Photos of the store open in Explore.
+    """
+    found = [answer for answer in answers if answer.kind == kind]
     if not found:
         return tag("p", KIND[kind], class_="empty")
-    pairs = [pair for one in found[:SHOWN] if (pair := _pair(desk, one)) is not None]
+    pairs = [pair for answer in found[:SHOWN] if (pair := _pair(desk, answer)) is not None]
     rest = len(found) - len(pairs)
     note = tag("p", f"{len(pairs)} of {len(found)} are shown.", class_="hint") if rest else Html()
     return join(note, pairs_markup(pairs))
 
 
-def _pair(desk: Desk, one: Answer) -> Pair | None:
-    """The picture with both answers; None when it is no longer there, or is kept nowhere."""
-    answer = f"says {one.after}" if one.before == one.after else f"said {one.before}, says {one.after}"
-    told = f"{answer}, is {one.label}"
+def _pair(desk: Desk, answer: Answer) -> PairCard | None:
+    """Return the picture with both answers; None when it is no longer there, or is kept nowhere."""
+    now = f"says {answer.after}"
+    changed = now if answer.before == answer.after else f"said {answer.before}, {now}"
+    told = f"{changed}, is {answer.label}"
     photo: Path | None = None
     link = ""
     try:
-        if one.split in desk.models.profile.evaluation:
-            picture = _test_pictures(desk.models.profile.evaluation[one.split])[int(one.name)]
-        elif one.name == one.photo:
-            picture, link = desk.store.file(one.name), explore_link(one.name, "")
+        if answer.split in desk.models.profile.evaluation:
+            picture = _test_pictures(desk.models.profile.evaluation[answer.split])[int(answer.name)]
+        elif answer.name == answer.photo:
+            picture, link = desk.store.file(answer.name), explore_link(answer.name, "")
         else:
-            ((source, edit),) = desk.store.items(CounterfactualSet(name="", version=0, items=(one.name,)))
+            ((source, edit),) = desk.store.items(CounterfactualSet(name="", version=0, items=(answer.name,)))
             photo, picture = desk.store.file(source.key), desk.store.file(edit.key)
             link = explore_link(source.key, source.classifier, edit.key)
     except (DataError, KeyError, IndexError, ValueError):
         return None
-    return Pair(
+    return PairCard(
         photo=photo,
         edit=picture,
         title=told,
         said=told,
-        mark={"fixed": "rise", "newly broken": "fall"}.get(one.kind, ""),
-        words=one.split,
+        mark={"fixed": "rise", "newly broken": "fall"}.get(answer.kind, ""),
+        words=answer.split,
         link=link,
     )
 
 
 @lru_cache(maxsize=8)
 def _test_pictures(folder: str) -> tuple[Path, ...]:
-    return tuple(one.path for one in load_folder(Path(folder)).pictures)
+    return tuple(picture.path for picture in load_folder(Path(folder)).pictures)
 
 
 @contextmanager
 def _classifier_at(desk: Desk, name: str) -> Iterator[tuple[Path, Reinforcement]]:
-    """The folder of the run's classifier at the alpha that its test sets were last seen at, and the run at it.
+    """Yield the folder of the run's classifier at the alpha last seen on test sets, and the run at it.
 
     That is the run's own folder, or one that is made for the moment. Raises `DataError` while nobody has seen them.
     """
-    folder, own = _folder(desk, name), run_of(desk, name)
-    made = _seen(own)
+    folder, own = _folder(desk, name), load_run(desk, name)
+    made = _at_seen_alpha(own)
     if made.alpha == own.alpha:
         yield folder, made
         return
@@ -202,7 +209,7 @@ def _classifier_at(desk: Desk, name: str) -> Iterator[tuple[Path, Reinforcement]
 
 
 def export(desk: Desk, name: str) -> tuple[object, ...]:
-    """The classifier as one file, and its model card; answers (said, download)."""
+    """Export the classifier as one file, with its model card; return (said, download)."""
     with _classifier_at(desk, name) as (folder, made), TemporaryDirectory() as place:
         archive = Path(shutil.make_archive(str(Path(place) / folder.name), "zip", folder))
         card = base64.b64encode((folder / "README.md").read_bytes()).decode("ascii")
@@ -214,27 +221,27 @@ def export(desk: Desk, name: str) -> tuple[object, ...]:
 
 
 def promote_run(desk: Desk, name: str, wished: str) -> tuple[object, ...]:
-    """Makes the classifier selectable everywhere; answers (said, classifiers)."""
+    """Make the classifier selectable everywhere; return (said, classifiers)."""
     called = wished.strip()
     with _classifier_at(desk, name) as (folder, made):
         promote(folder, desk.store.root, called, desk.models.profile)
     desk.models.adopt(desk.store.root)
-    told = said(f"Promoted at alpha {made.alpha:g}: '{called}' can now be chosen wherever a classifier is asked for.")
-    return told, classifiers.choices(desk)
+    told = f"Promoted at alpha {made.alpha:g}: '{called}' can now be chosen wherever a classifier is asked for."
+    return status_line(told), classifiers.choices(desk)
 
 
 def compare(desk: Desk, chosen: Sequence[str] | None) -> tuple[object, Html]:
-    """Several runs side by side, each at its own alpha; answers (button for their test sets, table)."""
-    found = {name: run_of(desk, name) for name in chosen or ()}
-    found = {name: one if (at := seen_alpha(one)) is None else at_alpha(one, at) for name, one in found.items()}
-    unseen = len(found) > 1 and any(seen_alpha(one) is None for one in found.values())
+    """Return several runs side by side, each at its own alpha: (button for their test sets, table)."""
+    found = {name: load_run(desk, name) for name in chosen or ()}
+    found = {name: run if (at := seen_alpha(run)) is None else at_alpha(run, at) for name, run in found.items()}
+    unseen = len(found) > 1 and any(seen_alpha(run) is None for run in found.values())
     return gr.update(visible=unseen), comparison_markup(found)
 
 
 def reveal_compared(desk: Desk, chosen: Sequence[str] | None, request: gr.Request) -> tuple[object, Html]:
-    """The same with the test sets of all of them, each at its own alpha, noted first."""
+    """Show the test sets of all of them, each at its own alpha, noted first; return as `compare`."""
     for name in chosen or ():
-        made = run_of(desk, name)
+        made = load_run(desk, name)
         if seen_alpha(made) is None:
             look_at(_folder(desk, name), Look(alpha=made.alpha, analyst=request.username or "", time=time.time()))
     return compare(desk, chosen)

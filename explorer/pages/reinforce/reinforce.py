@@ -14,13 +14,21 @@ import gradio as gr
 from explorer import alerts
 from explorer.components.markup import Html
 from explorer.components.masthead import masthead
-from explorer.components.status import job_line, said
+from explorer.components.status import job_line, status_line
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, starting
 from explorer.pages.insights import charts
 from explorer.pages.reinforce import outcomes
-from explorer.pages.reinforce.layout import ALL, Outcome, Tests, draw_comparison, draw_lesson, draw_outcome, draw_tests
-from explorer.wiring import keep_in_address, reads, works
+from explorer.pages.reinforce.layout import (
+    ALL,
+    Outcome,
+    Tests,
+    draw_comparison,
+    draw_outcome,
+    draw_recipe_form,
+    draw_tests,
+)
+from explorer.wiring import keep_in_address, use_models, use_records
 from pipeline.curation.selection import selection
 from pipeline.errors import DataError
 from pipeline.reinforcement.heads import Recipe
@@ -29,47 +37,47 @@ from pipeline.tasks.training import FOLDER, Course, TrainingTask, course_of
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
-    """Draws the page into the current Blocks and wires it."""
+    """Draw the page into the current Blocks and wire it."""
     masthead("Reinforce", desk.models.profile.name)
     starting.notice(demo, desk)
     standard = Recipe(learning_rate=desk.models.profile.settings.learning_rate)
     current, timer = gr.State(""), gr.Timer(1.0, active=False)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="inspector", min_width=300):
-            lesson = draw_lesson(desk, standard)
+            form = draw_recipe_form(desk, standard)
         with gr.Column(elem_classes="work", min_width=320):
             outcome, tests, comparison = draw_outcome(), draw_tests(), draw_comparison()
-    shown = (current, timer, lesson.status, lesson.cancel, outcome.losses, outcome.run, comparison.chosen)
-    reads(demo.load, desk, restore, (), (*shown, lesson.source, lesson.classifier))
-    keep_in_address(lesson.source, "set", ALL)
-    reads(lesson.start.click, desk, start, lesson[:6], shown)
-    reads(lesson.cancel.click, desk, cancel, (current,), (lesson.status,))
-    reads(timer.tick, desk, poll, (current,), shown)
-    _wire_run(desk, outcome, tests, lesson.classifier)
+    shown = (current, timer, form.status, form.cancel, outcome.losses, outcome.run, comparison.chosen)
+    use_records(demo.load, desk, restore, (), (*shown, form.source, form.classifier))
+    keep_in_address(form.source, "set", ALL)
+    use_records(form.start.click, desk, start, form[:6], shown)
+    use_records(form.cancel.click, desk, cancel, (current,), (form.status,))
+    use_records(timer.tick, desk, poll, (current,), shown)
+    _wire_run(desk, outcome, tests, form.classifier)
     compared = (comparison.reveal, comparison.figures)
-    reads(comparison.chosen.change, desk, outcomes.compare, (comparison.chosen,), compared)
-    reads(comparison.reveal.click, desk, outcomes.reveal_compared, (comparison.chosen,), compared)
+    use_records(comparison.chosen.change, desk, outcomes.compare, (comparison.chosen,), compared)
+    use_records(comparison.reveal.click, desk, outcomes.reveal_compared, (comparison.chosen,), compared)
 
 
 def _wire_run(desk: Desk, outcome: Outcome, tests: Tests, classifier: gr.Dropdown) -> None:
-    """One run: validation first, then its test sets, then out of the house."""
+    """Wire one run: validation first, then its test sets, then out of the house."""
     checked = (outcome.validation, outcome.curve, outcome.kind, outcome.pictures, outcome.step, outcome.reveal)
     result, at = tests[:4], (outcome.run, outcome.alpha, outcome.kind)
     known = (outcome.alpha, *checked, *result, tests.wished, tests.download)
-    reads(outcome.run.change, desk, outcomes.show, (outcome.run,), known)
-    reads(outcome.alpha.input, desk, outcomes.slide, at, checked)
-    reads(outcome.kind.input, desk, outcomes.look, at, (outcome.pictures,))
-    reads(outcome.reveal.click, desk, outcomes.reveal, at[:2], (outcome.step, outcome.reveal, *result))
-    reads(tests.kind.input, desk, outcomes.look_tests, (outcome.run, tests.kind), (tests.pictures,))
-    works(tests.export.click, desk, outcomes.export, (outcome.run,), (tests.saved, tests.download))
-    works(tests.promote.click, desk, outcomes.promote_run, (outcome.run, tests.wished), (tests.saved, classifier))
+    use_records(outcome.run.change, desk, outcomes.show, (outcome.run,), known)
+    use_records(outcome.alpha.input, desk, outcomes.slide, at, checked)
+    use_records(outcome.kind.input, desk, outcomes.look, at, (outcome.pictures,))
+    use_records(outcome.reveal.click, desk, outcomes.reveal, at[:2], (outcome.step, outcome.reveal, *result))
+    use_records(tests.kind.input, desk, outcomes.look_tests, (outcome.run, tests.kind), (tests.pictures,))
+    use_models(tests.export.click, desk, outcomes.export, (outcome.run,), (tests.saved, tests.download))
+    use_models(tests.promote.click, desk, outcomes.promote_run, (outcome.run, tests.wished), (tests.saved, classifier))
 
 
 def restore(desk: Desk, request: gr.Request) -> tuple[object, ...]:
-    """The latest job, the run of `?run=` or the latest, what can be learnt from (with `?set=`), and who can learn."""
-    sources = [ALL, *dict.fromkeys(one.name for one in desk.store.sets())]
+    """Return the latest job, the run of `?run=` or the latest, what can be learnt from (`?set=`), who can learn."""
+    sources = [ALL, *dict.fromkeys(frozen.name for frozen in desk.store.sets())]
     latest = next(iter(desk.store.jobs.all(TrainingTask.kind)), None)
-    found, asked = outcomes.names(desk), str(request.query_params.get("run", ""))
+    found, asked = outcomes.run_names(desk), str(request.query_params.get("run", ""))
     shown = list(poll(desk, latest.id if latest else ""))
     shown[5] = gr.update(
         choices=found, value=asked if asked in found else found[0] if found else None, visible=bool(found)
@@ -89,7 +97,7 @@ def start(
     options: Sequence[str],
     request: gr.Request,
 ) -> tuple[object, ...]:
-    """Starts the job and shows it."""
+    """Start the job and show it. Raises `DataError` while no recipe is chosen."""
     if not methods:
         raise DataError("Choose at least one recipe under 'Change the recipe'.")
     standard = Recipe(
@@ -105,7 +113,7 @@ def start(
 
 
 def task_for(desk: Desk, set_name: str, classifier: str, *recipes: Recipe) -> TrainingTask:
-    """What the job does. Raises `DataError` when there is nothing to learn from."""
+    """Return what the job does. Raises `DataError` when there is nothing to learn from."""
     material = selection(desk.store, set_name)
     if not material.labels:
         nothing = "There is nothing to learn from yet; keep some counterfactuals on the Explore page first."
@@ -121,7 +129,7 @@ def task_for(desk: Desk, set_name: str, classifier: str, *recipes: Recipe) -> Tr
 
 
 def poll(desk: Desk, name: str) -> tuple[object, ...]:
-    """A job as it is now: (current, timer, status, cancel, live curves, run, runs to compare)."""
+    """Return a job as it is now: (current, timer, status, cancel, live curves, run, runs to compare)."""
     job = desk.store.jobs.get(name) if name else None
     running = job is not None and job.active
     course = course_of(job) if job else Course()
@@ -130,14 +138,14 @@ def poll(desk: Desk, name: str) -> tuple[object, ...]:
         drawn = gr.update(value=charts.training_figure(course.epochs), visible=True)
     if running:
         return name, timer, status_markup(job), stop, drawn, gr.skip(), gr.skip()
-    found = outcomes.names(desk)
+    found = outcomes.run_names(desk)
     run = gr.update(choices=found, value=found[0] if found else None, visible=bool(found))
-    together = [one for one in course.runs if one in found] if len(course.runs) > 1 else []
+    together = [run for run in course.runs if run in found] if len(course.runs) > 1 else []
     return name, timer, status_markup(job), stop, drawn, run, gr.update(choices=found, value=together)
 
 
 def status_markup(job: Job | None) -> Html:
-    """One line on the job."""
+    """Return one line on the job."""
     if job is None:
         return Html()
     if job.active:
@@ -145,14 +153,14 @@ def status_markup(job: Job | None) -> Html:
         loss = f" (validation loss {epochs[-1].loss:.3f})" if epochs else ""
         return job_line(job, f"{job.title}{loss}", "epoch")
     if job.state == DONE:
-        return said(f"Done: {job.title}. Saved as {FOLDER}/{job.result} in the data folder.")
-    return said(f"{job.title}: {job.error}", "failed" if job.state == FAILED else "")
+        return status_line(f"Done: {job.title}. Saved as {FOLDER}/{job.result} in the data folder.")
+    return status_line(f"{job.title}: {job.error}", "failed" if job.state == FAILED else "")
 
 
 def cancel(desk: Desk, name: str) -> object:
-    """Stops the job at its next epoch, keeping the best head until then; the poll says so."""
+    """Stop the job at its next epoch, keeping the best head until then; the poll says so."""
     job = desk.store.jobs.get(name) if name else None
     if job is None or not job.active:
-        return said("Nothing is running.")
+        return status_line("Nothing is running.")
     desk.runner.cancel(name)
     return gr.skip()

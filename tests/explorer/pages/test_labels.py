@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from explorer import api
 from explorer.address import place_of, require_study
-from explorer.alerts import shown
+from explorer.alerts import guard_handler
 from explorer.desk import Desk
 from explorer.pages.explore import photo, uploads
 from explorer.pages.insights.findings import findings
@@ -169,7 +169,7 @@ def test_a_label_that_nobody_knows_is_told(desk: Desk) -> None:
     assert "The label 'unicorn' fits no class of the classifier" in str(answer)
     assert not require_study(desk, place_of(study)).photo.confirmed
     with pytest.raises(gr.Error, match="unicorn"):
-        shown(api.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
+        guard_handler(api.perturb)(desk, place_of(study), ["object"], ADA, label="unicorn")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from explorer.components.comparison import COMPARE, HIDDEN, comparison_markup
-from explorer.components.outcome import result_markup, seen_alpha, step_markup, validation_markup, verdict
+from explorer.components.outcome import result_markup, seen_alpha, step_markup, validation_markup, verdict_sentence
 from pipeline.reinforcement.figures import figures, told_together
 from pipeline.reinforcement.saving import looked
 from pipeline.types import Answers, Look
@@ -21,7 +21,7 @@ ADA = Look(alpha=1.0, analyst="ada")
 
 def verdict_of(answers: dict[str, Answers]) -> str:
     made = run_of(answers)
-    return verdict(told_together(figures(made, made.answers)), made.alpha).replace("\u202f", " ")
+    return verdict_sentence(told_together(figures(made, made.answers)), made.alpha).replace("\u202f", " ")
 
 
 @pytest.mark.parametrize(

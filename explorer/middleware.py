@@ -93,7 +93,7 @@ class Door:
         most = UPLOAD_BYTES if path.rstrip("/") == UPLOAD else BODY_BYTES
         counted = _Counted(self._app, most, receive, send, self._headers)
         if refused := self._refusal(path, Headers(scope=scope), most):
-            await _answer(counted.write, *refused)
+            await _send_sentence(counted.write, *refused)
         elif scope["method"] == "POST" and path.rstrip("/") not in (UPLOAD, LOGIN):
             await counted.run_checked(scope)
         else:
@@ -107,7 +107,7 @@ class Door:
             return 403, STRANGE_PAGE
         if not ROUTES.fullmatch(path) or (path.startswith(FILE) and _among_uploads(path.removeprefix(FILE)) is None):
             return 404, NOTHING
-        return (413, _too_much(most)) if _content_length(headers) > most else None
+        return (413, _too_large_sentence(most)) if _content_length(headers) > most else None
 
     def _answers_to(self, host: str) -> bool:
         """Return whether the server has this name; somebody's name made to lead here (DNS rebinding) is none.
@@ -150,7 +150,7 @@ class _Counted:
             more = message.get("more_body", False)
         body = b"".join(parts)
         if _names_foreign_file(body):
-            await _answer(self.write, 403, STRANGE_FILE)
+            await _send_sentence(self.write, 403, STRANGE_FILE)
             return
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -172,7 +172,7 @@ class _Counted:
         if self._seen <= self._most:
             return message
         if not self._started:
-            await _answer(self.write, 413, _too_much(self._most))
+            await _send_sentence(self.write, 413, _too_large_sentence(self._most))
         self._refused = True
         return {"type": "http.disconnect"}
 
@@ -263,11 +263,11 @@ def _content_length(headers: Headers) -> int:
     return int(length) if length.isascii() and length.isdigit() else 0
 
 
-def _too_much(most: int) -> str:
+def _too_large_sentence(most: int) -> str:
     return f"The request is larger than {most // 1_000_000} MB; send less at once."
 
 
-async def _answer(send: Send, status: int, sentence: str) -> None:
+async def _send_sentence(send: Send, status: int, sentence: str) -> None:
     body = json.dumps({"detail": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

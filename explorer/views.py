@@ -153,12 +153,12 @@ def rows(
         shown = sorted({*done, *(taus if caption in expected else ())})
         frames = tuple(_frame_at(tau, done.get(tau), study, chosen, verdicts or {}, axis) for tau in shown)
         words = diff(perturbation.caption, perturbation.edited_caption)
-        result.append(VariationRow(perturbation=perturbation, words=words, frames=_failing(frames)))
+        result.append(VariationRow(perturbation=perturbation, words=words, frames=_mark_failure_point(frames)))
     return tuple(result)
 
 
-def _failing(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """Return the frames with the failure point marked: `weakness.failure_points` of one variation."""
+def _mark_failure_point(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Mark the failure point among the frames: `weakness.failure_points` of one variation."""
     last = max((f.tau for f in frames if f.flip and not f.reasons), default=None)
     return tuple(replace(f, fails=f.tau == last and bool(f.flip) and not f.reasons) for f in frames)
 

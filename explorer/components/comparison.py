@@ -36,13 +36,13 @@ def comparison_markup(made: Mapping[str, Reinforcement]) -> Html:
     """
     if len(made) < 2:
         return tag("p", COMPARE, class_="empty")
-    runs = _compared(made)
+    runs = _runs_with_figures(made)
     head = tag("tr", tag("th", "pictures", scope="col"), *(_heading(run) for run in runs))
     checks = dict.fromkeys(split for run in runs for split in run.made.validation)
     tests = dict.fromkeys(split for run in runs for split in run.made.answers)
     body = [
-        *(tag("tr", tag("td", split), *(_checked(run, split) for run in runs)) for split in checks),
-        *(tag("tr", tag("td", split), *(_tested(run, split) for run in runs)) for split in tests),
+        *(tag("tr", tag("td", split), *(_validation_cell(run, split) for run in runs)) for split in checks),
+        *(tag("tr", tag("td", split), *(_test_cell(run, split) for run in runs)) for split in tests),
     ]
     told = sum(figure.tested for run in runs for figure in run.tested)
     note = tag("p", _TOGETHER.format(tested=told), class_="hint") if told else Html()
@@ -56,7 +56,7 @@ _TOGETHER = (
 )
 
 
-def _compared(made: Mapping[str, Reinforcement]) -> list[Compared]:
+def _runs_with_figures(made: Mapping[str, Reinforcement]) -> list[Compared]:
     tested = {name: split_figures(figures(run, run.answers)) if is_seen(run) else [] for name, run in made.items()}
     together = iter(told_together([figure for found in tested.values() for figure in found]))
     return [
@@ -80,11 +80,11 @@ def _heading(run: Compared) -> Html:
     return tag("th", tag("b", told), tag("small", run.name), changed, scope="col")
 
 
-def _checked(run: Compared, split: str) -> Html:
+def _validation_cell(run: Compared, split: str) -> Html:
     return _cell([figure for figure in run.checked if figure.split == split], "")
 
 
-def _tested(run: Compared, split: str) -> Html:
+def _test_cell(run: Compared, split: str) -> Html:
     row = [figure for figure in run.tested if figure.split == split]
     if not row and split in run.made.answers:
         return tag("td", tag("small", HIDDEN))

@@ -32,7 +32,7 @@ SIGN_IN = "Classifiers are added by visitors who have signed in; start the serve
 
 
 class Adding(NamedTuple):
-    """The form."""
+    """The form that adds a classifier."""
 
     text: gr.Textbox
     folder: gr.Dropdown

@@ -32,11 +32,11 @@ def to_csv(sheet: Sheet) -> str:
     """Return RFC 4180 with a header; figures of six digits; text that a spreadsheet would run gets a leading quote."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerows([[_safe(cell) for cell in row] for row in (sheet.columns, *sheet.rows)])
+    writer.writerows([[_escape_formula(cell) for cell in row] for row in (sheet.columns, *sheet.rows)])
     return buffer.getvalue()
 
 
-def _safe(cell: Cell) -> Cell:
+def _escape_formula(cell: Cell) -> Cell:
     if isinstance(cell, float):
         return f"{cell:.6g}"
     if not isinstance(cell, str):

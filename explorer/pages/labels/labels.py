@@ -25,7 +25,7 @@ MOST = 24  # photos at a time
 SIDE = 192  # pixels
 
 
-class Asked(TypedDict, total=False):
+class LabelItem(TypedDict, total=False):
     """A photo as the browser shows it, or what became of it."""
 
     key: str
@@ -40,7 +40,7 @@ class LabelsAnswer(TypedDict, total=False):
     """What goes back; `error` alone, or photos."""
 
     error: str
-    photos: Sequence[Asked]
+    photos: Sequence[LabelItem]
     left: int
     labels: Sequence[str]
     empty: str
@@ -72,7 +72,7 @@ class Labels:
         found = self._unconfirmed()
         labels = sorted({label for record in found for label in record.photo.prediction.labels})
         return LabelsAnswer(
-            photos=[self._asked(record.photo) for record in found[:MOST]],
+            photos=[self._item(record.photo) for record in found[:MOST]],
             left=len(found),
             labels=labels,
             empty=nothing_left(),
@@ -81,7 +81,7 @@ class Labels:
 
     def say(self, sent: Sent) -> LabelsAnswer:
         """Save what the photos sent show; one whose label became another meanwhile is left, and that is told."""
-        analyst, told, now = text_of(sent, "analyst"), dict[str, None](), list[Asked]()
+        analyst, told, now = text_of(sent, "analyst"), dict[str, None](), list[LabelItem]()
         proposed = {study.key for study in self.desk.store.studies() if study.perturbations}
         for key, label, expected in _checked_answers(sent):
             try:
@@ -93,7 +93,7 @@ class Labels:
                 told[f"Variations whose words do not keep '{label}' are no longer ticked."] = None
             study = self.desk.store.load_study(key)
             if study is not None:
-                now.append(Asked(key=key, expected=study.photo.protected, said=study.photo.protected))
+                now.append(LabelItem(key=key, expected=study.photo.protected, said=study.photo.protected))
         return LabelsAnswer(photos=now, left=len(self._unconfirmed()), told=" ".join(told))
 
     def _say(self, key: str, label: str, expected: str, analyst: str, *, asks: bool) -> tuple[str, ...]:
@@ -109,11 +109,11 @@ class Labels:
     def _unconfirmed(self) -> list[StudyRecord]:
         return [record for record in reversed(self.desk.store.records()) if not record.photo.confirmed]
 
-    def _asked(self, photo: PhotoRecord | Photo) -> Asked:
+    def _item(self, photo: PhotoRecord | Photo) -> LabelItem:
         picture = picture_url(open_image(self.desk.store.file(photo.key)), SIDE)
         name = photo.name or photo.key[:8]
         markup = photo_card(name, picture, photo.prediction.top())
-        return Asked(key=photo.key, name=name, guess=photo.label, expected="", markup=markup, said="")
+        return LabelItem(key=photo.key, name=name, guess=photo.label, expected="", markup=markup, said="")
 
 
 def _checked_answers(sent: Sent) -> list[tuple[str, str, str]]:

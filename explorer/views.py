@@ -15,20 +15,13 @@ import plotly.graph_objects as go
 
 from pipeline.classifiers.shifts import is_prediction_flip, sensitivity
 from pipeline.editing.axes import TAU
+from pipeline.scores import SCORES
 from pipeline.types import Axis, Counterfactual, Perturbation, Prediction, Proportion, Study
 
 # Middle tones that read on white and on near-black; style.css recolours the text of the figures by theme.
 ACCENT, BEFORE, FALL, QUIET = "rgb(28,138,134)", "rgb(138,148,160)", "rgb(196,85,63)", "rgba(138,148,160,0.2)"
 SPLITS = (ACCENT, FALL, "rgb(122,107,176)", BEFORE)
 TOP = 5
-# What every page calls a score, by its field in `Scores`, in the order of the facts.
-SCORES = {
-    "directional_similarity": "directional similarity",
-    "image_similarity": "image similarity",
-    "edited_alignment": "edited caption match",
-    "source_alignment": "original caption match",
-    "prefers_edit": "preference for new words",
-}
 THIN = "\u202f"  # the narrow space between a figure and its unit; no line breaks there
 
 
@@ -84,17 +77,15 @@ def diff(before: str, after: str) -> tuple[Segment, ...]:
 
 def gate_name(sentence: str) -> str:
     """Return a gate's short name with its figures, from the sentence that says by how much it was missed."""
-    lowered = sentence.lower().replace("_", " ")
-    names = {
-        "directional": "direction",
-        "prefer": "old words",
-        "source": "source match",
-        "edited": "edit match",
-        "image": "too far",
+    # Earlier versions called some scores by their fields.
+    starts = {
+        start: score.short
+        for field, score in SCORES.items()
+        for start in (score.name, field.replace("_", " "), score.short)
     }
-    name = next((short for word, short in names.items() if word in lowered), "gate")
+    name = max((start for start in starts if sentence.startswith(start)), key=len, default="")
     figures = re.findall(r"[-+−]?\d+\.\d+", sentence)[:2]
-    return f"{name} {'<'.join(figures)}".strip()
+    return f"{starts.get(name, 'gate')} {'<'.join(figures)}".strip()
 
 
 def frame(

@@ -7,6 +7,7 @@ from pipeline.captions.factors import FACTORS
 from pipeline.errors import InputError, ModelError, PipelineError, StoreError
 from pipeline.models.loader import load
 from pipeline.profiles import known_profiles, load_profile
+from pipeline.scores import Scores
 from pipeline.settings import Profile, Settings
 from pipeline.types import (
     Counterfactual,
@@ -19,7 +20,6 @@ from pipeline.types import (
     Prediction,
     Proportion,
     Reinforcement,
-    Scores,
     Study,
 )
 

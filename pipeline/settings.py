@@ -84,7 +84,7 @@ class Settings:
     local_blend_start: Fraction = 0.2  # fraction of steps before the rest of the picture is held to the source
     # captions edited in one trajectory; 0: all of them, which is cheapest; 1: one is soonest
     captions_at_once: Annotated[int, Field(ge=0), "a whole number, or 0 for all of them"] = 0
-    min_image_similarity: float = 0.7  # gates on `Scores`; LANCE's thresholds
+    min_image_similarity: float = 0.7  # bounds of gates in scores.py; LANCE's
     min_source_alignment: float = 0.2
     min_edited_alignment: float = 0.2
     min_directional_similarity: float = 0.2

@@ -7,14 +7,14 @@ and `Classifier.head`. Nothing here knows a model, a file or a page. Names follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from pipeline.errors import LabelError
+from pipeline.scores import Scores
 from pipeline.settings import Profile, Settings
 
 if TYPE_CHECKING:
@@ -127,27 +127,6 @@ class Axis:
     def short(self, tau: float) -> str:
         """Return the value under its symbol, such as "τ 0.40"."""
         return f"{self.symbol} {self.value(tau):.2f}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """CLIP cosines of one edit, each in -1..1. I, c: source picture and caption; I', c': edited ones."""
-
-    image_similarity: float  # cos(I, I')
-    source_alignment: float  # cos(I, c)
-    edited_alignment: float  # cos(I', c')
-    directional_similarity: float  # cos(I' - I, c' - c)
-    prefers_edit: float  # cos(I', c') - cos(I', c): above 0 when the edited picture prefers the new words
-
-    @classmethod
-    def of(cls, kept: Mapping[str, float]) -> Scores:
-        """Return scores that were kept by name: one unknown then is not a number, one gone since is dropped."""
-        return cls(**{field.name: kept.get(field.name, nan) for field in fields(cls)})
-
-    @property
-    def complete(self) -> bool:
-        """Return whether every score is known."""
-        return all(isfinite(getattr(self, field.name)) for field in fields(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, init=False)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from explorer import build_app, serving
 from pipeline import workflow
+from pipeline.scores import Scores
 from pipeline.store.store import Store
 from pipeline.tiny.world import Scene, draw, redraw
-from pipeline.types import Counterfactual, Decision, Models, Perturbation, Scores
+from pipeline.types import Counterfactual, Decision, Models, Perturbation
 from tests.stores import save
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from PIL.Image import Image
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import Recipe
 from pipeline.reinforcement.training_data import Item
+from pipeline.scores import Scores
 from pipeline.study.banks import bank_of, views_of
 from pipeline.study.repair import repair
 from pipeline.study.results import Repair
-from pipeline.types import Counterfactual, Perturbation, Photo, Scores, Study
+from pipeline.types import Counterfactual, Perturbation, Photo, Study
 from tests.seams import LABELS, ColourClassifier, picture
 
 SEEDS, REPLICATES = 2, 3

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from pipeline.scores import Scores
 from pipeline.store.store import Store
-from pipeline.types import FOLDER, Counterfactual, Judge, Judged, Perturbation, Photo, Prediction, Scores, Study
+from pipeline.types import FOLDER, Counterfactual, Judge, Judged, Perturbation, Photo, Prediction, Study
 from tests.stores import save
 
 LABELS = ("sled", "ball", "kite", "drum", "tent", "boat", "lamp", "door")

@@ -19,8 +19,9 @@ from PIL.Image import Image
 
 from pipeline.editing.axes import TAU
 from pipeline.errors import EditingError, InputError, PerturbationError
+from pipeline.scores import Scores
 from pipeline.settings import Profile, Settings
-from pipeline.types import Axis, Edit, Factor, Inversion, Perturbation, Prediction, Scores, Step, WordMap
+from pipeline.types import Axis, Edit, Factor, Inversion, Perturbation, Prediction, Step, WordMap
 
 LABELS = ("red", "green", "blue")
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 220), "yellow": (230, 230, 40)}

@@ -10,6 +10,7 @@ import PIL.Image
 from PIL.Image import Image
 
 from pipeline.images import key_of
+from pipeline.scores import Scores
 from pipeline.types import (
     ANALYST,
     FOLDER,
@@ -20,7 +21,6 @@ from pipeline.types import (
     Perturbation,
     Photo,
     Prediction,
-    Scores,
 )
 
 LABELS = ("red", "green", "blue")

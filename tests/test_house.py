@@ -8,20 +8,19 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from explorer.views import SCORES
 from pipeline.captions.factors import FACTORS
-from pipeline.types import Scores
+from pipeline.scores import SCORES
+from pipeline.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "explorer").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
 WINGS = (
     ("errors",),
-    ("settings", "types", "profiles", "images"),
+    ("settings", "scores", "types", "profiles", "images"),
     ("runtime", "importing", "statistics"),
     ("captions", "editing", "classifiers", "scoring"),  # the stages, which never import one another
     ("store",),
@@ -144,5 +143,6 @@ def test_every_factor_has_a_judge_of_its_grammar() -> None:
     assert all(factor.name == name and factor.judge for name, factor in FACTORS.items())
 
 
-def test_every_score_has_a_name_on_the_page() -> None:
-    assert set(SCORES) == {field.name for field in fields(Scores)}
+def test_the_bound_of_every_gate_is_a_setting_or_a_number() -> None:
+    for score in SCORES.values():
+        assert score.gate is None or score.gate.figure(Settings()) < 1

@@ -17,7 +17,8 @@ from explorer.components.driven import driven
 from explorer.components.keymap import REASONS, key_label, keymap_json, keys_dialog
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import diff_markup
-from explorer.views import SCORES, diff, gate_name, percent, points
+from explorer.views import diff, gate_name, percent, points
+from pipeline.scores import SCORES
 from pipeline.store.queue import Entry
 from pipeline.types import Axis, Decision
 
@@ -218,15 +219,10 @@ def _chips(entry: Entry, axis: Axis) -> Html:
 
 def _gate_chips(entry: Entry) -> Html:
     """Return the gates that were missed, and the scores."""
-    figures = (
-        ("direction", "directional_similarity"),
-        ("image", "image_similarity"),
-        ("caption", "edited_alignment"),
-        ("preference", "prefers_edit"),
-    )
     shown = (
-        tag("span", f"{name} {getattr(entry.scores, field):.2f}", class_="chip", title=SCORES[field])
-        for name, field in figures
+        tag("span", f"{SCORES[name].short} {value:.2f}", class_="chip", title=SCORES[name].name)
+        for name, value in entry.scores.kept.items()
+        if value is not None
     )
     if not entry.missed:
         gates = [tag("span", "✓ all gates", class_="light pass")]

@@ -7,7 +7,8 @@ from math import isnan
 
 from explorer.components.markup import Html, join, tag
 from explorer.components.tau_strip import diff_markup
-from explorer.views import SCORES, Frame, diff, percent, points
+from explorer.views import Frame, diff, percent, points
+from pipeline.scores import SCORES, Score
 from pipeline.settings import Settings
 from pipeline.store.decisions import is_disputed
 from pipeline.types import Counterfactual, Decision, Study
@@ -27,26 +28,22 @@ def headline_markup(study: Study, frame: Frame, item: Counterfactual) -> Html:
 
 def facts_markup(item: Counterfactual, settings: Settings) -> Html:
     """Return the scores with their gates, and what was missed in words."""
-    gates = {
-        "directional_similarity": settings.min_directional_similarity,
-        "image_similarity": settings.min_image_similarity,
-        "edited_alignment": settings.min_edited_alignment,
-        "source_alignment": settings.min_source_alignment,
-        "prefers_edit": 0.0,
-    }
-    rows = (_score(SCORES[field], getattr(item.scores, field), gate) for field, gate in gates.items())
+    rows = (_score(score, getattr(item.scores, field), settings) for field, score in SCORES.items())
     body = tag("tbody", *rows)
     head = tag("thead", tag("tr", tag("th", "score"), tag("th", "value"), tag("th", "gate")))
     missed = (tag("p", sentence, class_="reason") for sentence in item.missed)
     return tag("div", tag("table", head, body), *missed, class_="facts")
 
 
-def _score(name: str, value: float, gate: float) -> Html:
-    if isnan(value):  # kept by a version that knew no such score
-        return tag("tr", tag("td", name), tag("td", "–"), tag("td", f"≥ {gate:.2f}"))
-    passed = value >= gate
-    light = tag("span", "✓" if passed else "✕", class_="light pass" if passed else "light miss")
-    return tag("tr", tag("td", name), tag("td", f"{value:.2f}"), tag("td", light, f" ≥ {gate:.2f}"))
+def _score(score: Score, value: float, settings: Settings) -> Html:
+    known = not isnan(value)  # a version that knew no such score kept none
+    gate: list[Html | str] = []
+    if score.gate is not None:
+        passed = score.gate.passes(value, settings)
+        light = tag("span", "✓" if passed else "✕", class_="light pass" if passed else "light miss")
+        gate = [*([light, " "] if known else []), score.gate.wish(settings)]
+    figure = f"{value:.2f}" if known else "–"
+    return tag("tr", tag("td", score.name, title=score.help), tag("td", figure), tag("td", *gate))
 
 
 def verdict_markup(settled: Decision | None, opinions: Sequence[Decision] = ()) -> Html:

@@ -9,17 +9,17 @@ Pure arithmetic on scores and verdicts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 
+from pipeline.scores import SCORES
 from pipeline.statistics.intervals import share
-from pipeline.types import CounterfactualRecord, Proportion, Scores
+from pipeline.types import CounterfactualRecord, Proportion
 
 MIN_N = 5  # photos with an edit of either verdict; below it a threshold says nothing
 FOLDS = 10  # of photos, at most
-NAMES = tuple(field.name for field in fields(Scores))
 
 Verdict = tuple[str, CounterfactualRecord, str]
 """Key of the photo, its edit and what was said of it: "keep", "reject", "unsure" or ""."""
@@ -46,7 +46,7 @@ class Separation:
 def separations(judged: Iterable[Verdict]) -> tuple[Separation, ...]:
     """Return one row per score; "unsure" counts as undecided."""
     verdicts = list(judged)
-    return tuple(_separation(name, verdicts) for name in NAMES)
+    return tuple(_separation(name, verdicts) for name in SCORES)
 
 
 def threshold(kept: Sequence[float], rejected: Sequence[float]) -> float | None:

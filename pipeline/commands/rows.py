@@ -73,7 +73,7 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
             axis.name: axis.value(counterfactual.tau),
             "file": str(files[counterfactual.key]),
             "kind": "counterfactual",
-            "scores": asdict(counterfactual.scores),
+            "scores": counterfactual.scores.kept,
             "top5": top5(counterfactual.prediction),
             "flip": is_prediction_flip(study.control, counterfactual.prediction),
             "missed": list(counterfactual.missed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pipeline.curation.selection import labelled
 from pipeline.errors import DataError
@@ -71,7 +71,7 @@ def _measured(photo: Photo, item: Counterfactual, label: str) -> Row:
         "words_before": words.original,
         "words_after": words.edit,
         "tau": item.tau,
-        "scores": asdict(item.scores),
+        "scores": item.scores.kept,
         "missed": list(item.missed),
         "seed": item.seed,
         "settings": item.settings,

@@ -1,8 +1,7 @@
 """How well an edit did: CLIP cosines, the gates on them, and the tau that is chosen.
 
-Knows neither labels nor classifiers. The cosines and their thresholds follow LANCE (Prabhu et al., 2023), the
-directional similarity StyleGAN-NADA (Gal et al., 2022). `missed_gates` and `choose_tau` are pure; importing this
-module loads no model library.
+Knows neither labels nor classifiers, and of the scores themselves only what `pipeline/scores.py` says. `missed_gates`
+and `choose_tau` are pure; importing this module loads no model library.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from pipeline.errors import ModelError
 from pipeline.runtime.fingerprints import of_preprocessing, of_weights
+from pipeline.scores import SCORES, Embedded, Scores, unit
 from pipeline.settings import Settings
-from pipeline.types import CounterfactualRecord, Scores
+from pipeline.types import CounterfactualRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Made = TypeVar("Made", bound=CounterfactualRecord)
-EPSILON = 1e-8  # keeps the direction of two equal captions at similarity 0 instead of NaN
 BATCH = 32  # pictures or sentences a pass
 
 
@@ -84,26 +83,9 @@ class OpenClipScorer:
             return ()
         images = self._embed_images([image, *(picture for picture, _ in edited)])
         captions = self._embed_captions([caption, *(words for _, words in edited)])
-        source, edits = images[:1], images[1:]  # I, I'
-        words, new_words = captions[:1], captions[1:]  # c, c'
-        rows = zip(
-            _cosine(edits, source),
-            _cosine(source, words) * len(edited),
-            _cosine(edits, new_words),
-            _cosine(edits - source, new_words - words),
-            _cosine(edits, words),
-            strict=True,
-        )
-        return tuple(
-            Scores(
-                image_similarity=image_similarity,
-                source_alignment=source_alignment,
-                edited_alignment=edited_alignment,
-                directional_similarity=directional,
-                prefers_edit=edited_alignment - old_alignment,
-            )
-            for image_similarity, source_alignment, edited_alignment, directional, old_alignment in rows
-        )
+        found = Embedded(image=images[:1], caption=captions[:1], edited_image=images[1:], edited_caption=captions[1:])
+        columns = [score.formula(found).expand(len(edited)).tolist() for score in SCORES.values()]
+        return tuple(Scores(**dict(zip(SCORES, row, strict=True))) for row in zip(*columns, strict=True))
 
     def embed(self, images: Sequence[Image]) -> NDArray[np.floating]:
         """Return (n, width) unit vectors of the pictures. Raises `ModelError` when one is not a number."""
@@ -133,21 +115,13 @@ class OpenClipScorer:
                 "CLIP gave values that are not numbers for these pictures or captions, so the edits cannot be scored; "
                 "check the scorer's weights, or run it in float32."
             )
-        return _unit(vectors)
+        return unit(vectors)
 
 
 def missed_gates(scores: Scores, settings: Settings) -> tuple[str, ...]:
     """Return a sentence, with its figures, per gate that the scores miss; () when the edit may be kept."""
-    gates = (
-        ("image similarity", scores.image_similarity, settings.min_image_similarity),
-        ("source alignment", scores.source_alignment, settings.min_source_alignment),
-        ("edited alignment", scores.edited_alignment, settings.min_edited_alignment),
-        ("directional similarity", scores.directional_similarity, settings.min_directional_similarity),
-    )
-    missed = [_below(name, value, least) for name, value, least in gates if value < least]
-    if scores.prefers_edit <= 0:
-        missed.append(f"preference for the edited caption {scores.prefers_edit:+.3f} is not above 0")
-    return tuple(missed)
+    sentences = (score.missed(getattr(scores, name), settings) for name, score in SCORES.items())
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def choose_tau(counterfactuals: Iterable[Made]) -> Made | None:
@@ -174,24 +148,3 @@ def _source(path: str) -> tuple[str, str | None]:
             "'hf-hub:owner/name'; correct the profile."
         )
     return name, tag
-
-
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.nn.functional.normalize(vectors, dim=-1, eps=EPSILON)
-
-
-def _cosine(left: torch.Tensor, right: torch.Tensor) -> list[float]:
-    """Return cosines row by row, one of both may be a single row; clamped because rounding may step over 1."""
-    cosines: list[float] = (_unit(left) * _unit(right)).sum(dim=-1).clamp(-1.0, 1.0).tolist()
-    return cosines
-
-
-def _below(name: str, value: float, least: float) -> str:
-    return f"{name} {_figure(value, least)} is below {least:.2f}"
-
-
-def _figure(value: float, least: float) -> str:
-    """Return two digits, more only where two would show the value as equal to what it misses."""
-    return f"{value:.2f}" if f"{value:.2f}" != f"{least:.2f}" else f"{value:.4f}"

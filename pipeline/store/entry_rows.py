@@ -9,10 +9,11 @@ import numpy as np
 import sqlalchemy as sql
 from numpy.typing import NDArray
 
+from pipeline.scores import Scores
 from pipeline.store.judgement_rows import Vocabularies, Vocabulary
 from pipeline.store.queue import Entry
 from pipeline.store.schema import Row, counterfactuals, hidden, judgements, perturbations, photos, studies
-from pipeline.types import CONFIRMED, Scores
+from pipeline.types import CONFIRMED
 
 
 def entries(connection: sql.Connection) -> tuple[Entry, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import SettingsError
-from pipeline.types import Scores
+from pipeline.scores import Scores
 
 Key = Callable[["Entry"], float]
 

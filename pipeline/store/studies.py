@@ -157,7 +157,7 @@ class Studies(StudyReader):
         """Keeps these edits' scores, whose they are, and which gates they miss."""
         with self._write("The scores could not be saved", schema.RECORDS) as connection:
             for one in made:
-                values = {"scores": asdict(one.scores), "scorer": one.scorer, "missed": list(one.missed)}
+                values = {"scores": one.scores.kept, "scorer": one.scorer, "missed": list(one.missed)}
                 here = schema.counterfactuals.c.key == one.key
                 connection.execute(sql.update(schema.counterfactuals).where(here).values(**values))
 

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from pipeline.errors import DataError
+from pipeline.scores import Scores
 from pipeline.store.judgement_rows import Vocabulary, save_judgements, save_vocabulary, unpack
 from pipeline.store.schema import (
     Row,
@@ -39,7 +40,6 @@ from pipeline.types import (
     PhotoRecord,
     Prediction,
     Rewording,
-    Scores,
     Standing,
 )
 
@@ -229,7 +229,7 @@ def save_counterfactuals(
             perturbation=perturbation,
             tau=one.tau,
             picture=pictures[one.key],
-            scores=asdict(one.scores),
+            scores=one.scores.kept,
             scorer=one.scorer,
             missed=list(one.missed),
             seed=one.seed,

@@ -20,6 +20,7 @@ from pipeline.errors import DataError
 from pipeline.images import encode, key_of, open_image
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.saving import save
+from pipeline.scores import Scores
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import (
@@ -31,7 +32,6 @@ from pipeline.types import (
     Perturbation,
     Photo,
     Prediction,
-    Scores,
     Study,
 )
 
@@ -138,7 +138,7 @@ def _row(folder: Path, study: Study) -> dict[str, object]:
                 "words": words.index(counterfactual.perturbation),
                 "tau": counterfactual.tau,
                 "picture": _put(folder, counterfactual.image),
-                "scores": asdict(counterfactual.scores),
+                "scores": counterfactual.scores.kept,
                 "prediction": counterfactual.prediction.probabilities.tolist(),
                 "missed": counterfactual.missed,
                 "seed": counterfactual.seed,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from math import nan
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from explorer import views
 from explorer.components import tau_strip
 from explorer.components.compare import compare_markup
+from explorer.components.facts import facts_markup
 from explorer.components.looks import looks_markup, overlay
 from explorer.components.markup import Html, join, picture_url, tag
 from explorer.components.tau_strip import diff_markup, strip_markup
@@ -18,7 +21,9 @@ from explorer.components.variations import variations_markup
 from explorer.pages.explore.shifts import shift_figure, tau_figure
 from explorer.pages.insights import charts
 from pipeline.editing.axes import IMAGE_GUIDANCE
-from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Scores, Study
+from pipeline.scores import SCORES, Scores
+from pipeline.settings import Settings
+from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Proportion, Study
 
 LABELS = ("sled", "ball", "kite", "drum", "tent", "boat")
 CAPTION, EDITED = "a photo of a brown dog with a sled", "a photo of a brown cat with a sled"
@@ -82,14 +87,30 @@ def test_a_frame_is_told_against_the_control() -> None:
     ("sentence_", "shown"),
     [
         ("directional similarity 0.19 is below 0.20", "direction 0.19<0.20"),
-        ("image similarity 0.61 is below 0.70", "too far 0.61<0.70"),
-        ("source alignment 0.15 is below 0.20", "source match 0.15<0.20"),
-        ("edited alignment 0.15 is below 0.20", "edit match 0.15<0.20"),
-        ("preference for the edited caption -0.004 is not above 0", "old words -0.004"),
+        ("image similarity 0.61 is below 0.70", "image 0.61<0.70"),
+        ("original caption match 0.15 is below 0.20", "source 0.15<0.20"),
+        ("edited caption match 0.15 is below 0.20", "caption 0.15<0.20"),
+        ("preference for new words -0.004 is not above 0", "preference -0.004"),
+        ("source alignment 0.15 is below 0.20", "source 0.15<0.20"),  # as earlier versions wrote them
+        ("edited alignment 0.15 is below 0.20", "caption 0.15<0.20"),
+        ("preference for the edited caption -0.004 is not above 0", "preference -0.004"),
     ],
 )
 def test_a_missed_gate_is_named_with_its_figure(sentence_: str, shown: str) -> None:
     assert views.gate_name(sentence_) == shown
+
+
+def test_the_facts_hold_every_score_against_its_gate_and_leave_open_what_is_not_known() -> None:
+    made = counterfactual(0.6, prediction(0.3))
+    scores = replace(made.scores, image_similarity=nan, edited_alignment=0.1, prefers_edit=0.0)
+    markup = facts_markup(replace(made, scores=scores), Settings())
+    shown = re.findall(r"<td title=[^>]*>([^<]*)</td><td>([^<]*)</td><td>(.*?)</td>", markup)
+    assert [name for name, _, _ in shown] == [score.name for score in SCORES.values()]
+    rows = {name: (value, re.sub("<[^>]*>", "", gate)) for name, value, gate in shown}
+    assert rows["directional similarity"] == ("0.25", "✓ ≥ 0.20")
+    assert rows["edited caption match"] == ("0.10", "✕ ≥ 0.20")
+    assert rows["image similarity"] == ("–", "≥ 0.70")
+    assert rows["preference for new words"] == ("0.00", "✕ &gt; 0.00")
 
 
 def test_rows_hold_finished_and_awaited_frames_in_the_order_of_tau() -> None:

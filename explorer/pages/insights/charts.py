@@ -14,7 +14,6 @@ from explorer.views import (
     ACCENT,
     BEFORE,
     FALL,
-    SCORES,
     SPLITS,
     percent,
     plotly_text,
@@ -25,6 +24,7 @@ from explorer.views import (
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import Weakness
 from pipeline.reinforcement.heads import Epoch
+from pipeline.scores import SCORES
 from pipeline.statistics.intervals import Mean
 from pipeline.types import Axis, Proportion
 
@@ -101,7 +101,7 @@ def score_figure(separation: Separation) -> go.Figure:
         )
     style_plainly(figure, height=300)
     figure.update_layout(barmode="stack", bargap=0.06, showlegend=True)
-    figure.update_xaxes(title={"text": SCORES[separation.score], "font": {"size": 12}}, showgrid=False)
+    figure.update_xaxes(title={"text": SCORES[separation.score].name, "font": {"size": 12}}, showgrid=False)
     figure.update_yaxes(title=_upright_title("edits"))
     return figure
 

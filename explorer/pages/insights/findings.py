@@ -12,12 +12,13 @@ from random import Random
 
 from explorer.components.pairs import PairCard, explore_link
 from explorer.pages.insights.sheets import Cell, Sheet
-from explorer.views import SCORES, points
+from explorer.views import points
 from pipeline.analysis.clusters import Embed, Insight, insights
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import ALL, Effect, Weakness, effects, overall_by_tau, weakness
 from pipeline.classifiers.shifts import is_prediction_flip
 from pipeline.curation.selection import LeftOut, chosen, countable
+from pipeline.scores import SCORES
 from pipeline.statistics.intervals import Change, Mean
 from pipeline.store.store import Store
 from pipeline.types import Proportion, StudyRecord
@@ -189,7 +190,7 @@ def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
         if separation.threshold is not None:
             shares = (*_range(passing), *_range(failing), "yes" if separation.helps else "not shown")
         suggested = separation.threshold if separation.helps else None
-        rows.append((SCORES[separation.score], *decided, len(separation.undecided), suggested, *shares))
+        rows.append((SCORES[separation.score].name, *decided, len(separation.undecided), suggested, *shares))
     return Sheet(name="thresholds", columns=columns, rows=tuple(rows))
 
 
@@ -197,7 +198,7 @@ def values_sheet(separation: Separation) -> Sheet:
     """Return every value of one score with its verdict."""
     parts = (("kept", separation.kept), ("rejected", separation.rejected), ("undecided", separation.undecided))
     rows = tuple((verdict, value) for verdict, values in parts for value in values)
-    return Sheet(name=f"{separation.score}-by-verdict", columns=("verdict", SCORES[separation.score]), rows=rows)
+    return Sheet(name=f"{separation.score}-by-verdict", columns=("verdict", SCORES[separation.score].name), rows=rows)
 
 
 def _names(what: str) -> tuple[str, str, str]:

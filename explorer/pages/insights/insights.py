@@ -35,13 +35,14 @@ from explorer.pages.insights.findings import (
     words_sheet,
 )
 from explorer.pages.insights.sheets import Sheet, sheet_markup, sheet_on_demand
-from explorer.views import SCORES, sample_size
+from explorer.views import sample_size
 from explorer.wiring import use_models, use_records
 from pipeline.analysis.clusters import LEAST
-from pipeline.analysis.thresholds import MIN_N, NAMES, Separation, separations
+from pipeline.analysis.thresholds import MIN_N, Separation, separations
 from pipeline.analysis.weakness import ALL
 from pipeline.images import open_image
 from pipeline.reinforcement.features import Features, features_folder
+from pipeline.scores import SCORES
 from pipeline.statistics.projection import landscape
 from pipeline.types import Models
 
@@ -97,7 +98,8 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         section("4", "Words that hurt most", WORDS_HINT)
         words = _html()
         section("5", "Scores by verdict", SCORES_HINT)
-        score = gr.Dropdown([(SCORES[name], name) for name in NAMES], value=NAMES[3], label="Score", elem_id="score")
+        scores = [(score.name, field) for field, score in SCORES.items()]
+        score = gr.Dropdown(scores, value=next(iter(SCORES)), label="Score", elem_id="score")
         histogram, thresholds, values_table = _plot("histogram"), _html(), _table_on_demand("values")
         section("6", "Map of originals and edits", MAP_HINT)
         with gr.Row(elem_classes="actions"):

@@ -24,12 +24,12 @@ from explorer.pages.insights.findings import (
     values_sheet,
 )
 from explorer.pages.insights.sheets import to_csv
-from explorer.views import SCORES
 from pipeline.__main__ import app
-from pipeline.analysis.thresholds import NAMES, separations
+from pipeline.analysis.thresholds import separations
 from pipeline.analysis.weakness import ALL, MIN_PHOTOS
 from pipeline.curation.selection import LeftOut, chosen
 from pipeline.editing.axes import TAU
+from pipeline.scores import SCORES
 from pipeline.statistics.intervals import Change
 from pipeline.store.store import Store
 from tests.stores import save, study_of
@@ -114,12 +114,11 @@ def test_only_a_reliable_change_of_enough_photos_is_bold(store: Store) -> None:
 
 
 def test_every_score_has_the_same_name_in_charts_and_sheets() -> None:
-    assert set(SCORES) == set(NAMES)
     found = separations(())
-    assert {row[0] for row in thresholds_sheet(found).rows} == set(SCORES.values())
+    assert {row[0] for row in thresholds_sheet(found).rows} == {score.name for score in SCORES.values()}
     for one in found:
-        assert charts.score_figure(one).layout.xaxis.title.text == SCORES[one.score]
-        assert values_sheet(one).columns[1] == SCORES[one.score]
+        assert charts.score_figure(one).layout.xaxis.title.text == SCORES[one.score].name
+        assert values_sheet(one).columns[1] == SCORES[one.score].name
 
 
 def test_charts_and_sheets_hold_the_same_figures(store: Store) -> None:

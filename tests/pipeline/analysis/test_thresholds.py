@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.analysis.thresholds import Verdict, separations, threshold
+from pipeline.analysis.thresholds import Separation, Verdict, separations, threshold
 from tests.stores import study_of
 
 
@@ -22,7 +22,7 @@ def test_a_lone_stray_does_not_move_the_cut() -> None:
 
 
 def test_a_threshold_that_parts_photos_is_told_out_of_sample_and_helps() -> None:
-    row = separations(judged([0.6 + n / 100 for n in range(20)], [0.4 - n / 100 for n in range(20)]))[0]
+    row = of_image(judged([0.6 + n / 100 for n in range(20)], [0.4 - n / 100 for n in range(20)]))
     assert row.threshold == pytest.approx(0.5)
     assert (row.kept_above.value, row.rejected_below.value) == (1.0, 1.0)
     assert (row.kept_above.n, row.kept_above.photos) == (20, 20)
@@ -32,7 +32,7 @@ def test_a_threshold_that_parts_photos_is_told_out_of_sample_and_helps() -> None
 def test_photos_are_counted_not_their_edits() -> None:
     """Forty edits of four photos suggest nothing, whatever they say."""
     values = [0.6 + n / 100 for n in range(20)], [0.4 - n / 100 for n in range(20)]
-    row = separations(judged(*values, photos=4))[0]
+    row = of_image(judged(*values, photos=4))
     assert row.threshold is None
     assert not row.helps
 
@@ -43,7 +43,7 @@ def test_pure_noise_is_parted_by_chance_and_never_helps() -> None:
     shares, helps, inside = [], [], []
     for _ in range(150):
         kept, rejected = draw.random(8).tolist(), draw.random(8).tolist()
-        row = separations(judged(kept, rejected))[0]
+        row = of_image(judged(kept, rejected))
         shares.append((row.kept_above.value, row.rejected_below.value))
         helps.append(row.helps)
         cut = threshold(kept, rejected)
@@ -56,14 +56,19 @@ def test_pure_noise_is_parted_by_chance_and_never_helps() -> None:
 def test_verdicts_are_counted_and_unsure_ones_wait() -> None:
     made = study_of().counterfactuals[:9]
     verdicts = ["keep"] * 2 + ["reject"] + ["unsure"] + [""] * 5
-    row = separations(zip(["photo"] * 9, made, verdicts, strict=True))[0]
+    row = of_image(zip(["photo"] * 9, made, verdicts, strict=True))
     assert (len(row.kept), len(row.rejected), len(row.undecided)) == (2, 1, 6)
     assert row.threshold is None
     assert row.kept == tuple(one.scores.image_similarity for one in made[:2])
 
 
+def of_image(verdicts: Iterable[Verdict]) -> Separation:
+    """How well the image similarity parts them."""
+    return next(row for row in separations(verdicts) if row.score == "image_similarity")
+
+
 def judged(kept: Sequence[float], rejected: Sequence[float], photos: int = 0) -> list[Verdict]:
-    """Edits with these values of the first score, of so many photos."""
+    """Edits with these values of the image similarity, of so many photos."""
     made = study_of().counterfactuals[0]
     sides = ((kept, "keep"), (rejected, "reject"))
     return [

@@ -16,7 +16,8 @@ from pipeline.analysis.weakness import (
     weakness_by_tau,
 )
 from pipeline.errors import LabelError
-from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Scores, Study
+from pipeline.scores import Scores
+from pipeline.types import Counterfactual, Perturbation, Photo, Prediction, Study
 from tests.seams import picture
 
 LABELS = ("a", "b", "c", "d", "e", "f", "g")

@@ -16,9 +16,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import ModelError
+from pipeline.scores import Scores
 from pipeline.scoring.clip import OpenClipScorer, choose_tau, missed_gates
 from pipeline.settings import Settings
-from pipeline.types import Counterfactual, Perturbation, Prediction, Scores
+from pipeline.types import Counterfactual, Perturbation, Prediction
 
 WORDS = ["<pad>", "<unk>", "a", "photo", "of", "sketch", "brown", "dog", "cat", "with", "sled", "<start>", "<end>"]
 CONFIG: dict[str, object] = {
@@ -139,11 +140,11 @@ def test_an_edit_above_all_thresholds_misses_no_gate() -> None:
     ("change", "sentence"),
     [
         ({"image_similarity": 0.5}, "image similarity 0.50 is below 0.70"),
-        ({"source_alignment": 0.1}, "source alignment 0.10 is below 0.20"),
-        ({"edited_alignment": -0.1}, "edited alignment -0.10 is below 0.20"),
+        ({"source_alignment": 0.1}, "original caption match 0.10 is below 0.20"),
+        ({"edited_alignment": -0.1}, "edited caption match -0.10 is below 0.20"),
         ({"directional_similarity": 0.12}, "directional similarity 0.12 is below 0.20"),
         ({"directional_similarity": 0.1999}, "directional similarity 0.1999 is below 0.20"),
-        ({"prefers_edit": 0.0}, "preference for the edited caption +0.000 is not above 0"),
+        ({"prefers_edit": 0.0}, "preference for new words +0.000 is not above 0"),
     ],
 )
 def test_a_missed_gate_is_one_sentence_with_its_figures(change: dict[str, float], sentence: str) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.curation.selection import chosen
 from pipeline.errors import SettingsError
+from pipeline.scores import Scores
 from pipeline.store.queue import DIVERSE, ORDERS, RANDOM, Entry, found, listed, ordered
 from pipeline.store.store import Store
-from pipeline.types import Scores
 from tests.stores import keep, save, study_of
 
 ONE = Entry(

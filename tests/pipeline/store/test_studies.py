@@ -147,6 +147,11 @@ def test_a_score_that_an_older_folder_lacks_is_unknown_until_it_is_scored_again(
     assert again is not None
     assert all(isnan(one.scores.prefers_edit) for one in again.counterfactuals)
     assert not any(one.scores.complete for one in again.counterfactuals)
+    assert all(one.scores.kept["prefers_edit"] is None for one in again.counterfactuals)
+    store.set_scores(again.counterfactuals)
+    with store.database.read() as connection:
+        texts = connection.execute(sql.select(sql.cast(schema.counterfactuals.c.scores, sql.Text))).scalars().all()
+    assert not any("NaN" in text for text in texts)  # which is no JSON
     assert store.entries()
     models = SeamModels()
     rescored = list(workflow.edit(models, again, again.perturbations, SETTINGS))[-1]

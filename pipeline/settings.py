@@ -10,7 +10,6 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.errors import SettingsError
 
-INVERSIONS = ("pnp", "null-text", "negative-prompt", "ddim")
 CROSS_ATTENTION = ("refine", "replace", "auto")
 DRAWING = (
     "inversion", "null_text_learning_rate", "null_text_min_gain", "num_inference_steps", "guidance_scale",
@@ -63,7 +62,7 @@ class Settings:
     max_definition_similarity: float = 0.3  # the same against WordNet's definition of the label
     max_word_similarity: float = 0.77  # from here on two wordings count as one ("black" and "white" have 0.76)
     min_caption_similarity: float = 0.3  # sentence cosine of both captions, below which the edit changed too much
-    inversion: str = "pnp"  # PnP; "null-text" is the paper's, "negative-prompt" the cheap one, "ddim" the plain control
+    inversion: str = "pnp"  # one of `METHODS` in editing/inversion.py, which the editor holds it to
     # of Adam at the first denoising step; falls to half of it at the last
     null_text_learning_rate: Annotated[float, Field(gt=0), "a positive number"] = 1e-2
     null_text_min_gain: float = 0.0  # share of its loss that an inner step has to gain, or it is the last; 0: all ten
@@ -107,8 +106,6 @@ class Settings:
             raise SettingsError(
                 f"The cross_attention '{self.cross_attention}' is unknown; use {', '.join(CROSS_ATTENTION)}."
             )
-        if self.inversion not in INVERSIONS:
-            raise SettingsError(f"The inversion '{self.inversion}' is unknown; use {', '.join(INVERSIONS)}.")
         if not 0 <= self.caption_min_tokens <= self.caption_max_tokens or self.caption_max_tokens < 1:
             raise SettingsError(
                 f"A caption of {self.caption_min_tokens} to {self.caption_max_tokens} tokens was asked for; "

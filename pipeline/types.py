@@ -81,7 +81,7 @@ class Inversion:
     """A picture as the start of a denoising trajectory that leads back to it."""
 
     caption: str
-    method: str  # one of INVERSIONS; "latent" where an editor needs no inversion
+    method: str  # a name in `inversion.METHODS`; "latent" where an editor needs no inversion
     trajectory: torch.Tensor  # (steps + 1, C, h, w): latents from noise (first) to the picture (last)
     uncond_embeddings: torch.Tensor | None  # (steps, 1, tokens, width), one per step; None: those of the empty caption
     reconstruction: Image  # the control: what inversion alone makes of the picture

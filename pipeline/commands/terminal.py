@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
+from pipeline.editing.inversion import METHODS, method_of
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 from pipeline.types import Models, Step
@@ -32,7 +33,10 @@ Factors = Annotated[list[str] | None, typer.Option("--factor", help="What may va
 Label = Annotated[str, typer.Option(help="What the picture shows and every edit must keep.")]
 Number = Annotated[int | None, typer.Option("-n", help="Proposals per factor.")]
 Taus = Annotated[list[float] | None, typer.Option("--tau", help="Fraction of steps that keep the layout; repeat.")]
-Inversion = Annotated[str | None, typer.Option(help="pnp, null-text, negative-prompt or ddim (the plain control).")]
+Inversion = Annotated[
+    str | None,
+    typer.Option(help="; ".join(f"{name}: {method.help}" for name, method in METHODS.items()) + "."),
+]
 Steps = Annotated[int | None, typer.Option(help="DDIM steps.")]
 CrossAttention = Annotated[str | None, typer.Option(help="refine, replace or auto (by the two captions).")]
 Blend = Annotated[float | None, typer.Option(help="Edit only where changed words look, such as 0.3; 0 for everywhere.")]
@@ -79,10 +83,12 @@ def models_of(profile: str, device: str, classifier: str = "") -> LoadedModels:
 
 
 def settings_of(models: Models, **changes: object) -> Settings:
-    """Return the profile's settings with what was given on the command line."""
+    """Return the profile's settings with what was given on the command line. Raises `SettingsError`."""
     wished = {name: value for name, value in changes.items() if value is not None and value != []}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in wished.items()}
-    return replace(models.profile.settings, **given)  # type: ignore[arg-type]
+    settings = replace(models.profile.settings, **given)  # type: ignore[arg-type]
+    method_of(settings)  # before any model is opened
+    return settings
 
 
 def open_pictures(paths: Sequence[Path], models: Models) -> list[Image]:

@@ -3,38 +3,53 @@
 `pnp` follows direct inversion (Ju et al., 2024), `null_text` null-text inversion (Mokady et al., 2023),
 `negative_prompt` negative-prompt inversion (Miyake et al., 2023); all three start from DDIM inversion (Song et al.,
 2021), which `plain` does nothing to mend: the control. Knows nothing of edits: what an edit needs of its source is the
-trajectory and the unconditional embeddings.
+trajectory and the unconditional embeddings. To add an inversion: a function, and its entry in `METHODS`, which
+settings, page and command line choose from; importing this module loads no model library.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from PIL.Image import Image
-from torch.nn.functional import mse_loss
-
-from pipeline.editing.latent_diffusion import LatentDiffusion
-from pipeline.editing.memory import retry_with_checkpointing
-from pipeline.errors import CaptionError
+from pipeline.errors import CaptionError, SettingsError
 from pipeline.settings import Settings
 from pipeline.types import Inversion, Step
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from pipeline.editing.latent_diffusion import LatentDiffusion
+
+    # trajectory (steps + 1, C, h, w), noise first, and uncond_embeddings (steps, 1, n, width)
+    Path = tuple[torch.Tensor, torch.Tensor | None]
+    # model, the picture's latent (1, C, h, w), its caption's embedding (1, tokens, width), settings, step -> path
+    Find = Callable[[LatentDiffusion, torch.Tensor, torch.Tensor, Settings, Step | None], Path]
+    Optimum = tuple[torch.Tensor, torch.Tensor, tuple[float, ...]]  # embedding, latent that it leads to, losses
 
 INNER_STEPS = 10
 TOLERANCE = (1e-5, 1e-3)  # the loss that is good enough: at the first denoising step, and what is added up to the last
 
 Tick = Callable[[], None]
-# trajectory (steps + 1, C, h, w), noise first, and uncond_embeddings (steps, 1, n, width)
-Path = tuple[torch.Tensor, torch.Tensor | None]
-Optimum = tuple[torch.Tensor, torch.Tensor, tuple[float, ...]]  # embedding, latent that it leads to, losses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One way to invert."""
+
+    name: str  # as people call it
+    help: str  # what it is good for
+    find: Find
 
 
 def invert(model: LatentDiffusion, image: Image, caption: str, settings: Settings, step: Step | None) -> Inversion:
-    """Invert by `settings.inversion`. Raises `CaptionError`, `EditingError` and whatever `step` raises."""
+    """Invert by `settings.inversion`. Raises `CaptionError`, `SettingsError`, `EditingError` and what `step` raises."""
     if not caption.strip():
         raise CaptionError("The caption is empty; inversion needs words for what the picture shows.")
-    method = METHODS[settings.inversion]
-    trajectory, uncond_embeddings = method(model, model.encode(image), model.embed(caption), settings, step)
+    method = method_of(settings)
+    trajectory, uncond_embeddings = method.find(model, model.encode(image), model.embed(caption), settings, step)
     return Inversion(
         caption=caption,
         method=settings.inversion,
@@ -44,6 +59,13 @@ def invert(model: LatentDiffusion, image: Image, caption: str, settings: Setting
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
     )
+
+
+def method_of(settings: Settings) -> Method:
+    """Return the inversion that the settings name. Raises `SettingsError` for an unknown one."""
+    if settings.inversion not in METHODS:
+        raise SettingsError(f"The inversion '{settings.inversion[:60]}' is unknown; use {', '.join(METHODS)}.")
+    return METHODS[settings.inversion]
 
 
 def pnp(
@@ -57,6 +79,8 @@ def negative_prompt(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
     """Take the source's caption as the unconditional one, so that guidance leaves the conditional prediction alone."""
+    import torch
+
     steps = settings.num_inference_steps
     tick = ticker(step, 2 * steps)
     noise = ddim(model, latent, caption, settings, tick)[:1]
@@ -73,6 +97,8 @@ def plain(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
     """Denoise with guidance from the noise of DDIM inversion, wherever it leads: neither set back nor optimised."""
+    import torch
+
     tick = ticker(step, 2 * settings.num_inference_steps)
     latents, null = [ddim(model, latent, caption, settings, tick)[:1]], model.embed("")
     with torch.inference_mode():
@@ -86,6 +112,10 @@ def null_text(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, step: Step | None
 ) -> Path:
     """Optimise an unconditional embedding per step so that guided denoising follows the pivots of DDIM inversion."""
+    import torch
+
+    from pipeline.editing.memory import retry_with_checkpointing
+
     steps = settings.num_inference_steps
     tick = ticker(step, 2 * steps)
     # Tensors made under inference_mode cannot enter a backward pass, their copies can.
@@ -112,6 +142,8 @@ def guided(
     model: LatentDiffusion, latent: torch.Tensor, timestep: int, caption: torch.Tensor, guidance_scale: float
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return S_{k-1}(z_k, null, c) of the paper as a function of null. The conditional prediction is made once."""
+    import torch
+
     with torch.no_grad():
         conditional = model.predict(latent, timestep, caption)
 
@@ -130,15 +162,14 @@ def optimise(
     progress: float,
     settings: Settings,
 ) -> Optimum:
-    """Minimise
-
-    z_{k-1} - S_{k-1}(z_k, null, c)
-
-    ^2 over null by Adam, in float32 and from `null` (1, n, width) on.
+    """Minimise ||z_{k-1} - S_{k-1}(z_k, null, c)||^2 over null by Adam, in float32 and from `null` (1, n, width) on.
 
     `progress` in 0..1 is how far denoising has come. Returns the best embedding seen, the latent that it leads to, and
     the losses in the order they were met. The published tolerance, written for any number of steps.
     """
+    import torch
+    from torch.nn.functional import mse_loss
+
     null = null.detach().clone().requires_grad_()
     optimiser = torch.optim.Adam([null], lr=settings.null_text_learning_rate * (1 - progress / 2))
     tolerance = TOLERANCE[0] + TOLERANCE[1] * progress
@@ -161,17 +192,19 @@ def optimise(
     return *best, tuple(losses)
 
 
-@torch.inference_mode()
 def ddim(
     model: LatentDiffusion, latent: torch.Tensor, caption: torch.Tensor, settings: Settings, tick: Tick
 ) -> torch.Tensor:
     """Invert latent (1, C, h, w) by DDIM under its caption at guidance 1: (steps + 1, C, h, w), noise first."""
+    import torch
+
     latents = [latent]
-    for timestep in reversed(model.timesteps(settings.num_inference_steps)):
-        prediction = model.predict(latents[-1], timestep, caption)
-        latents.append(model.noise(prediction, timestep, latents[-1]))
-        tick()
-    return torch.cat(latents[::-1])
+    with torch.inference_mode():
+        for timestep in reversed(model.timesteps(settings.num_inference_steps)):
+            prediction = model.predict(latents[-1], timestep, caption)
+            latents.append(model.noise(prediction, timestep, latents[-1]))
+            tick()
+        return torch.cat(latents[::-1])
 
 
 def ticker(step: Step | None, total: int) -> Tick:
@@ -187,10 +220,9 @@ def ticker(step: Step | None, total: int) -> Tick:
     return tick
 
 
-Method = Callable[[LatentDiffusion, torch.Tensor, torch.Tensor, Settings, Step | None], Path]
-METHODS: dict[str, Method] = {
-    "pnp": pnp,
-    "null-text": null_text,
-    "negative-prompt": negative_prompt,
-    "ddim": plain,
+METHODS = {
+    "pnp": Method(name="PnP", help="exact, fast", find=pnp),
+    "null-text": Method(name="Null-text", help="the most faithful, slow", find=null_text),
+    "negative-prompt": Method(name="Negative prompt", help="cheapest", find=negative_prompt),
+    "ddim": Method(name="DDIM", help="the control, nothing mended", find=plain),
 }

@@ -22,7 +22,8 @@ from pipeline.classifiers.promotion import with_promoted
 from pipeline.classifiers.sources import family_of, is_folder, names_classifier, published_model
 from pipeline.classifiers.trial import try_out
 from pipeline.editing.axes import AXES
-from pipeline.errors import InputError, ModelError, PipelineError, ProfileError
+from pipeline.editing.inversion import method_of
+from pipeline.errors import InputError, ModelError, PipelineError, ProfileError, SettingsError
 from pipeline.profiles import models_of, resolve_paths
 from pipeline.runtime.devices import ROOM, Place, free_memory, place, release, weight_bytes
 from pipeline.runtime.hub import here, located
@@ -244,13 +245,17 @@ def load(profile: Profile, device: str = "", folder: Path | None = None) -> Load
 
     `folder` is where classifiers to be chosen from lie (`model_folder.py`); the data folder's own without it.
 
-    No model is opened yet. Raises `ProfileError` for an unknown family and `InputError` for a device or a precision
-    that is not here.
+    No model is opened yet. Raises `ProfileError` for an unknown family or inversion and `InputError` for a device or a
+    precision that is not here.
     """
     for role, family in profile.families.items():
         if family not in ROLES.get(role, {}):
             known = "; ".join(f"{role}: {', '.join(families)}" for role, families in ROLES.items())
             raise ProfileError(f"The profile '{profile.name}' says {role} = '{family}' under families; use {known}.")
+    try:
+        method_of(profile.settings)
+    except SettingsError as error:
+        raise ProfileError(f"The profile '{profile.name}' has a setting that cannot be used: {error}") from error
     where = place(device, profile.dtype, profile.quantization)
     if where.obstacle:
         raise InputError(

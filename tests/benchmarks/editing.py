@@ -22,12 +22,13 @@ import torch
 from PIL import Image
 from torch.nn.functional import conv2d
 
+from pipeline.editing.inversion import METHODS
 from pipeline.editing.latent_diffusion import LatentDiffusion
 from pipeline.editing.prompt_to_prompt import StableDiffusionEditor
 from pipeline.models.loader import load
 from pipeline.profiles import load_profile
 from pipeline.scoring.clip import OpenClipScorer
-from pipeline.settings import INVERSIONS, Settings
+from pipeline.settings import Settings
 from pipeline.tiny.data import HELD_OUT_SEED
 from pipeline.tiny.world import VALUES, Scene, draw, redraw, sample
 from tests.benchmarks.reference import plain_edit, plain_null_text
@@ -196,7 +197,7 @@ def rows(bench: Bench, scenes: int, settings: Settings, say: Callable[[str], Non
     bench.editor.round_trip(Image.new("RGB", bench.model.image_size))  # whatever is made once, is made now
     for number, scene in enumerate(sample(scenes, HELD_OUT_SEED + 11)):
         twins = twins_of(scene, number)
-        for method in (REFERENCE, *INVERSIONS):
+        for method in (REFERENCE, *METHODS):
             wanted = replace(settings, inversion="null-text" if method == REFERENCE else method)
             run = bench.reference if method == REFERENCE else bench.engine
             for count, outcome in run(scene, twins, wanted).items():

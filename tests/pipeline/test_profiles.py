@@ -167,7 +167,6 @@ def test_a_profile_may_build_on_another_and_its_own_classifiers_come_first(tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"inversion": "magic"}, "use pnp, null-text, negative-prompt, ddim"),
         ({"cross_attention": "swap"}, "use refine, replace, auto"),
         ({"cross_replace_words": ("beach",)}, "such as beach=0.4"),
         ({"cross_replace_words": ("beach=1.4",)}, "from 0 to 1"),

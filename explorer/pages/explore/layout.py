@@ -21,15 +21,10 @@ from explorer.components.variations import variation_list
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, photo
 from pipeline.captions.factors import FACTORS
+from pipeline.editing.inversion import METHODS
 from pipeline.settings import Settings
 from pipeline.types import Axis
 
-INVERSIONS = [
-    ("PnP: exact, fast", "pnp"),
-    ("Null-text: the most faithful, slow", "null-text"),
-    ("Negative prompt: cheapest", "negative-prompt"),
-    ("DDIM: the control, nothing mended", "ddim"),
-]
 PROTECTED = "Every edit must keep showing this; nothing is protected until somebody says what the picture shows."
 UPLOADING = Path(components.__file__).with_name("uploading.js").read_text(encoding="utf-8")
 
@@ -166,7 +161,8 @@ def draw_making(settings: Settings, axis: Axis) -> Making:
         f"A small {axis.name} edits boldly, a large one stays close to the photo. Hatched frames missed a gate.",
     )
     with gr.Accordion(f"Inversion, {axis.name} and steps", open=False, elem_classes="quiet"):
-        inversion = gr.Radio(INVERSIONS, value=settings.inversion, label="Inversion", elem_id="inversion")
+        inversions = [(f"{method.name}: {method.help}", name) for name, method in METHODS.items()]
+        inversion = gr.Radio(inversions, value=settings.inversion, label="Inversion", elem_id="inversion")
         choices = sorted({*(n / 10 for n in range(1, 10)), *settings.taus})
         taus = gr.CheckboxGroup(
             [(f"{axis.value(tau):.2f}", tau) for tau in choices],

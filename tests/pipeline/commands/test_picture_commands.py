@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.editing.axes import IMAGE_GUIDANCE
 from pipeline.images import encode, open_image
-from tests.commands import call, rows
+from tests.commands import call, refusal, rows
 from tests.seams import SeamModels, picture
 
 
@@ -69,3 +69,11 @@ def test_edit_tells_the_strength_by_the_name_of_the_editors_axis(models: SeamMod
     _, row = rows("edit", red, *wish, "--out", tmp_path / "out")
     assert row["image guidance"] == pytest.approx(1.4)
     assert "tau" not in row
+
+
+def test_an_unknown_inversion_is_refused_before_any_model_is_asked(
+    models: SeamModels, red: Path, tmp_path: Path
+) -> None:
+    wish = ["--edited-caption", "a red plane on yellow", "--inversion", "magic", "--out", tmp_path / "out"]
+    assert "use pnp, null-text" in refusal("edit", red, *wish)
+    assert models.editor.inversions == 0

@@ -147,6 +147,11 @@ def test_a_family_is_chosen_by_the_profile(profile: Profile) -> None:
     assert load(load_profile("light"), "cpu").profile.families == {"captioner": "blip"}
 
 
+def test_a_profile_names_a_known_inversion(profile: Profile) -> None:
+    with pytest.raises(ProfileError, match=r"'test'.* inversion 'magic' is unknown; use pnp"):
+        load(replace(profile, settings=replace(profile.settings, inversion="magic")), "cpu")
+
+
 @pytest.mark.parametrize("entry", [entry for families in (*ROLES.values(), CLASSIFIERS) for entry in families.values()])
 def test_every_entry_of_a_registry_names_a_class_with_from_pretrained(entry: str) -> None:
     module, _, name = entry.partition(":")

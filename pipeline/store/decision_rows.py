@@ -60,14 +60,14 @@ def latest(connection: sql.Connection, keys: Sequence[str], analyst: str | None)
 
 def append(connection: sql.Connection, all_of: Sequence[Decision]) -> tuple[Decision, ...]:
     """Put the decisions at the end of the log, but those whose id is there already; return what the log holds."""
-    lines = [asdict(one) for one in all_of]
+    lines = [asdict(decision) for decision in all_of]
     for line in lines:
         del line["number"]
     if lines:
         connection.execute(insert(connection, decisions).on_conflict_do_nothing(index_elements=["id"]), lines)
-    rows = in_chunks(connection, sql.select(decisions), decisions.c.id, [one.id for one in all_of])
+    rows = in_chunks(connection, sql.select(decisions), decisions.c.id, [decision.id for decision in all_of])
     held = {row.id: decision_of(row) for row in rows}
-    return tuple(held[one.id] for one in all_of)
+    return tuple(held[decision.id] for decision in all_of)
 
 
 def log(connection: sql.Connection, *where: sql.ColumnElement[bool]) -> tuple[Decision, ...]:

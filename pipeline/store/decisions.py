@@ -53,51 +53,51 @@ class Agreement:
 def views(log: Iterable[Decision]) -> Views:
     """Everybody's latest decision on everything."""
     histories: dict[str, list[Decision]] = {}
-    for one in log:
-        histories.setdefault(one.counterfactual, []).append(one)
+    for decision in log:
+        histories.setdefault(decision.counterfactual, []).append(decision)
     return {key: latest(history) for key, history in histories.items()}
 
 
-def add(histories: Histories, one: Decision) -> None:
+def add(histories: Histories, decision: Decision) -> None:
     """Bring the histories up to date with one more decision."""
-    histories[one.counterfactual] = (*histories.get(one.counterfactual, ()), one)
+    histories[decision.counterfactual] = (*histories.get(decision.counterfactual, ()), decision)
 
 
 def latest(history: Sequence[Decision]) -> dict[str, Decision]:
     """Return everybody's latest decision on one counterfactual since its last resolution, the newest last."""
     found: dict[str, Decision] = {}
-    for one in standing(history):
-        if one.kind == RESOLVE:
+    for decision in standing(history):
+        if decision.kind == RESOLVE:
             found.clear()
-        found.pop(one.analyst, None)
-        found[one.analyst] = one
+        found.pop(decision.analyst, None)
+        found[decision.analyst] = decision
     return found
 
 
 def standing(log: Sequence[Decision]) -> Iterator[Decision]:
     """Yield the decisions that count, oldest first: none that was undone, one that was redone where it was redone."""
-    kinds = {one.act: one.kind for one in log if one.kind not in (UNDO, REDO)}
+    kinds = {decision.act: decision.kind for decision in log if decision.kind not in (UNDO, REDO)}
     undone: set[str] = set()
-    for one in log:
-        if one.kind == UNDO:
-            undone.add(one.of)
-        elif one.kind == REDO:
-            undone.discard(one.of)
-    for one in log:
-        act = one.of if one.kind == REDO else one.act
-        if one.kind != UNDO and act not in undone:
-            yield replace(one, kind=kinds.get(act, "")) if one.kind == REDO else one
+    for decision in log:
+        if decision.kind == UNDO:
+            undone.add(decision.of)
+        elif decision.kind == REDO:
+            undone.discard(decision.of)
+    for decision in log:
+        act = decision.of if decision.kind == REDO else decision.act
+        if decision.kind != UNDO and act not in undone:
+            yield replace(decision, kind=kinds.get(act, "")) if decision.kind == REDO else decision
 
 
 def newest(history: Sequence[Decision]) -> int:
     """Return the place in the log of the newest entry, whatever it means by now; 0 when there is none."""
-    return max((one.number for one in history), default=0)
+    return max((decision.number for decision in history), default=0)
 
 
 def holding(log: Iterable[Decision]) -> dict[str, Decision]:
     """Counterfactual -> the decision that holds; absent where there is none, or a conflict."""
     found = ((key, settled(of)) for key, of in views(log).items())
-    return {key: one for key, one in found if one is not None}
+    return {key: decision for key, decision in found if decision is not None}
 
 
 def conflicts(log: Iterable[Decision]) -> dict[str, tuple[Decision, ...]]:
@@ -113,13 +113,13 @@ def settled(of: Mapping[str, Decision]) -> Decision | None:
     said = _spoken(of)
     if not said or is_disputed(of):
         return None
-    tags = dict.fromkeys(name for one in of.values() for name in one.tags)
+    tags = dict.fromkeys(name for decision in of.values() for name in decision.tags)
     return replace(said[-1], label=shown_label(of) or "", tags=tuple(tags))
 
 
 def opinions(of: Mapping[str, Decision]) -> tuple[Decision, ...]:
     """Return everybody's latest decision that gives a verdict or a label, the newest last."""
-    return tuple(one for one in of.values() if one.verdict or one.label)
+    return tuple(decision for decision in of.values() if decision.verdict or decision.label)
 
 
 def following(of: Mapping[str, Decision], counterfactual: str, analyst: str, *, settle: bool = False) -> Decision:
@@ -131,26 +131,26 @@ def following(of: Mapping[str, Decision], counterfactual: str, analyst: str, *, 
     fresh = replace(before, id="", act="", kind="", of="", time=0.0, number=0)
     if not (settle and is_disputed(of)):
         return fresh
-    tags = dict.fromkeys(name for one in (before, *of.values()) for name in one.tags)
+    tags = dict.fromkeys(name for decision in (before, *of.values()) for name in decision.tags)
     return replace(fresh, kind=RESOLVE, tags=tuple(tags))
 
 
 def is_disputed(of: Mapping[str, Decision]) -> bool:
     """Return whether the verdicts contradict one another, or what the edit is said to show."""
-    verdicts = {one.verdict for one in _spoken(of)}
+    verdicts = {decision.verdict for decision in _spoken(of)}
     return len(verdicts) > 1 or (bool(verdicts - {"reject"}) and shown_label(of) is None)
 
 
 def shown_label(of: Mapping[str, Decision]) -> str | None:
     """Return what the edit is said to show: "" for what its photo shows, None while analysts disagree."""
-    labels = {one.label for one in of.values() if one.label or one.verdict == "keep"}
+    labels = {decision.label for decision in of.values() if decision.label or decision.verdict == "keep"}
     return None if len(labels) > 1 else next(iter(labels), "")
 
 
 def own(log: Iterable[Decision], analyst: str) -> dict[str, Decision]:
     """Counterfactual -> this analyst's decision, or the one that resolved a conflict since."""
     found = ((key, of.get(analyst) or _resolution(of)) for key, of in views(log).items())
-    return {key: one for key, one in found if one is not None and one.verdict}
+    return {key: decision for key, decision in found if decision is not None and decision.verdict}
 
 
 def agreements(log: Sequence[Decision], photos: Mapping[str, str]) -> tuple[Agreement, ...]:
@@ -160,12 +160,12 @@ def agreements(log: Sequence[Decision], photos: Mapping[str, str]) -> tuple[Agre
     that is not there counts as one of a photo of its own.
     """
     verdicts: dict[str, dict[str, str]] = {}
-    for one in standing(log):
-        if one.kind != RESOLVE:
-            verdicts.setdefault(one.analyst, {})[one.counterfactual] = one.verdict
+    for decision in standing(log):
+        if decision.kind != RESOLVE:
+            verdicts.setdefault(decision.analyst, {})[decision.counterfactual] = decision.verdict
     pairs = itertools.combinations(sorted(verdicts), 2)
     found = (_agreement(pair, verdicts[pair[0]], verdicts[pair[1]], photos) for pair in pairs)
-    return tuple(one for one in found if one is not None)
+    return tuple(agreement for agreement in found if agreement is not None)
 
 
 def stacks(log: Iterable[Act], analyst: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -176,16 +176,16 @@ def stacks(log: Iterable[Act], analyst: str) -> tuple[tuple[str, ...], tuple[str
     done: list[str] = []
     undone: list[str] = []
     seen = set()
-    for one in log:
-        if one.analyst != analyst or one.act in seen:
+    for decision in log:
+        if decision.analyst != analyst or decision.act in seen:
             continue
-        seen.add(one.act)
-        if one.kind == UNDO:
-            _pass(one.of, done, undone)
-        elif one.kind == REDO:
-            _pass(one.of, undone, done)
+        seen.add(decision.act)
+        if decision.kind == UNDO:
+            _pass(decision.of, done, undone)
+        elif decision.kind == REDO:
+            _pass(decision.of, undone, done)
         else:
-            done.append(one.act)
+            done.append(decision.act)
             undone.clear()
     return tuple(done), tuple(undone)
 
@@ -197,14 +197,14 @@ def again(log: Iterable[Decision], analyst: str, act: str, kind: str, of: str) -
     """
     before: dict[str, Decision] = {}
     made: list[Decision] = []
-    for one in log:
-        if one.analyst != analyst:
+    for decision in log:
+        if decision.analyst != analyst:
             continue
-        if one.act == of:
-            blank = replace(one, verdict="", reason="", label="", tags=())
-            said = one if kind == REDO else before.get(one.counterfactual, blank)
+        if decision.act == of:
+            blank = replace(decision, verdict="", reason="", label="", tags=())
+            said = decision if kind == REDO else before.get(decision.counterfactual, blank)
             made.append(replace(said, id=f"{act}-{len(made)}", act=act, kind=kind, of=of, time=0.0, number=0))
-        before[one.counterfactual] = one
+        before[decision.counterfactual] = decision
     return tuple(made)
 
 
@@ -216,18 +216,18 @@ def _pass(act: str, source: list[str], target: list[str]) -> None:
 
 
 def _spoken(of: Mapping[str, Decision]) -> tuple[Decision, ...]:
-    return tuple(one for one in of.values() if one.verdict)
+    return tuple(decision for decision in of.values() if decision.verdict)
 
 
 def _resolution(of: dict[str, Decision]) -> Decision | None:
-    return next((one for one in of.values() if one.kind == RESOLVE), None)
+    return next((decision for decision in of.values() if decision.kind == RESOLVE), None)
 
 
 def _agreement(
-    analysts: tuple[str, str], one: dict[str, str], other: dict[str, str], photos: Mapping[str, str]
+    analysts: tuple[str, str], first: dict[str, str], other: dict[str, str], photos: Mapping[str, str]
 ) -> Agreement | None:
-    keys = sorted(key for key in one.keys() & other.keys() if one[key] and other[key])
-    both = [(one[key], other[key]) for key in keys]
+    keys = sorted(key for key in first.keys() & other.keys() if first[key] and other[key])
+    both = [(first[key], other[key]) for key in keys]
     if not both:
         return None
     n, agree = len(both), sum(a == b for a, b in both)

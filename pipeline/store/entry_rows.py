@@ -19,7 +19,7 @@ from pipeline.types import CONFIRMED
 def entries(connection: sql.Connection) -> tuple[Entry, ...]:
     """What is known of every counterfactual beside its picture, as the classifier judges that it was drawn for."""
     known = Vocabularies(connection)
-    found = (one for judge in known.current.values() for one in _entries(connection, known, judge))
+    found = (entry for judge in known.current.values() for entry in _entries(connection, known, judge))
     return tuple(sorted(found, key=lambda entry: entry.number))
 
 

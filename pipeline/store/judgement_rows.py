@@ -33,7 +33,7 @@ class Vocabularies:
     def __init__(self, connection: sql.Connection) -> None:
         rows = connection.execute(sql.select(vocabularies).order_by(vocabularies.c.used))
         self.all = {row.key: Vocabulary(row.key, row.classifier, tuple(row.labels), *row[3:]) for row in rows}
-        self.current = {one.name: one for one in self.all.values()}  # the one used last
+        self.current = {vocabulary.name: vocabulary for vocabulary in self.all.values()}  # the one used last
 
     def now(self, key: str) -> Vocabulary:
         """What bears the name of this classifier now."""
@@ -41,12 +41,12 @@ class Vocabularies:
 
     def versions(self, name: str) -> frozenset[str]:
         """Keys of all that ever bore this name."""
-        return frozenset(one.key for one in self.all.values() if one.name == name)
+        return frozenset(vocabulary.key for vocabulary in self.all.values() if vocabulary.name == name)
 
     def find(self, judge: Judge) -> Vocabulary | None:
         """The very one: the same name, labels and fingerprint."""
         wanted = (judge.name, tuple(judge.labels), judge.fingerprint)
-        return next((one for one in self.all.values() if one[1:4] == wanted), None)
+        return next((vocabulary for vocabulary in self.all.values() if vocabulary[1:4] == wanted), None)
 
 
 def save_vocabulary(connection: sql.Connection, judge: Judge) -> str:
@@ -68,7 +68,9 @@ def save_vocabulary(connection: sql.Connection, judge: Judge) -> str:
 
 def save_judgements(connection: sql.Connection, vocabulary: str, made: Mapping[str, Prediction]) -> None:
     """Picture -> prediction; one that is there already stays."""
-    rows = [{"picture": key, "vocabulary": vocabulary, "prediction": pack(one)} for key, one in made.items()]
+    rows = [
+        {"picture": key, "vocabulary": vocabulary, "prediction": pack(prediction)} for key, prediction in made.items()
+    ]
     if rows:
         connection.execute(insert(connection, judgements).on_conflict_do_nothing(), rows)
 

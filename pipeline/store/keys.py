@@ -35,13 +35,13 @@ def earlier_keys(models: Models, study: Study, perturbation: Perturbation, tau: 
         settings.word_weight, (settings.local_blend, settings.local_blend_start), model_name(models.profile.diffusion),
     )  # fmt: skip
     whole = ("\0".join(map(repr, (*parts, name))) for name in {study.photo.classifier, *models.profile.classifiers})
-    return {hashlib.sha256(one.encode()).hexdigest() for one in whole}
+    return {hashlib.sha256(text.encode()).hexdigest() for text in whole}
 
 
 def drawing_of(profile: Profile, settings: Settings) -> dict[str, Any]:
     """What draws a picture beside photo, words and tau, to be kept with it as JSON."""
     drawn = {name: getattr(settings, name) for name in DRAWING}
-    listed = {name: list(one) if isinstance(one, tuple) else one for name, one in drawn.items()}
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in drawn.items()}
     return {
         "profile": profile.source or profile.name,
         "image_size": profile.image_size,

@@ -103,17 +103,17 @@ def gc(store: Store, *, delete: bool = False, older: float = HOUR) -> tuple[Find
         if not delete:
             return found
         parts = (found[start : start + AT_ONCE] for start in range(0, len(found), AT_ONCE))
-        return tuple(one for part in parts for one in _swept(store, part, older))
+        return tuple(finding for part in parts for finding in _swept(store, part, older))
 
 
 def _swept(store: Store, part: Sequence[Finding], older: float) -> Iterator[Finding]:
     """Throw away those that nothing needs by now, and yield them."""
     with store.alone(), store.database.read() as connection:
-        needed = _pictures(connection, [Path(one.where).stem for one in part if one.kind == "orphan"])
-        for one in part:
-            path = Path(one.where)
-            if (one.kind != "orphan" or path.stem not in needed) and _remove(path, time.time() - older):
-                yield one
+        needed = _pictures(connection, [Path(finding.where).stem for finding in part if finding.kind == "orphan"])
+        for finding in part:
+            path = Path(finding.where)
+            if (finding.kind != "orphan" or path.stem not in needed) and _remove(path, time.time() - older):
+                yield finding
 
 
 def _faults(connection: sql.Connection) -> Iterator[Finding]:

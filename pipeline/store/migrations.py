@@ -45,7 +45,7 @@ def _to_6(connection: sql.Connection) -> None:
     What earlier versions drew keeps no settings, as they noted none.
     """
     cascade = " CASCADE" if connection.dialect.name == "postgresql" else ""
-    if not any(one["name"] == "seed" for one in sql.inspect(connection).get_columns("counterfactuals")):
+    if not any(column["name"] == "seed" for column in sql.inspect(connection).get_columns("counterfactuals")):
         _to_5(connection)  # the first folders of version 5 had jobs alone
     for name in REPLACED:
         connection.exec_driver_sql(f"CREATE TABLE earlier_{name} AS SELECT * FROM {name}")

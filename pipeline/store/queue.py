@@ -50,10 +50,10 @@ class Entry:
 
 
 ORDERS: Mapping[str, Key] = {
-    "newest": lambda one: -one.number,
-    "uncertain": lambda one: one.margin,  # the classifier is between two labels
-    "shift": lambda one: one.change,  # the largest fall of p(label) first
-    "score": lambda one: one.directional_similarity,  # the weakest edits first
+    "newest": lambda entry: -entry.number,
+    "uncertain": lambda entry: entry.margin,  # the classifier is between two labels
+    "shift": lambda entry: entry.change,  # the largest fall of p(label) first
+    "score": lambda entry: entry.directional_similarity,  # the weakest edits first
 }
 DIVERSE, RANDOM = "diverse", "random"
 
@@ -62,13 +62,13 @@ def listed(entries: Iterable[Entry], decided: Container[str]) -> list[Entry]:
     """Of every variation its best edit that passes all gates, as `scoring.choose_tau` has it, and what was decided."""
     best: dict[tuple[str, str], Entry] = {}
     kept: dict[str, Entry] = {}
-    for one in entries:
-        if one.key in decided:
-            kept[one.key] = one
-        place = one.study, one.edited_caption
-        if one.passes and (place not in best or _merit(one) > _merit(best[place])):
-            best[place] = one
-    return sorted(({one.key: one for one in best.values()} | kept).values(), key=lambda one: one.number)
+    for entry in entries:
+        if entry.key in decided:
+            kept[entry.key] = entry
+        place = entry.study, entry.edited_caption
+        if entry.passes and (place not in best or _merit(entry) > _merit(best[place])):
+            best[place] = entry
+    return sorted(({entry.key: entry for entry in best.values()} | kept).values(), key=lambda entry: entry.number)
 
 
 def ordered(entries: Sequence[Entry], order: str, seed: int = 0) -> list[Entry]:
@@ -79,29 +79,29 @@ def ordered(entries: Sequence[Entry], order: str, seed: int = 0) -> list[Entry]:
         return _round_robin(entries)
     if order not in ORDERS:
         raise SettingsError(f"The order '{order}' is unknown; use {', '.join([*ORDERS, DIVERSE, RANDOM])}.")
-    return sorted(entries, key=lambda one: (ORDERS[order](one), one.number))
+    return sorted(entries, key=lambda entry: (ORDERS[order](entry), entry.number))
 
 
 def found(entries: Iterable[Entry], *, label: str = "", factor: str = "", words: str = "") -> list[Entry]:
     """Those of this label and factor whose edited caption or label holds all of the words; "" asks for all."""
     wanted = words.casefold().split()
     return [
-        one
-        for one in entries
-        if (not label or one.label == label)
-        and (not factor or one.factor == factor)
-        and all(word in f"{one.edited_caption} {one.label}".casefold() for word in wanted)
+        entry
+        for entry in entries
+        if (not label or entry.label == label)
+        and (not factor or entry.factor == factor)
+        and all(word in f"{entry.edited_caption} {entry.label}".casefold() for word in wanted)
     ]
 
 
-def _merit(one: Entry) -> tuple[float, float]:
-    return one.directional_similarity, one.tau
+def _merit(entry: Entry) -> tuple[float, float]:
+    return entry.directional_similarity, entry.tau
 
 
 def _round_robin(entries: Sequence[Entry]) -> list[Entry]:
     """One of every class and factor before the second of any, so that the first few differ most."""
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-    for one in entries:
-        groups[one.label, one.factor].append(one)
-    rounds = ((place, which, one) for which, group in enumerate(groups.values()) for place, one in enumerate(group))
-    return [one for _, _, one in sorted(rounds, key=lambda row: row[:2])]
+    for entry in entries:
+        groups[entry.label, entry.factor].append(entry)
+    rounds = ((place, which, entry) for which, group in enumerate(groups.values()) for place, entry in enumerate(group))
+    return [entry for _, _, entry in sorted(rounds, key=lambda row: row[:2])]

@@ -100,19 +100,21 @@ class Store(Studies):
         later, or a dispute was settled, or for one that settles a dispute when anybody did; `DataError` for an unknown
         verdict or counterfactual, else `StoreError`.
         """
-        for one in decisions:
-            if one.verdict not in VERDICTS:
-                raise DataError(f"The verdict '{one.verdict}' is unknown; use keep, reject or unsure.")
-        now, keys = time.time(), {one.counterfactual for one in decisions}
+        for decision in decisions:
+            if decision.verdict not in VERDICTS:
+                raise DataError(f"The verdict '{decision.verdict}' is unknown; use keep, reject or unsure.")
+        now, keys = time.time(), {decision.counterfactual for decision in decisions}
         with self._write("The decision could not be saved", schema.DECISIONS) as connection:
             known = {row.key for row in schema.in_chunks(connection, _KEYS, schema.counterfactuals.c.key, list(keys))}
             for key in sorted(keys - known):
                 raise DataError(f"There is no counterfactual {key[:12]} in this data folder; save its study first.")
             seen = list(expected or ())
             latest = {whose: decision_rows.latest(connection, seen, whose) for whose in set(map(_rivals, decisions))}
-            for one in decisions:
-                _refuse_late(latest[_rivals(one)].get(one.counterfactual), one, expected or {})
-            timed = [replace(one, time=one.time or now, act=one.act or one.id) for one in decisions]
+            for decision in decisions:
+                _refuse_late(latest[_rivals(decision)].get(decision.counterfactual), decision, expected or {})
+            timed = [
+                replace(decision, time=decision.time or now, act=decision.act or decision.id) for decision in decisions
+            ]
             return decision_rows.append(connection, timed)
 
     def undo(self, analyst: str, act: str) -> tuple[Decision, ...]:
@@ -135,7 +137,7 @@ class Store(Studies):
             for last in (done if kind == UNDO else undone)[-1:]:
                 beside = decision_rows.log(connection, decision_rows.beside_act(analyst, last))
                 made = again(beside, analyst, act, kind, last)
-                return decision_rows.append(connection, [replace(one, time=time.time()) for one in made])
+                return decision_rows.append(connection, [replace(decision, time=time.time()) for decision in made])
             return ()
 
     def decisions(self) -> dict[str, Decision]:
@@ -233,15 +235,15 @@ class Store(Studies):
         return tuple(row.key for row in rows)
 
 
-def _rivals(one: Decision) -> str | None:
+def _rivals(decision: Decision) -> str | None:
     """Return whose later decisions stand in the way of this one: its analyst's, or None for anybody's."""
-    return None if one.kind == RESOLVE else one.analyst
+    return None if decision.kind == RESOLVE else decision.analyst
 
 
-def _refuse_late(latest: Decision | None, one: Decision, expected: Mapping[str, int]) -> None:
+def _refuse_late(latest: Decision | None, decision: Decision, expected: Mapping[str, int]) -> None:
     """Raises `ConflictError` when `latest` came after what was seen when this decision was made."""
-    seen = expected.get(one.counterfactual)
-    if seen is None or latest is None or latest.number <= seen or latest.id == one.id:
+    seen = expected.get(decision.counterfactual)
+    if seen is None or latest is None or latest.number <= seen or latest.id == decision.id:
         return
     raise ConflictError(
         f"Meanwhile {latest.analyst or 'somebody'} decided '{latest.verdict or 'to decide'}' in another window; "

@@ -145,20 +145,20 @@ class Studies(StudyReader):
     def add_counterfactuals(self, photo_key: str, caption: str, made: Sequence[Counterfactual], judge: Judge) -> None:
         """Adds edits with this classifier's judgements; what is there already stays as it is. Raises `StoreError`."""
         with saving("The edits could not be saved"):
-            pictures = {one.key: self.media.put(one.image) for one in made}
+            pictures = {item.key: self.media.put(item.image) for item in made}
         with self._write("The edits could not be saved", schema.RECORDS) as connection:
             vocabulary = judgement_rows.save_vocabulary(connection, judge)
             study = rows.save_caption(connection, photo_key, caption)
             rows.save_counterfactuals(connection, study, vocabulary, made, pictures)
-            judged = {pictures[one.key]: one.prediction for one in made}
+            judged = {pictures[item.key]: item.prediction for item in made}
             judgement_rows.save_judgements(connection, vocabulary, judged)
 
     def set_scores(self, made: Sequence[CounterfactualRecord]) -> None:
         """Keeps these edits' scores, whose they are, and which gates they miss."""
         with self._write("The scores could not be saved", schema.RECORDS) as connection:
-            for one in made:
-                values = {"scores": one.scores.kept, "scorer": one.scorer, "missed": list(one.missed)}
-                here = schema.counterfactuals.c.key == one.key
+            for item in made:
+                values = {"scores": item.scores.kept, "scorer": item.scorer, "missed": list(item.missed)}
+                here = schema.counterfactuals.c.key == item.key
                 connection.execute(sql.update(schema.counterfactuals).where(here).values(**values))
 
     def add_judgements(self, judge: Judge, predictions: Mapping[str, Prediction]) -> None:

@@ -130,8 +130,10 @@ class StudyReader:
                 for name in names:
                     if name in known.current and name not in kept.seen:
                         kept.seen[name] = tuple(_seen(connection, known, known.current[name]))
-                found = [one for name in names for one in kept.seen.get(name, ()) if classifier or one.shown]
-                kept.listed[classifier] = tuple(one.record for one in sorted(found, key=lambda one: -one.updated))
+                found = [listed for name in names for listed in kept.seen.get(name, ()) if classifier or listed.shown]
+                kept.listed[classifier] = tuple(
+                    listed.record for listed in sorted(found, key=lambda listed: -listed.updated)
+                )
             self._records = kept
         return kept.listed[classifier]
 

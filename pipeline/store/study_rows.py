@@ -193,8 +193,8 @@ def save_caption(connection: sql.Connection, photo: str, caption: str, **values:
 
 def save_perturbations(connection: sql.Connection, all_of: Sequence[Perturbation]) -> tuple[str, ...]:
     """Inserts what is not there yet and returns all keys."""
-    keys = tuple(digest(*asdict(one).values()) for one in all_of)
-    rows = [{"key": key, **asdict(one)} for key, one in zip(keys, all_of, strict=True)]
+    keys = tuple(digest(*asdict(perturbation).values()) for perturbation in all_of)
+    rows = [{"key": key, **asdict(perturbation)} for key, perturbation in zip(keys, all_of, strict=True)]
     if rows:
         connection.execute(insert(connection, perturbations).on_conflict_do_nothing(), rows)
     return keys
@@ -204,12 +204,12 @@ def save_proposals(connection: sql.Connection, study: str, all_of: Sequence[Pert
     """Adds them at the end; one with the same edited caption takes its place and keeps what an analyst decided."""
     known = sql.select(perturbations.c.edited_caption, proposals.c.position).join(proposals)
     places = {row[0]: row[1] for row in connection.execute(known.where(proposals.c.study == study))}
-    for key, one in zip(save_perturbations(connection, all_of), all_of, strict=True):
-        if (place := places.get(one.edited_caption)) is not None:
+    for key, perturbation in zip(save_perturbations(connection, all_of), all_of, strict=True):
+        if (place := places.get(perturbation.edited_caption)) is not None:
             here = (proposals.c.study == study, proposals.c.position == place)
             connection.execute(sql.update(proposals).where(*here).values(perturbation=key))
         else:
-            places[one.edited_caption] = place = max(places.values(), default=-1) + 1
+            places[perturbation.edited_caption] = place = max(places.values(), default=-1) + 1
             connection.execute(sql.insert(proposals).values(study=study, position=place, perturbation=key))
 
 
@@ -221,20 +221,20 @@ def save_counterfactuals(
     pictures: Mapping[str, str],
 ) -> None:
     """Inserts those whose key is not there yet; `pictures` by their keys."""
-    words = save_perturbations(connection, [one.perturbation for one in all_of])
-    for one, perturbation in zip(all_of, words, strict=True):
+    words = save_perturbations(connection, [item.perturbation for item in all_of])
+    for item, perturbation in zip(all_of, words, strict=True):
         line = insert(connection, counterfactuals).values(
-            key=one.key,
+            key=item.key,
             study=study,
             perturbation=perturbation,
-            tau=one.tau,
-            picture=pictures[one.key],
-            scores=one.scores.kept,
-            scorer=one.scorer,
-            missed=list(one.missed),
-            seed=one.seed,
-            models=one.models,
-            settings=one.settings,
+            tau=item.tau,
+            picture=pictures[item.key],
+            scores=item.scores.kept,
+            scorer=item.scorer,
+            missed=list(item.missed),
+            seed=item.seed,
+            models=item.models,
+            settings=item.settings,
             vocabulary=vocabulary,
         )
         connection.execute(line.on_conflict_do_nothing(index_elements=["key"]))

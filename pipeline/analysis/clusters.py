@@ -67,7 +67,7 @@ def _words(effect: Effect) -> str:
 
 
 def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
-    """Where each edit belongs: by what came, with what went beside it at half the weight."""
+    """Return where each edit belongs: by what came, with what went beside it at half the weight."""
     from sklearn.cluster import KMeans
 
     often = Counter(words)  # the same words come from many photos: each is embedded and placed once, with its weight

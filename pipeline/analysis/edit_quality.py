@@ -63,7 +63,7 @@ class _Edit:
 def appraise(
     studies: Iterable[Study], embed: Embed, judge: Classifier, distances: Mapping[str, Distance] | None = None
 ) -> tuple[Appraisal, ...]:
-    """One row for all chosen edits, then one per factor. Raises `DataError` when nothing was chosen."""
+    """Return one row for all chosen edits, then one per factor. Raises `DataError` when nothing was chosen."""
     known = [(study, chosen(study)) for study in studies]
     known = [(study, best) for study, best in known if best]
     if not known:

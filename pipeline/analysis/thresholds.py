@@ -39,7 +39,7 @@ class Separation:
 
     @property
     def helps(self) -> bool:
-        """True when both shares together are above 1, which is chance, even at the lower ends of their intervals."""
+        """Return whether both shares sum to more than 1, which is chance, even at the lower ends of their intervals."""
         return self.threshold is not None and self.kept_above.low + self.rejected_below.low > 1
 
 

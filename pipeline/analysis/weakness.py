@@ -55,7 +55,7 @@ class Weakness:
 
     @property
     def too_few(self) -> bool:
-        """True when the row rests on fewer than `MIN_PHOTOS` photos and says hardly anything."""
+        """Return whether the row rests on fewer than `MIN_PHOTOS` photos and says hardly anything."""
         return self.photos < MIN_PHOTOS
 
 
@@ -84,17 +84,17 @@ class Effect:
 
     @property
     def photo(self) -> str:
-        """Key of the photo that it comes from."""
+        """Return the key of the photo that it comes from."""
         return self.study.photo.key
 
     @property
     def label(self) -> str:
-        """What the photo shows."""
+        """Return what the photo shows."""
         return self.study.photo.label
 
     @property
     def factor(self) -> str:
-        """What was changed."""
+        """Return what was changed."""
         return self.edit.perturbation.factor
 
 
@@ -115,7 +115,7 @@ def effects(studies: Iterable[StudyRecord]) -> tuple[Effect, ...]:
 
 
 def weakness(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
-    """Rows for every class and factor that occurs and for "all" of either; studies without a control are passed over.
+    """Return rows for every class and factor that occurs and for "all" of either; studies need a control to count.
 
     The overall row comes first; the others follow by how certain their loss of Acc@1 is: the row whose interval ends
     lowest first, rows of fewer than `MIN_PHOTOS` photos last.
@@ -124,17 +124,17 @@ def weakness(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
 
 
 def weakness_by_tau(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
-    """The same rows once per tau: every edit that passes the gates at this tau, chosen or not."""
+    """Return the same rows once per tau: every edit that passes the gates at this tau, chosen or not."""
     return _sorted(_rows(*_gather_by_tau(studies)))
 
 
 def overall_by_tau(studies: Iterable[StudyRecord]) -> tuple[Weakness, ...]:
-    """One row per tau over all classes and factors: every edit that passes the gates at this tau, chosen or not."""
+    """Return one row per tau over all classes and factors: all edits that pass the gates at this tau, chosen or not."""
     return _sorted(_rows(*_gather_by_tau(studies), overall=True))
 
 
 def failure_points(studies: Iterable[StudyRecord]) -> tuple[FailurePoint, ...]:
-    """One per edited caption that was made, in the order of the studies; studies without a control are passed over."""
+    """Return one per edited caption that was made, in the order of the studies that have a control."""
     return tuple(
         FailurePoint(
             photo=study.photo.key,
@@ -150,7 +150,7 @@ def failure_points(studies: Iterable[StudyRecord]) -> tuple[FailurePoint, ...]:
 
 
 def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) -> Proportion:
-    """Of the flips under one classifier, the share that a second one confirms (non-adversarial flip rate, NAFR).
+    """Return the share of a classifier's flips that a second one confirms (non-adversarial flip rate, NAFR).
 
     `others` are the same studies in the same order as the second classifier sees them (`workflow.judged_by`).
     """
@@ -167,12 +167,12 @@ def confirmation(studies: Iterable[StudyRecord], others: Iterable[StudyRecord]) 
 
 
 def margin(label: str, prediction: Prediction) -> float:
-    """log p(label) - log p(best other label): the difference of their logits, above 0 when the label is first."""
+    """Return log p(label) - log p(best other label), their logits' difference; above 0 when the label is first."""
     return _margin(prediction.standing(label))
 
 
 def _edits(study: StudyRecord) -> dict[str, str]:
-    """Edited caption -> factor."""
+    """Return the factor of each edited caption."""
     return {item.perturbation.edited_caption: item.perturbation.factor for item in study.counterfactuals}
 
 
@@ -191,7 +191,7 @@ def _margin(standing: Standing) -> float:
 
 
 def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect], list[_Unpaired]]:
-    """Edits beside their controls, and edited captions that have none; studies without a control are passed over."""
+    """Return edits beside their controls, and edited captions without one, of the studies that have a control."""
     pairs: list[Effect] = []
     unpaired: list[_Unpaired] = []
     for study, best in studies:
@@ -220,7 +220,7 @@ def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect],
 
 
 def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[Effect], list[_Unpaired]]:
-    """The same of every edit that passes the gates, once per tau."""
+    """Return the same of every edit that passes the gates, once per tau."""
     known = list(studies)
     taus = sorted({item.tau for study in known for item in study.counterfactuals})
     found = [_gather([(study, _passing(study, tau)) for study in known], tau) for tau in taus]
@@ -228,7 +228,7 @@ def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[Effect], list[_
 
 
 def _rows_of(pair: Effect | _Unpaired, overall: bool) -> tuple[_Row, ...]:
-    """The rows that it counts in."""
+    """Return the rows that it counts in."""
     labels, factors = ((ALL,), (ALL,)) if overall else ((pair.label, ALL), (pair.factor, ALL))
     return tuple((label, factor, pair.tau) for label in labels for factor in factors)
 
@@ -277,14 +277,14 @@ def _rows(pairs: Sequence[Effect], unpaired: Sequence[_Unpaired], overall: bool 
 
 
 def _adjusted(rows: Sequence[Weakness]) -> list[Weakness]:
-    """With p-values adjusted over both accuracies of all rows of enough photos; the others can say nothing anyway."""
+    """Return the rows with p-values adjusted over both accuracies of all rows of enough photos."""
     told = [row for row in rows if not row.too_few]
     changes = iter(adjusted([change for row in told for change in (row.delta_acc1, row.delta_acc5)]))
     return [row if row.too_few else replace(row, delta_acc1=next(changes), delta_acc5=next(changes)) for row in rows]
 
 
 def _sorted(rows: Iterable[Weakness]) -> tuple[Weakness, ...]:
-    """By tau, the overall row first, then by how certain the loss is, rows of few photos last."""
+    """Return the sort key: by tau, the overall row first, then by how certain the loss is, rows of few photos last."""
 
     def place(row: Weakness) -> tuple[object, ...]:
         overall = row.label == row.factor == ALL

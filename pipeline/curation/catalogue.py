@@ -96,22 +96,22 @@ class Catalogue:
 
     @property
     def log(self) -> Sequence[Decision]:
-        """Every decision, oldest first."""
+        """Return every decision, oldest first."""
         return self._known.log
 
     def shown(self) -> tuple[Entry, ...]:
-        """What analysts look at, in the order in which it was made."""
+        """Return what analysts look at, in the order in which it was made."""
         return self._known.shown
 
     def entry(self, key: str) -> Entry:
-        """The line of one counterfactual. Raises `DataError` for an unknown key."""
+        """Return the line of one counterfactual. Raises `DataError` for an unknown key."""
         found = self._known.entries.get(key)
         if found is None:
             raise DataError(f"There is no counterfactual {key[:12]} in this data folder; reload the page.")
         return found
 
     def strengths(self, key: str) -> tuple[Entry, ...]:
-        """All tau of the same variation, from the boldest edit to the most careful one."""
+        """Return all tau of the same variation, from the boldest edit to the most careful one."""
         entry, known = self.entry(key), self._known
         all_of = known.variations.get((entry.study, entry.edited_caption), ())
         return tuple(sorted((known.entries[other] for other in all_of), key=lambda entry: entry.tau))
@@ -121,11 +121,11 @@ class Catalogue:
         return decisions.latest(self._known.histories.get(key, ()))
 
     def said(self, key: str) -> tuple[Decision, ...]:
-        """The verdicts and labels of all analysts on it, the newest last; those taken back are absent."""
+        """Return the verdicts and labels of all analysts on it, the newest last; those taken back are absent."""
         return decisions.opinions(self.views(key))
 
     def own(self, key: str, analyst: str) -> Decision | None:
-        """This analyst's latest decision, taken back or not, since the last resolution."""
+        """Return this analyst's latest decision, taken back or not, since the last resolution."""
         return self.views(key).get(analyst)
 
     def newest(self, key: str) -> int:
@@ -133,14 +133,14 @@ class Catalogue:
         return decisions.newest(self._known.histories.get(key, ()))
 
     def state(self, key: str, view: View) -> str:
-        """One of `STATES` but "all": what holds, or with `view.blind` what the analyst said."""
+        """Return one of `STATES` but "all": what holds, or with `view.blind` what the analyst said."""
         if view.blind:
             decision = self.own(key, view.analyst)
             return (decision.verdict if decision else "") or WAITING
         return self.holds(key)
 
     def holds(self, key: str) -> str:
-        """What all analysts together say: one of `STATES` but "all"."""
+        """Return what all analysts together say: one of `STATES` but "all"."""
         decision = self.settled(key)
         return decision.verdict if decision else CONFLICT if decisions.is_disputed(self.views(key)) else WAITING
 
@@ -154,7 +154,7 @@ class Catalogue:
         return {key: decision.verdict for key, decision in found if decision is not None}
 
     def ordered(self, order: str, seed: int = 0) -> tuple[Entry, ...]:
-        """Everything shown, in this order. Raises `SettingsError` for an unknown one."""
+        """Return everything shown, in this order. Raises `SettingsError` for an unknown one."""
         known = self._known
         version, entries = self._ordered.get((order, seed), (-1, ()))
         if version != known.version:
@@ -165,7 +165,7 @@ class Catalogue:
         return entries
 
     def matching(self, view: View) -> tuple[Entry, ...]:
-        """All of a view, in its order."""
+        """Return all of a view, in its order."""
         return self._among(self.ordered(view.order, view.seed), view)
 
     def _among(self, order: Sequence[Entry], view: View) -> tuple[Entry, ...]:
@@ -173,7 +173,7 @@ class Catalogue:
         return tuple(entry for entry in wanted if view.state in (ALL, self.state(entry.key, view)))
 
     def window(self, view: View, count: int, *, after: str = "", before: str = "", at: str = "") -> Window:
-        """At most `count` items: after an item, before it, from it on, or the first ones.
+        """Return at most `count` items: after an item, before it, from it on, or the first ones.
 
         The item that is named may have left the view meanwhile; its place in the order counts. What is not in the
         order stands before everything.
@@ -188,17 +188,17 @@ class Catalogue:
         return Window(entries=matching[start : start + count], start=start, total=len(matching))
 
     def counts(self, view: View) -> dict[str, int]:
-        """State -> how many the view would hold under it, its other filters staying."""
+        """Return for each state how many the view would hold under it, its other filters staying."""
         everything = self.matching(replace(view, state=ALL))
         states = Counter(self.state(entry.key, view) for entry in everything)
         return {state: len(everything) if state == ALL else states[state] for state in STATES}
 
     def classes(self) -> tuple[str, ...]:
-        """Labels that occur, sorted."""
+        """Return the labels that occur, sorted."""
         return tuple(sorted({entry.label for entry in self._known.shown}))
 
     def factors(self) -> tuple[str, ...]:
-        """Factors that occur, sorted."""
+        """Return the factors that occur, sorted."""
         return tuple(sorted({entry.factor for entry in self._known.shown}))
 
 

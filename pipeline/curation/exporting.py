@@ -30,7 +30,7 @@ MANIFEST = "MANIFEST.json"
 
 
 def find_set(store: Store, name: str, version: int = 0) -> CounterfactualSet:
-    """The set of this name, its latest version for 0. Raises `DataError` when there is none."""
+    """Return the set of this name, its latest version for 0. Raises `DataError` when there is none."""
     named = [frozen for frozen in store.sets() if frozen.name == name]
     found = next((frozen for frozen in named if version in (0, frozen.version)), None)
     if found is None:
@@ -41,7 +41,7 @@ def find_set(store: Store, name: str, version: int = 0) -> CounterfactualSet:
 
 
 def title_of(chosen_set: CounterfactualSet) -> str:
-    """The set's name and version as a file's name, such as "beach-v003".
+    """Return the set's name and version as a file's name, such as "beach-v003".
 
     A name that is no file's as it stands gets a digest, lest two sets have one file.
     """
@@ -52,7 +52,7 @@ def title_of(chosen_set: CounterfactualSet) -> str:
 
 
 def export(store: Store, chosen_set: CounterfactualSet, parent: Path, form: str = "imagefolder") -> Path:
-    """Writes the set below `parent` under its title in one of `FORMS`, and returns the folder or file.
+    """Write the set below `parent` under its title in one of `FORMS`, and return the folder or file.
 
     Raises `SettingsError` for an unknown form, `DataError` when it is there already, `StoreError` when it cannot be
     written.
@@ -86,7 +86,7 @@ def archive(store: Store, chosen_set: CounterfactualSet) -> Path:
 
 
 def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Path:
-    """Writes <folder>/<label>/<key>.png and metadata.jsonl, which `load_folder` reads back; returns the folder.
+    """Write <folder>/<label>/<key>.png and metadata.jsonl, which `load_folder` reads back; return the folder.
 
     originals/ holds the photos, README.md says what it is, MANIFEST.json holds the sha256 of every file. The folder is
     complete or absent. Raises `DataError` when it holds something already, `StoreError` when it cannot be written.
@@ -106,12 +106,12 @@ def export_set(store: Store, chosen_set: CounterfactualSet, folder: Path) -> Pat
 
 
 def cell(value: object) -> str:
-    """A value as a cell of a CSV that no spreadsheet runs as a formula; what is nested is JSON."""
+    """Return a value as a cell of a CSV that no spreadsheet runs as a formula; what is nested is JSON."""
     return as_cell(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _parquet(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
-    """Columns as in metadata.jsonl; `image` and `original` hold bytes and path, as `datasets` writes pictures."""
+    """Write columns as in metadata.jsonl; `image` and `original` hold bytes and path, as `datasets` writes pictures."""
     import pandas
 
     rows = []
@@ -123,7 +123,7 @@ def _parquet(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
 
 
 def _webdataset(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
-    """Samples <key>.png, <key>.original.png and <key>.json, one after the other."""
+    """Write samples of <key>.png, <key>.original.png and <key>.json, one after the other."""
 
     def write(partial: Path) -> None:
         with tarfile.open(partial, "w") as tar:
@@ -138,7 +138,7 @@ def _webdataset(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path
 
 
 def _csv(store: Store, chosen_set: CounterfactualSet, stem: Path) -> Path:
-    """The columns of metadata.jsonl, what is nested as JSON; pictures are named and not held."""
+    """Return the columns of metadata.jsonl, what is nested as JSON; pictures are named and not held."""
 
     def write(partial: Path) -> None:
         rows = [pair.row for pair in pairs(store, chosen_set)]
@@ -164,7 +164,7 @@ def _beside(stem: Path, suffix: str) -> Path:
 
 
 def _whole(file: Path, write: Callable[[Path], None]) -> Path:
-    """The file written under another name and then given its own. Errors as in `export`."""
+    """Write the file under another name, then give it its own. Errors as in `export`."""
     if file.exists():
         raise DataError(f"{file} exists already; choose another folder.")
     partial = file.with_name(f".{file.name}.part")
@@ -182,7 +182,7 @@ def _whole(file: Path, write: Callable[[Path], None]) -> Path:
 
 
 def _card(chosen_set: CounterfactualSet, labels: Sequence[str], left_out: Sequence[str]) -> str:
-    """A dataset card: front matter that a hub reads, what a row is, how many of each class."""
+    """Return a dataset card: front matter that a hub reads, what a row is, how many of each class."""
     less = "".join(f"{sentence}\n" for sentence in left_out) + "\n" * bool(left_out)
     counts = "\n".join(f"| {_cell_of_table(label)} | {labels.count(label)} |" for label in sorted(set(labels)))
     return f"""---
@@ -214,7 +214,7 @@ of the diffusion model.
 
 
 def _labels_in(folder: Path) -> dict[str, str]:
-    """Key -> label of an exported set."""
+    """Return the label of each key of an exported set."""
     rows = map(json.loads, (folder / METADATA).read_text(encoding="utf-8").strip("\n").split("\n"))
     return {str(row["key"]): str(row["label"]) for row in rows}
 
@@ -224,6 +224,6 @@ def _cell_of_table(text: str) -> str:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """File below the folder -> its sha256."""
+    """Return the sha256 of each file below the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -42,12 +42,12 @@ def pairs(store: Store, chosen_set: CounterfactualSet) -> Iterator[Pair]:
 
 
 def plain(label: str) -> str:
-    """Words as a folder's name; metadata.jsonl holds them to the letter."""
+    """Return words as a folder's name; metadata.jsonl holds them to the letter."""
     return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
 
 
 def _places(photo: Photo, item: Counterfactual, label: str) -> Row:
-    """Where the two pictures lie; no label's folder can be taken for that of the originals."""
+    """Return where the two pictures lie; no label's folder can be taken for that of the originals."""
     folder = plain(label)
     folder = f"{folder}_" if folder.lower() == ORIGINALS else folder
     return {
@@ -57,7 +57,7 @@ def _places(photo: Photo, item: Counterfactual, label: str) -> Row:
 
 
 def _measured(photo: Photo, item: Counterfactual, label: str) -> Row:
-    """What was asked for and what came of it. `key` and `photo` are hashes of all that determined the pictures."""
+    """Return what was asked for and what came of it; `key` and `photo` hash all that determined the pictures."""
     words = item.perturbation
     return {
         "key": item.key,
@@ -83,7 +83,7 @@ def _measured(photo: Photo, item: Counterfactual, label: str) -> Row:
 
 
 def _judged(photo: Photo, item: Counterfactual, label: str, said: Views) -> Row:
-    """The verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
+    """Return the verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
     opinions = said.get(item.key, {})
     holds = settled(opinions) or Decision(id="", counterfactual=item.key, verdict="")
     return {

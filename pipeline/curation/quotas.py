@@ -45,7 +45,7 @@ class Selection:
 
 
 def select(kept: Iterable[Kept], rule: Rule) -> Selection:
-    """The kept ones that the rule takes; within a quota those with the best directional similarity, then the oldest."""
+    """Return the kept that the rule takes; within a quota those of the best directional similarity, then the oldest."""
     admitted = [pair for pair in kept if rule.admits(pair)]
     admitted.sort(key=lambda pair: (-pair.entry.directional_similarity, pair.entry.number))
     taken: Counter[Cell] = Counter()

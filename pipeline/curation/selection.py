@@ -72,7 +72,7 @@ class LeftOut:
 def split_by_photo(
     keys: Sequence[str], fractions: Sequence[float], seed: int, labels: Mapping[str, str] | None = None
 ) -> tuple[tuple[str, ...], ...]:
-    """Photo keys in as many parts as there are fractions; every key is in exactly one part, however often it is given.
+    """Part photo keys by the fractions; every key is in exactly one part, however often it is given.
 
     `labels` (photo key -> label) spreads each label over the parts. Only the keys and the seed decide, never the order
     in which they come. The fractions sum to 1; the first part is served first. Raises `DataError` otherwise.
@@ -94,7 +94,7 @@ def chosen(study: Study) -> tuple[Counterfactual, ...]: ...
 @overload
 def chosen(study: StudyRecord) -> tuple[CounterfactualRecord, ...]: ...
 def chosen(study: StudyRecord) -> tuple[CounterfactualRecord, ...]:
-    """Per edited caption its best counterfactual that passed every gate; captions without one are absent."""
+    """Return each edited caption's best counterfactual that passed every gate; captions without one are absent."""
     candidates: dict[str, list[CounterfactualRecord]] = {}
     for counterfactual in study.counterfactuals:
         candidates.setdefault(counterfactual.perturbation.edited_caption, []).append(counterfactual)

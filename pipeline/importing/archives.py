@@ -229,7 +229,7 @@ def _is_unseen(name: str) -> bool:
 
 
 def _fault(member: _Member, folder: Path) -> str:
-    """Why a member is not taken, or ""."""
+    """Return why a member is not taken, or ""."""
     place = PurePosixPath(member.name)
     if place.is_absolute() or ".." in place.parts or ":" in member.name or not place.parts:
         return "It lies outside the archive's own folder; pack it with a plain name."

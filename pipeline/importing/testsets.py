@@ -69,7 +69,7 @@ def load_test_set(text: str) -> TestSet:
 
 
 def hybrid(sets: Sequence[TestSet]) -> tuple[TestSet, ...]:
-    """The sets, and all id and ood pictures together as "hybrid" when there are both and nobody gave one."""
+    """Return the sets, and all id and ood pictures together as "hybrid" when there are both and nobody gave one."""
     roles = {test_set.role for test_set in sets}
     if not {"id", "ood"} <= roles or "hybrid" in roles:
         return tuple(sets)
@@ -78,7 +78,7 @@ def hybrid(sets: Sequence[TestSet]) -> tuple[TestSet, ...]:
 
 
 def load_hard_imagenet(root: Path) -> tuple[LabelledImage, ...]:
-    """HardImageNet's classes in a user's ImageNet, in either of its two common layouts.
+    """Return HardImageNet's classes in a user's ImageNet, in either of its two common layouts.
 
     Either <root>/val/<synset>/*.JPEG, or the official archive: flat ILSVRC2012_val_*.JPEG beside a list that names one
     class a line, `ILSVRC2012_validation_ground_truth.txt`, as a synset or as a number of the development kit, then with
@@ -100,7 +100,7 @@ def load_hard_imagenet(root: Path) -> tuple[LabelledImage, ...]:
 
 
 def _listed(root: Path) -> list[tuple[Path, str]]:
-    """(picture, synset) of HardImageNet's classes by the official list."""
+    """Return (picture, synset) of HardImageNet's classes by the official list."""
     lists = sorted(root.rglob(LIST))
     pictures = sorted(root.rglob("ILSVRC2012_val_*.JPEG"))
     if not lists or not pictures:

@@ -21,7 +21,7 @@ class Blend(ABC):
 
     @abstractmethod
     def at(self, alpha: float) -> torch.Tensor:
-        """(n, classes) of theta(alpha)."""
+        """Return the logits (n, classes) of theta(alpha)."""
 
     def answers(self, alphas: Sequence[float], names: Sequence[str], photos: Sequence[str]) -> Answers:
         """Return what every alpha says of every picture; `names` and `photos` (n,) are those of `Answers`."""
@@ -47,13 +47,13 @@ class Logits(Blend):
 
     @classmethod
     def of(cls, theta_0: Theta, theta_1: Theta, part: Part) -> Self:
-        """Of one part's features."""
+        """Return the logits of one part's features."""
         return cls(
             theta_0=linear(part.features, *theta_0), theta_1=linear(part.features, *theta_1), targets=part.targets
         )
 
     def at(self, alpha: float) -> torch.Tensor:
-        """(n, classes) of theta(alpha)."""
+        """Return the logits (n, classes) of theta(alpha)."""
         return (1 - alpha) * self.theta_0 + alpha * self.theta_1
 
 
@@ -68,11 +68,11 @@ class Weights(Blend):
 
     @property
     def targets(self) -> torch.Tensor:  # type: ignore[override]
-        """(n,) rows of the head."""
+        """Return each picture's row (n,) of the head."""
         return self.part.targets
 
     def at(self, alpha: float) -> torch.Tensor:
-        """(n, classes) of theta(alpha)."""
+        """Return the logits (n, classes) of theta(alpha)."""
         return self.network(interpolate(self.theta_0, self.theta_1, alpha), self.part.features)
 
 

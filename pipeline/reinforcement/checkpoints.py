@@ -31,12 +31,12 @@ class Progressed:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Return the number of epochs done."""
         return len(self.losses) - 1
 
 
 def fingerprint(parts: Sequence[torch.Tensor], recipe: str) -> torch.Tensor:
-    """(32,) uint8 that tells trainings apart."""
+    """Return 32 numbers, (32,) uint8, that tell trainings apart."""
     told = hashlib.sha256(recipe.encode())
     for part in parts:
         told.update(repr((tuple(part.shape), part.dtype)).encode())
@@ -52,7 +52,7 @@ def write(
     generator: torch.Generator,
     at: Progressed,
 ) -> None:
-    """Replaces the file in one step. Raises `StoreError` when the disk does not take it."""
+    """Replace the file in one step. Raises `StoreError` when the disk does not take it."""
     from safetensors.torch import save
 
     held = {"mark": mark, "generator": generator.get_state()}
@@ -75,7 +75,7 @@ def resume(
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> Progressed | None:
-    """Puts parameters, optimizer and generator where they were; None when the file is of no use."""
+    """Put parameters, optimizer and generator where they were; None when the file is of no use."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -99,7 +99,7 @@ def resume(
 
 
 def _state(held: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:
-    """The optimizer's own tensors of one parameter."""
+    """Return the optimizer's own tensors of one parameter."""
     ours = ("now", "best")
     names = (name.rpartition(".") for name in held)
     return {name: held[f"{name}.{place}"] for name, _, place in names if place == str(number) and name not in ours}

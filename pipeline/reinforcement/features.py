@@ -38,24 +38,24 @@ class Features:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is trained, tensor by tensor."""
+        """Return what is trained, tensor by tensor."""
         return ("weight", "bias")
 
     @property
     def block(self) -> str:
-        """The unfrozen block; "" when the head alone is trained."""
+        """Return the unfrozen block; "" when the head alone is trained."""
         return ""
 
     def theta_0(self) -> Theta:
-        """What is trained, as it is now."""
+        """Return what is trained, as it is now."""
         return self.classifier.head()
 
     def logits(self, theta: Theta, features: torch.Tensor) -> torch.Tensor:
-        """(n, classes) of theta on what `part` gave."""
+        """Return the logits (n, classes) of theta on what `part` gave."""
         return head_logits(theta, features)
 
     def blend(self, theta_0: Theta, theta_1: Theta, pictures: Pictures) -> Blend:
-        """What theta(alpha) says of pictures."""
+        """Return what theta(alpha) says of pictures."""
         return Logits.of(theta_0, theta_1, self.part(pictures))
 
     def part(self, pictures: Pictures, *, keep: bool = True) -> Part:
@@ -80,7 +80,7 @@ class Features:
         )
 
     def refuse_foreign_head(self, theta: Theta, image: Image) -> None:
-        """The head on the features must be the classifier itself, or blending heads would mean nothing."""
+        """Refuse a head that is not the classifier itself on its features, or blending heads would mean nothing."""
         logits = self.logits(theta, self.part([(image, self.classifier.labels[0])]).features)
         expected = torch.tensor(self.classifier.predict([image])[0].probabilities)
         if not torch.allclose(logits.softmax(-1)[0], expected, atol=1e-3):
@@ -130,34 +130,34 @@ class BlockInputs(Features):
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        """Raises `ModelError` for a classifier whose last block cannot be told."""
+        """Raise `ModelError` for a classifier whose last block cannot be told."""
         super().__init__(classifier)
         self._block = last_block_of(classifier)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Parameters of the network."""
+        """Return the parameters of the network."""
         return self._block.names
 
     @property
     def block(self) -> str:
-        """As the network calls it."""
+        """Return the block's name, as the network calls it."""
         return self._block.name
 
     def blend(self, theta_0: Theta, theta_1: Theta, pictures: Pictures) -> Blend:
-        """What theta(alpha) says of pictures."""
+        """Return what theta(alpha) says of pictures."""
         return Weights(theta_0=theta_0, theta_1=theta_1, part=self.part(pictures), network=self.logits)
 
     def theta_0(self) -> Theta:
-        """Copies of the block's and the head's parameters."""
+        """Return copies of the block's and the head's parameters."""
         return self._block.theta()
 
     def logits(self, theta: Theta, features: torch.Tensor) -> torch.Tensor:
-        """(n, classes): a forward pass of the block and of what follows."""
+        """Return the logits (n, classes): a forward pass of the block and of what follows."""
         return self._block.logits(theta, features)
 
     def refuse_foreign_head(self, theta: Theta, image: Image) -> None:
-        """The block and what follows it must be the classifier itself; raises `ModelError` when they are not."""
+        """Raise `ModelError` when the block and what follows it are not the classifier itself."""
         try:
             super().refuse_foreign_head(theta, image)
         except (ModelError, RuntimeError) as error:
@@ -177,12 +177,12 @@ def features_folder(root: Path, classifier: str) -> Path:
 
 
 def pixels(image: Image) -> bytes:
-    """What tells two pictures apart, whatever their file."""
+    """Return what tells two pictures apart, whatever their file."""
     return hashlib.sha256(repr(image.size).encode() + image.convert("RGB").tobytes()).digest()
 
 
 def refuse_unknown(classifier: Classifier, labels: set[str]) -> None:
-    """Raises `LabelError` when the classifier lacks one of them."""
+    """Raise `LabelError` when the classifier lacks one of them."""
     unknown = sorted(labels - set(classifier.labels))
     if unknown:
         shown = ", ".join(f"'{label}'" for label in unknown[:5])

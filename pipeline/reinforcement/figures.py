@@ -34,12 +34,12 @@ class Figure:
 
     @property
     def tested(self) -> bool:
-        """True where the change counts among what is tested; Acc@5 by class is told with its interval alone."""
+        """Return whether the change counts among what is tested; Acc@5 by class is told with its interval alone."""
         return self.photos >= MIN_PHOTOS and (self.k == 1 or not self.label)
 
     @property
     def reliable(self) -> bool:
-        """True where the change holds up against chance, in view of all that is told beside it."""
+        """Return whether the change holds up against chance, in view of all that is told beside it."""
         return self.tested and self.change.reliable
 
 
@@ -70,7 +70,7 @@ def _at(answers: Mapping[str, Answers], place: int) -> dict[tuple[str, int], Pro
 
 
 def _of_split(split: str, said: Answers, place: int, labels: Sequence[str]) -> Iterator[Figure]:
-    """All classes together, then each that the split shows, in the order of the head's rows."""
+    """Return all classes together, then each that the split shows, in the order of the head's rows."""
     known = bool(said.photos)
     photos = said.photos or [""] * len(said.targets)
     classes, rows = np.unique(said.targets, return_inverse=True)

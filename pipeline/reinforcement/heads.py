@@ -63,7 +63,7 @@ class Recipe:
     unfreeze: str = "head"  # one of `UNFREEZE`: what is trained, and blended
 
     def __post_init__(self) -> None:
-        """Refuses values outside their range with `SettingsError`."""
+        """Refuse values outside their range with `SettingsError`."""
         if self.method not in METHODS:
             raise SettingsError(f"The method '{self.method}' is unknown; use one of {', '.join(METHODS)}.")
         if self.unfreeze not in UNFREEZE:
@@ -80,7 +80,7 @@ class Recipe:
 
     @property
     def blend(self) -> float | None:
-        """The alpha that this method uses; None when it is to be chosen."""
+        """Return the alpha that this method uses; None when it is to be chosen."""
         return 1.0 if self.method in UNBLENDED else self.alpha
 
 
@@ -116,7 +116,7 @@ class Training(NamedTuple):
 
 
 def head_logits(theta: Theta, features: torch.Tensor) -> torch.Tensor:
-    """(n, classes) of a head on features (n, features)."""
+    """Return the logits (n, classes) of a head on features (n, features)."""
     weight, bias = theta
     return linear(features, weight, bias)
 
@@ -131,7 +131,7 @@ def train_head(
     checkpoint: Path | None = None,
     network: Network = head_logits,
 ) -> Training:
-    """theta_1 from theta_0 by Adam; every epoch in a new order, the best epoch on validation is kept.
+    """Train theta_1 from theta_0 by Adam, every epoch in a new order; the best epoch on validation is kept.
 
     `train` may be a function of the epoch, from 0: then every epoch has pictures of its own, equally many.
     Raises `Cancelled` when `progress` does and no epoch has improved on theta_0 yet: then there is nothing to keep.
@@ -198,7 +198,7 @@ def _descend(
 
 
 def _note(at: Progressed, theta: Theta, validation: Part, recipe: Recipe, network: Network) -> None:
-    """Measures theta after an epoch, and keeps it when it is the best."""
+    """Measure theta after an epoch, and keep it when it is the best."""
     loss, right = judged(theta, validation, network)
     if loss < min(at.losses):
         at.best = theta
@@ -212,7 +212,7 @@ def _training(at: Progressed, stopped: bool = False) -> Training:
 
 
 def balanced_regression(train: Part, groups: Sequence[str], validation: Part, theta_0: Theta, seed: int) -> Training:
-    """DFR: the mean of `DFR_DRAWS` logistic regressions, each on equally many pictures of every group.
+    """Fit DFR: the mean of `DFR_DRAWS` logistic regressions, each on equally many pictures of every group.
 
     groups (n,) names each picture's group. The penalty is L2 where the authors take L1. Classes that the pictures do
     not show keep the row of theta_0. Raises nothing of its own.
@@ -239,7 +239,7 @@ def balanced_regression(train: Part, groups: Sequence[str], validation: Part, th
 
 
 def interpolate(theta_0: Theta, theta_1: Theta, alpha: float) -> Theta:
-    """(1 - alpha) theta_0 + alpha theta_1, tensor by tensor: exactly theta_0 at 0 and theta_1 at 1.
+    """Return (1 - alpha) theta_0 + alpha theta_1, tensor by tensor: exactly theta_0 at 0 and theta_1 at 1.
 
     Raises `SettingsError` for an alpha outside that.
     """
@@ -249,14 +249,14 @@ def interpolate(theta_0: Theta, theta_1: Theta, alpha: float) -> Theta:
 
 
 def judged(theta: Theta, part: Part, network: Network = head_logits) -> tuple[float, float]:
-    """(mean cross-entropy, Acc@1 in 0..1) of a head, or of what else `network` makes of theta, by one pass."""
+    """Return (mean cross-entropy, Acc@1 in 0..1) of a head, or of what else `network` makes of theta, by one pass."""
     logits = network(theta, part.features)
     right = (logits.argmax(-1) == part.targets).float().mean()
     return float(cross_entropy(logits, part.targets)), float(right)
 
 
 def _afr_weights(train: Part, theta_0: Theta) -> torch.Tensor:
-    """(n,) exp(-gamma p(label)) under theta_0, over the size of the class; their mean is 1."""
+    """Return the weights (n,) exp(-gamma p(label)) under theta_0, over the size of the class; their mean is 1."""
     p = head_logits(theta_0, train.features).softmax(-1).gather(1, train.targets[:, None])[:, 0]
     often = torch.bincount(train.targets).float()[train.targets]
     weights = torch.exp(-AFR_GAMMA * p) / often
@@ -265,7 +265,7 @@ def _afr_weights(train: Part, theta_0: Theta) -> torch.Tensor:
 
 def _raw_head(coefficients: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], classes: np.ndarray,
               scaler: object, theta_0: Theta) -> Head:  # fmt: skip
-    """The mean regression, on features as they are; two classes give one row of coefficients, which is made two."""
+    """Return the mean regression on features as they are; two classes' one row of coefficients is made two."""
     weight, bias = np.mean(coefficients, axis=0), np.mean(intercepts, axis=0)
     if len(classes) == 2 and len(weight) == 1:
         weight, bias = np.vstack([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])

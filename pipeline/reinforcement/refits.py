@@ -117,7 +117,7 @@ def _train(
     theta_0: Head,
     recipe: Recipe,
 ) -> Fits:
-    """As `heads.train_head`, for a stack of heads; an epoch has the same number of steps for all.
+    """Train a stack of heads as `heads.train_head` does one; an epoch has the same number of steps for all.
 
     A draw that has fewer rows than the largest begins another order of its rows to fill its last steps.
     """

@@ -111,14 +111,14 @@ def _answers(
 
 
 def checkpoint_file(root: Path, classifier: str, recipe: Recipe) -> Path:
-    """Where in a data folder the training of this recipe is kept until it ends."""
+    """Return where in a data folder the training of this recipe is kept until it ends."""
     plain = "".join(char if char.isalnum() or char in "-_" else "-" for char in classifier)[-60:]
     what = "" if recipe.unfreeze == "head" else f"-{recipe.unfreeze}"
     return root / ".training" / f"{plain}-{recipe.method}{what}-{recipe.seed}.safetensors"
 
 
 def _best_alpha(checks: Sequence[Answers], alphas: Sequence[float]) -> float:
-    """The alpha with the best Acc@1 over all validation pictures; among equals the one with the lowest loss."""
+    """Return the alpha with the best Acc@1 over all validation pictures; among equals the one with the lowest loss."""
 
     def merit(place: int) -> tuple[int, float]:
         right = sum(sum(answers.hits(place)) for answers in checks)

@@ -95,7 +95,7 @@ def read_looks(folder: Path) -> tuple[Look, ...]:
 
 
 def _line(look: Look) -> str:
-    """A line that a half-written one before it cannot spoil."""
+    """Return a line that a half-written one before it cannot spoil."""
     return f"\n{json.dumps(asdict(look))}\n"
 
 
@@ -128,7 +128,7 @@ def _second(row: Mapping[str, object]) -> dict[str, object]:
 
 
 def _first(row: Mapping[str, object]) -> dict[str, object]:
-    """Version 1 kept no photo of an edit, and its page showed the test sets at every alpha."""
+    """Read a run of version 1, which kept no photo of an edit and showed the test sets at every alpha."""
     answers = {
         name: _answers(fields, () if name == _OF_EDITS else fields["names"])  # a test picture is a photo of its own
         for name, fields in row["answers"].items()  # type: ignore[attr-defined]

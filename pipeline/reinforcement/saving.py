@@ -25,11 +25,11 @@ class Reheadable(Classifier, Protocol):
     """A classifier that can take another head and be saved."""
 
     def with_head(self, weight: torch.Tensor, bias: torch.Tensor) -> Self:
-        """The same classifier with another head."""
+        """Return the same classifier with another head."""
         ...
 
     def save(self, folder: Path, card: str) -> None:
-        """Writes a folder that the same loader opens."""
+        """Write a folder that the same loader opens."""
         ...
 
 
@@ -101,7 +101,7 @@ def _describe(made: Reinforcement, folder: Path) -> None:
 
 
 def _blended(reinforcement: Reinforcement, classifier: Classifier) -> Reheadable | Unfreezable:
-    """The classifier with theta(alpha)."""
+    """Return the classifier with theta(alpha)."""
     theta = interpolate(reinforcement.theta_0, reinforcement.theta_1, reinforcement.alpha)
     if reinforcement.block and isinstance(classifier, Unfreezable):
         return classifier.with_parameters(dict(zip(reinforcement.parameters, theta, strict=True)))

@@ -32,7 +32,7 @@ class Split(NamedTuple):
 def split_items(
     classifier: Classifier, items: Sequence[Item], fractions: Sequence[float], seed: int
 ) -> tuple[list[Item], ...]:
-    """Items for training, validation and what else is asked for, by source photo and spread over the labels.
+    """Part items for training, validation and what else is asked for, by source photo and spread over the labels.
 
     Raises `DataError` for nothing, for items without a label, for a single class and for too few photos; `LabelError`
     for labels that the classifier does not know.
@@ -56,7 +56,7 @@ def split_items(
 
 
 def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> None:
-    """Raises `DataError` when a picture of the evaluation is one that is learnt from."""
+    """Raise `DataError` when a picture of the evaluation is one that is learnt from."""
     known = {pixels(image) for item in seen for image in (item.photo, item.counterfactual)}
     for name, pictures in evaluation.items():
         leaks = sum(pixels(image) in known for image, _ in pictures)
@@ -70,7 +70,7 @@ def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> No
 def tests_of(
     classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
 ) -> dict[str, Split]:
-    """Everything to measure on, by name: nothing of it has been seen in training or validation."""
+    """Return everything to measure on, by name: nothing of it has been seen in training or validation."""
     for pictures in evaluation.values():
         refuse_unknown(classifier, {label for _, label in pictures})
     refuse_leaks(seen, evaluation)
@@ -84,7 +84,7 @@ def tests_of(
 
 
 def checks_of(items: Sequence[Item], recipe: Recipe) -> dict[str, Split]:
-    """The validation pictures by name: what the recipe learns from, and the originals where it learns from them."""
+    """Return the validation pictures by name: of what the recipe learns from, and the originals where it does."""
     made = lesson(items, replace(recipe, originals=False)).pictures
     what = INSTEAD.get(recipe.method, "counterfactuals")
     names = ["" if recipe.method in INSTEAD else item.key for item in items]
@@ -93,12 +93,12 @@ def checks_of(items: Sequence[Item], recipe: Recipe) -> dict[str, Split]:
 
 
 def _originals(items: Sequence[Item]) -> Split:
-    """The photos of the items, each once."""
+    """Return the photos of the items, each once."""
     photos = {item.photo_key: (item.photo, item.label) for item in items}
     return Split(list(photos.values()), list(photos), list(photos))
 
 
 def _own(pictures: Pictures) -> Split:
-    """A test set, each of whose pictures is a photo of its own; it is called by its place."""
+    """Return a test set, each of whose pictures is a photo of its own; it is called by its place."""
     names = list(map(str, range(len(pictures))))
     return Split(pictures, names, names)

@@ -61,7 +61,7 @@ def lesson(items: Sequence[Item], recipe: Recipe, epoch: int = 0) -> Lesson:
 
 
 def augment(photo: Image, seed: str) -> Image:
-    """The photo flipped, turned, cropped, recoloured and partly masked at random; the same seed gives the same."""
+    """Return the photo flipped, turned, cropped, recoloured and partly masked at random, by the seed."""
     import torch
     from torchvision.transforms import v2
 

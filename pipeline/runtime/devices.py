@@ -37,14 +37,14 @@ class Place:
     obstacle: str = ""  # why it is not possible here
 
     def precision(self, role: str) -> str:
-        """The entry of `BYTES` for a model in this role."""
+        """Return the entry of `BYTES` for a model in this role."""
         if role in QUANTIZED and self.quantization:
             return self.quantization
         return self.dtype if role in LARGE else "float32"
 
 
 def place(wanted: str, dtype: str, quantization: str = "") -> Place:
-    """The wanted device, or CUDA where there is one, otherwise the CPU; the rest is what the profile asks for.
+    """Return the wanted device, or CUDA where there is one, otherwise the CPU; the rest is what the profile asks for.
 
     Raises `InputError` for a device that is not here, and on ZeroGPU unless a device is named: what looks like CUDA
     there computes in decorated calls only.
@@ -56,7 +56,7 @@ def place(wanted: str, dtype: str, quantization: str = "") -> Place:
 
 
 def _obstacle(device: str, quantization: str) -> str:
-    """Why weights of so few bits are not possible here; "" when they are, or are not asked for."""
+    """Return why weights of so few bits are not possible here; "" when they are, or are not asked for."""
     if quantization and not device.startswith("cuda"):
         return f"weights in {quantization} need CUDA, and this is {device}"
     if quantization and importlib.util.find_spec("bitsandbytes") is None:
@@ -65,7 +65,7 @@ def _obstacle(device: str, quantization: str) -> str:
 
 
 def weights_in(device: str, dtype: str, quantization: str) -> dict[str, object]:
-    """What transformers' from_pretrained is told of the precision; quantised weights go to their device at once."""
+    """Return what tells from_pretrained the precision; quantised weights go to their device at once."""
     if not quantization:
         return {"dtype": dtype}
     import torch
@@ -110,7 +110,7 @@ def free_memory(device: str) -> int:
 
 
 def release(device: str) -> None:
-    """Gives memory back that nothing refers to any more."""
+    """Give memory back that nothing refers to any more."""
     import torch
 
     gc.collect()
@@ -119,7 +119,7 @@ def release(device: str) -> None:
 
 
 def weight_bytes(path: str, dtype: str) -> int:
-    """What the safetensors of a folder, or one such file, take in memory in this precision; 0 for anything else."""
+    """Return the bytes that a folder's safetensors, or one such file, take in this precision; 0 for anything else."""
     return int(sum(_parameters(file) for file in _weights(Path(path))) * BYTES[dtype])
 
 
@@ -131,7 +131,7 @@ def _weights(path: Path) -> Iterator[Path]:
 
 
 def _parameters(file: Path) -> int:
-    """Numbers in a safetensors file, from its header alone; 0 when that cannot be read."""
+    """Return how many numbers a safetensors file holds, by its header alone; 0 when that cannot be read."""
     try:
         with file.open("rb") as opened:
             header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))

@@ -23,7 +23,7 @@ MB = 1_000_000
 
 
 def fetch_apart(model: HubModel, size: int, step: Step) -> None:
-    """Fetches a model of `size` bytes; tells the MB so far, and stops at once when `step` raises.
+    """Fetch a model of `size` bytes; tell the MB so far, and stop at once when `step` raises.
 
     Raises `ModelError` when it cannot be fetched, or when more arrives than was told.
     """
@@ -50,7 +50,7 @@ def fetch_apart(model: HubModel, size: int, step: Step) -> None:
 
 
 def _received(pipe: Connection) -> int | str | None:
-    """Bytes so far, the sentence that says what went wrong, or None at the end."""
+    """Return the bytes so far, the sentence that says what went wrong, or None at the end."""
     try:
         told: int | str | None = pipe.recv()
     except EOFError:
@@ -59,7 +59,7 @@ def _received(pipe: Connection) -> int | str | None:
 
 
 def _work(model: HubModel, pipe: Connection) -> None:
-    """The process: fetches, and tells."""
+    """Fetch and tell, as a process of its own."""
     seen, lock = 0, threading.Lock()  # files come in several threads
 
     class Told(tqdm):  # the library's own kind of bar

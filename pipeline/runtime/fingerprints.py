@@ -18,7 +18,7 @@ ENDS = 1 << 16  # bytes at both ends of a file that go into its fingerprint: tra
 
 
 def of_weights(network: torch.nn.Module, *known: object) -> str:
-    """sha256 of every weight and buffer with its name, type and shape, and of what else is known of the model."""
+    """Return the sha256 of all weights and buffers with name, type and shape, and of what else tells the model."""
     import torch
 
     total = hashlib.sha256(repr(known).encode())
@@ -29,7 +29,7 @@ def of_weights(network: torch.nn.Module, *known: object) -> str:
 
 
 def of_preprocessing(preprocess: Callable[[Image], torch.Tensor]) -> str:
-    """sha256 of what the preprocessing makes of one picture that is always the same."""
+    """Return the sha256 of what the preprocessing makes of one picture that is always the same."""
     import numpy as np
     from PIL import Image
 
@@ -39,7 +39,7 @@ def of_preprocessing(preprocess: Callable[[Image], torch.Tensor]) -> str:
 
 
 def of_source(path: str) -> str:
-    """Of a model as a profile names it: a folder by its files, wherever it lies; anything else by its name."""
+    """Return a fingerprint of what a profile names: a folder's by its files, wherever it lies; else by the name."""
     folder = Path(path)
     if not path or not folder.is_dir():
         return path

@@ -51,7 +51,7 @@ class HubModel:
 
     @property
     def is_pinned(self) -> bool:
-        """True when the revision is a commit, which nobody can change."""
+        """Return whether the revision is a commit, which nobody can change."""
         return bool(COMMIT.fullmatch(self.revision))
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class HubModel:
 
 
 def hub_model(role: str, text: str) -> HubModel | None:
-    """What a profile says, when that is a hub id; None for a folder and for the libraries' own names."""
+    """Return the hub's model that a profile names; None for a folder and for the libraries' own names."""
     if Path(text).is_absolute() or Path(text).is_dir() or not (match := HUB_ID.fullmatch(text)):
         return None
     before = (match["before"] or "").removesuffix(":")
@@ -70,13 +70,13 @@ def hub_model(role: str, text: str) -> HubModel | None:
 
 
 def here(model: HubModel) -> HubModel | None:
-    """The model at the commit that lies on this computer, when all of it is there."""
+    """Return the model at the commit that lies on this computer, when all of it is there."""
     folder = cached(model)
     return None if folder is None else replace(model, revision=folder.name)
 
 
 def offered(model: HubModel) -> tuple[HubModel, int]:
-    """The model at the commit that the hub has now, and the bytes of it that are still to be fetched.
+    """Return the model at the commit that the hub has now, and the bytes of it that are still to be fetched.
 
     Raises `ModelError` when the hub does not tell, and for a model without safetensors.
     """
@@ -86,7 +86,7 @@ def offered(model: HubModel) -> tuple[HubModel, int]:
 
 
 def located(role: str, text: str) -> str:
-    """What to open for what a profile says: a hub id becomes its folder here, fetched when it is not; the rest stays.
+    """Return what to open: a hub id becomes its folder here, fetched when it is not; anything else stays.
 
     Raises `ModelError` when it is not here and cannot be fetched.
     """
@@ -100,7 +100,7 @@ def located(role: str, text: str) -> str:
 
 
 def cached(model: HubModel) -> Path | None:
-    """The model's folder in the hub cache, when all of it is there; nothing is asked of the network."""
+    """Return the model's folder in the hub cache, when all of it is there; nothing is asked of the network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -119,7 +119,7 @@ def cached(model: HubModel) -> Path | None:
 
 
 def fetch(model: HubModel, progress: type[tqdm] | None = None) -> Path:
-    """The model's folder once all of it is here; files that an earlier attempt completed are not fetched again.
+    """Fetch the model and return its folder; files that an earlier attempt completed are not fetched again.
 
     Progress is shown by huggingface_hub, on standard error, or by another class of bars. Raises `ModelError`.
     """
@@ -144,7 +144,7 @@ def fetch(model: HubModel, progress: type[tqdm] | None = None) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where fetched models lie; the environment variable HF_HOME moves it."""
+    """Return where fetched models lie; the environment variable HF_HOME moves it."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
@@ -158,7 +158,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def _listing(model: HubModel) -> Sequence[DryRunFileInfo]:
-    """The files that count, each with its size and whether it is here. Raises `ModelError` without safetensors."""
+    """Return the files that count, with size and whether they are here. Raises `ModelError` without safetensors."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError
     from tqdm.auto import tqdm
@@ -205,7 +205,7 @@ def _full(model: HubModel, why: str) -> str:
 
 
 def _reason(model: HubModel, error: BaseException) -> str:
-    """One sentence for each way in which the hub says no."""
+    """Return one sentence for each way in which the hub says no."""
     from huggingface_hub import constants, errors
 
     what = f"The {model.role} '{model}'"

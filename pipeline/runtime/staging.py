@@ -12,14 +12,14 @@ from pipeline.errors import DataError, StoreError
 
 
 def refuse_used(folder: Path) -> None:
-    """Raises `DataError` when the folder is a file or holds something already."""
+    """Raise `DataError` when the folder is a file or holds something already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists already and is not empty; name a new folder.")
 
 
 @contextmanager
 def new_folder(folder: Path, moment: AbstractContextManager[None] | None = None) -> Iterator[Path]:
-    """A hidden folder beside `folder` that takes its place at the end, or vanishes when something fails.
+    """Offer a hidden folder beside `folder` that takes its place at the end, or vanishes when something fails.
 
     It takes its place within `moment`, such as `Store.alone()`.
     """

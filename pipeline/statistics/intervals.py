@@ -51,7 +51,7 @@ class Change:
 
     @property
     def reliable(self) -> bool:
-        """True when chance alone explains it badly, also in view of everything that is told beside it."""
+        """Return whether chance alone explains it badly, also in view of everything that is told beside it."""
         return self.p_adjusted < LEVEL
 
 
@@ -119,7 +119,7 @@ class Clusters:
     """Where each value of a table belongs: the photo behind it and the row it stands in."""
 
     def __init__(self, photos: Sequence[object] | NDArray[np.generic], rows: ArrayLike | None = None, count: int = 1):
-        """Takes the photo of each value and its row in 0..count - 1; without `rows` all of them stand in one."""
+        """Take the photo of each value and its row in 0..count - 1; without `rows` all of them stand in one."""
         place = np.zeros(len(photos), np.int64) if rows is None else np.asarray(rows, np.int64)
         names, photo = np.unique(np.asarray(photos), return_inverse=True)
         cells, self._cell = np.unique(place * len(names) + photo, return_inverse=True)  # a photo in a row is a cell
@@ -177,18 +177,18 @@ class Clusters:
         return [column.tolist() for column in (self.n, self.photos, *figures)]
 
     def _sums(self, values: Array) -> Array:
-        """Of the values, per cell."""
+        """Return the sums of the values, per cell."""
         return np.bincount(self._cell, weights=values, minlength=len(self._row)).astype(float)
 
     def _totals(self, cells: Array) -> Array:
-        """Of figures of cells, per row."""
+        """Return the sums of the cells' figures, per row."""
         return np.bincount(self._row, weights=cells, minlength=self._count).astype(float)
 
     def _means(self, values: Array) -> Array:
         return self._totals(self._sums(values)) / np.maximum(1, self.n)
 
     def _variance(self, values: Array) -> Array:
-        """Of each row's mean, by leaving out one photo at a time; 0 for fewer than two photos."""
+        """Return the variance of each row's mean, by leaving out one photo at a time; 0 for fewer than two photos."""
         residuals = self._sums(values) - self._means(values)[self._row] * self._size
         rest = np.maximum(1, self.n[self._row] - self._size)
         return (1 - 1 / np.maximum(1, self.photos)) * self._totals((residuals / rest) ** 2)
@@ -228,7 +228,7 @@ def _flipped(sizes: tuple[int, ...], most: int) -> float:
 
 
 def _wilson(shares: Array | np.float64, n: Array | np.float64) -> tuple[Array, Array]:
-    """Limits at n, which need not be whole."""
+    """Return the limits at n, which need not be whole."""
     centre = shares + Z * Z / (2 * n)
     reach = Z * np.sqrt(np.maximum(0.0, shares * (1 - shares)) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
@@ -237,7 +237,7 @@ def _wilson(shares: Array | np.float64, n: Array | np.float64) -> tuple[Array, A
 
 
 def _newcombe(both: Array, gained: Array, lost: Array, n: Array) -> tuple[Array, Array]:
-    """Square-and-add limits of (both + gained) - (both + lost); the shares of a row sum to 1 with the neither."""
+    """Return square-and-add limits of (both + gained) - (both + lost); a row's shares and the neither sum to 1."""
     after, before = both + gained, both + lost
     spread = np.maximum(0.0, after * (1 - after) * before * (1 - before))
     agreement = both * (1 - both - gained - lost) - gained * lost

@@ -22,7 +22,7 @@ class Landscape(NamedTuple):
 
 
 def landscape(features: NDArray[np.floating]) -> Landscape:
-    """(n, width) -> a map; the same features give the same map.
+    """Return the map of features (n, width); the same features give the same map.
 
     Raises `DataError` for fewer than 3 rows, and when all are equal.
     """

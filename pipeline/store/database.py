@@ -32,7 +32,7 @@ class Database:
     """The records of one store. Safe to use from many threads and processes at once."""
 
     def __init__(self, root: Path, url: str = "") -> None:
-        """SQLite in the folder `root`, or PostgreSQL at `url`; the tables are made or brought up to date.
+        """Open SQLite in the folder `root`, or PostgreSQL at `url`, and make its tables or bring them up to date.
 
         Raises `DataError` for an address that cannot be used, and `StoreError` when the database cannot be opened or
         is of a later version.
@@ -54,13 +54,13 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Closes all connections; nothing must be asked of it afterwards."""
+        """Close all connections; nothing must be asked of it afterwards."""
         self.closed = True
         self.engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[sql.Connection]:
-        """A transaction that sees one moment. Faults are told as `StoreError`."""
+        """Open a transaction that sees one moment. Faults are told as `StoreError`."""
         with saving(f"The database {self.name} cannot be read"), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -69,21 +69,21 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
-        """A transaction that holds the write lock from the start, so that it cannot fail half way for want of it."""
+        """Open a transaction that holds the write lock from the start, so that it cannot fail half way."""
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LOCK)))
             yield connection
 
     def _make(self, connection: sql.Connection) -> None:
-        """Makes the tables of a new database; refuses one that holds others."""
+        """Make the tables of a new database; refuse one that holds others."""
         if sql.inspect(connection).get_table_names():
             raise _unknown(self.name, 0)
         schema.schema.create_all(connection)
         _set_version(connection)
 
     def _migrate(self, root: Path, version: int) -> None:
-        """Brings an older database up to date, all at once or not at all; refuses one of a later version."""
+        """Bring an older database up to date, all at once or not at all; refuse one of a later version."""
         if version not in MIGRATIONS:
             raise _unknown(self.name, version)
         with saving(f"The database {self.name} cannot be brought up to date"), self._unchecked(root) as connection:
@@ -94,7 +94,7 @@ class Database:
 
     @contextmanager
     def _unchecked(self, root: Path) -> Iterator[sql.Connection]:
-        """A transaction that writes, in which SQLite lets tables be replaced; references are checked at its end."""
+        """Open a transaction that writes, and may replace tables of SQLite; references are checked at its end."""
         if self.engine.dialect.name != "sqlite":
             with self.write() as connection:
                 yield connection
@@ -111,7 +111,7 @@ class Database:
 
 @contextmanager
 def saving(what: str) -> Iterator[None]:
-    """Turns what the disk and the database complain about into one sentence."""
+    """Turn what the disk and the database complain about into one sentence."""
     try:
         yield
     except (SQLAlchemyError, OSError, UnicodeError) as error:
@@ -123,7 +123,7 @@ def _unknown(name: str, version: int) -> StoreError:
 
 
 def _sqlite(root: Path, *, references: bool = True) -> sql.Engine:
-    """`references`: have SQLite refuse rows that name others which are not there."""
+    """Set a connection up; with `references` SQLite refuses rows that name others which are not there."""
     engine = sql.create_engine(f"sqlite:///{root / FILE}", connect_args={"timeout": BUSY_SECONDS})
     sql.event.listen(engine, "connect", lambda connection, _record: _on_connect(connection, references))
     sql.event.listen(engine, "begin", _on_begin)
@@ -143,7 +143,7 @@ def _on_begin(connection: sql.Connection) -> None:
 
 
 def _postgresql(text: str) -> sql.Engine:
-    """Checks connections before it uses them, so that a restarted server costs no fault."""
+    """Check connections before it uses them, so that a restarted server costs no fault."""
     try:
         url = sql.make_url(text)
     except ArgumentError as error:
@@ -161,7 +161,7 @@ def _postgresql(text: str) -> sql.Engine:
 
 
 def _version(connection: sql.Connection) -> int:
-    """0 for a new database."""
+    """Return the version of the tables, 0 for a new database."""
     if connection.dialect.name == "sqlite":
         return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
     if not sql.inspect(connection).has_table(_versions.name):

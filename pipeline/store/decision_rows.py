@@ -18,7 +18,7 @@ _act = sql.case((decisions.c.act == "", decisions.c.id), else_=decisions.c.act) 
 
 
 def decision_of(row: Row) -> Decision:
-    """From a row of `decisions`."""
+    """Return the decision of a row of `decisions`."""
     return Decision(
         id=row.id,
         counterfactual=row.counterfactual,
@@ -36,7 +36,7 @@ def decision_of(row: Row) -> Decision:
 
 
 def set_of(row: Row) -> CounterfactualSet:
-    """From a row of `sets`."""
+    """Return the set of a row of `sets`."""
     return CounterfactualSet(name=row.name, version=row.version, items=tuple(row.items))
 
 
@@ -98,7 +98,7 @@ def beside_act(analyst: str, act: str) -> sql.ColumnElement[bool]:
 
 
 def next_version(connection: sql.Connection, name: str, items: Sequence[str]) -> CounterfactualSet:
-    """The set's next version, or its latest one when that holds the same items."""
+    """Save the set's next version, or return its latest one when that holds the same items."""
     query = sql.select(sets).where(sets.c.name == name).order_by(sets.c.version.desc()).limit(1)
     latest = connection.execute(query).one_or_none()
     if latest is not None and tuple(latest.items) == tuple(items):

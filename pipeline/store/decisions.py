@@ -51,7 +51,7 @@ class Agreement:
 
 
 def views(log: Iterable[Decision]) -> Views:
-    """Everybody's latest decision on everything."""
+    """Return everybody's latest decision on everything."""
     histories: dict[str, list[Decision]] = {}
     for decision in log:
         histories.setdefault(decision.counterfactual, []).append(decision)
@@ -95,13 +95,13 @@ def newest(history: Sequence[Decision]) -> int:
 
 
 def holding(log: Iterable[Decision]) -> dict[str, Decision]:
-    """Counterfactual -> the decision that holds; absent where there is none, or a conflict."""
+    """Return for each counterfactual the decision that holds; absent where there is none, or a conflict."""
     found = ((key, settled(of)) for key, of in views(log).items())
     return {key: decision for key, decision in found if decision is not None}
 
 
 def conflicts(log: Iterable[Decision]) -> dict[str, tuple[Decision, ...]]:
-    """Counterfactual -> the decisions that contradict one another."""
+    """Return for each disputed counterfactual the decisions that contradict one another."""
     return {key: opinions(of) for key, of in views(log).items() if is_disputed(of)}
 
 
@@ -148,13 +148,13 @@ def shown_label(of: Mapping[str, Decision]) -> str | None:
 
 
 def own(log: Iterable[Decision], analyst: str) -> dict[str, Decision]:
-    """Counterfactual -> this analyst's decision, or the one that resolved a conflict since."""
+    """Return for each counterfactual this analyst's decision, or the one that resolved a conflict since."""
     found = ((key, of.get(analyst) or _resolution(of)) for key, of in views(log).items())
     return {key: decision for key, decision in found if decision is not None and decision.verdict}
 
 
 def agreements(log: Sequence[Decision], photos: Mapping[str, str]) -> tuple[Agreement, ...]:
-    """For every two analysts who judged something in common, on their own latest verdicts.
+    """Return the agreement of every two analysts who judged something in common, on their own latest verdicts.
 
     `photos` names the photo of each counterfactual, because verdicts on edits of one photo are alike; a counterfactual
     that is not there counts as one of a photo of its own.

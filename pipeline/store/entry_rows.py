@@ -17,14 +17,14 @@ from pipeline.types import CONFIRMED
 
 
 def entries(connection: sql.Connection) -> tuple[Entry, ...]:
-    """What is known of every counterfactual beside its picture, as the classifier judges that it was drawn for."""
+    """Return what is known of every counterfactual, as the classifier judges that it was drawn for; no pictures."""
     known = Vocabularies(connection)
     found = (entry for judge in known.current.values() for entry in _entries(connection, known, judge))
     return tuple(sorted(found, key=lambda entry: entry.number))
 
 
 def _entries(connection: sql.Connection, known: Vocabularies, judge: Vocabulary) -> Iterator[Entry]:
-    """A photo without a control is compared with itself."""
+    """Yield the entries of one classifier; edits of a photo without a control are compared with the photo."""
     columns = (photos.c.key, judgements.c.prediction)
     judged = sql.and_(judgements.c.picture == photos.c.picture, judgements.c.vocabulary == judge.key)
     originals = {key: _vector(data) for key, data in connection.execute(sql.select(*columns).join(judgements, judged))}
@@ -37,7 +37,7 @@ def _entries(connection: sql.Connection, known: Vocabularies, judge: Vocabulary)
 
 
 def _edits(vocabulary: str, versions: frozenset[str]) -> sql.Select[Any]:
-    """What `entry_of` needs of every counterfactual that was drawn for a classifier of these versions."""
+    """Return what `entry_of` needs of every counterfactual that was drawn for a classifier of these versions."""
     whole = sql.select(
         counterfactuals.c.number, counterfactuals.c.key, counterfactuals.c.study, counterfactuals.c.tau,
         counterfactuals.c.scores, counterfactuals.c.missed, judgements.c.prediction, perturbations.c.factor,
@@ -55,7 +55,7 @@ def _edits(vocabulary: str, versions: frozenset[str]) -> sql.Select[Any]:
 
 
 def entry_of(row: Row, before: NDArray[np.float32], judge: Vocabulary) -> Entry:
-    """From a row of `_edits` and what its study is compared with.
+    """Return the entry of a row of `_edits`, with what its study is compared with.
 
     A label that the classifier does not know has no probability.
     """

@@ -70,7 +70,7 @@ class Job:
 
     @property
     def active(self) -> bool:
-        """True while it waits or runs."""
+        """Return whether it waits or runs."""
         return self.state not in ENDED
 
 
@@ -87,7 +87,7 @@ class Jobs:
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}  # running job -> its latest beat, and when it was new
 
     def add(self, job: Job, parameters: str) -> Job:
-        """Puts a job at the end of the list and returns it; one that is there already is returned as it is.
+        """Put a job at the end of the list and return it; one that is there already is returned as it is.
 
         One that failed, was cancelled or interrupted waits again. Raises `StoreError`.
         """
@@ -99,12 +99,12 @@ class Jobs:
             return known if known.active or known.state == DONE else _again(connection, known)
 
     def get(self, id_: str) -> Job | None:
-        """The job, or None."""
+        """Return the job, or None."""
         with self._database.read() as connection:
             return _found(connection, id_)
 
     def parameters(self, id_: str) -> str:
-        """JSON, as it was given to `add`. Raises `DataError` for an unknown job."""
+        """Return the job's arguments as JSON, as they were given to `add`. Raises `DataError` for an unknown job."""
         with self._database.read() as connection:
             found = connection.execute(sql.select(schema.jobs.c.parameters).where(schema.jobs.c.id == id_)).scalar()
         if found is None:
@@ -127,7 +127,7 @@ class Jobs:
             return connection.execute(sql.select(sql.func.count()).select_from(schema.jobs)).scalar_one()
 
     def take(self, profile: str, kinds: Collection[str] | None = None) -> Hold | None:
-        """The oldest job of this profile, and of these kinds, that nobody holds, now held; None when there is none.
+        """Take the oldest job of this profile, and of these kinds, that nobody holds; None when there is none.
 
         A job that was cut off `ATTEMPTS` times without finishing anything becomes "interrupted" instead.
         """
@@ -167,7 +167,7 @@ class Jobs:
             return frozenset(id_ for id_, (_, since) in self._seen.items() if now - since >= LEASE)
 
     def cancel(self, id_: str, revision: int | None = None) -> Job:
-        """Asks a running job to stop, and ends one that waits; the job as it then is.
+        """Ask a running job to stop, and end one that waits; the job as it then is.
 
         Raises `ConflictError` when it has ended, or when it is not as the caller saw it, at `revision`.
         """
@@ -181,7 +181,7 @@ class Jobs:
             return _find(connection, id_)
 
     def retry(self, id_: str, revision: int | None = None) -> Job:
-        """Lets a job that has ended wait again; what it finished stays finished. Raises `ConflictError` as `cancel`."""
+        """Let a job that has ended wait again; what it finished stays finished. Raises `ConflictError` as `cancel`."""
         with saving("The job could not be started again"), self._database.write() as connection:
             job = _seen(_find(connection, id_), revision)
             if job.active:
@@ -189,7 +189,7 @@ class Jobs:
             return _again(connection, job)
 
     def beat(self, job: Job, **values: Any) -> Job:
-        """Renews the lease on a job that the caller holds and notes how far it is; the job as it then is.
+        """Renew the lease on a job that the caller holds and note how far it is; the job as it then is.
 
         Raises `ConflictError` when somebody else holds it by now.
         """
@@ -202,7 +202,7 @@ class Jobs:
             return _find(connection, job.id)
 
     def end(self, job: Job, state: str, **values: Any) -> Job:
-        """Gives a job that the caller holds out of its hands, in this state. Raises `ConflictError` as `beat`."""
+        """Give a job that the caller holds out of its hands, in this state. Raises `ConflictError` as `beat`."""
         values |= {"ended": time.time() if state in ENDED else 0.0, "heartbeat": time.time(), "remaining": 0.0}
         with saving(f"The end of '{job.title}' could not be saved"), self._database.write() as connection:
             return _move(connection, job, state, **values)
@@ -219,12 +219,12 @@ class Hold:
         self._pace: tuple[float, int, int] = 0.0, 0, -1  # when, and from where, the present total was begun
 
     def look(self) -> None:
-        """Raises what is to end the work, once something is: `Cancelled` when somebody asked to stop."""
+        """Raise what is to end the work, once something is: `Cancelled` when somebody asked to stop."""
         if self._halt is not None:
             raise self._halt
 
     def step(self, done: int, total: int, note: str | None = None) -> None:
-        """Notes the progress, and looks."""
+        """Note the progress, and look."""
         now = time.monotonic()
         if total != self._pace[2]:
             self._pace = now, done, total
@@ -234,20 +234,20 @@ class Hold:
         self.look()
 
     def tell(self, **values: Any) -> None:
-        """Notes other values of the job, to be saved by the next heartbeat."""
+        """Note other values of the job, to be saved by the next heartbeat."""
         with self._lock:
             self._fresh |= values
 
     def kept(self) -> None:
-        """Something was finished that the next attempt need not do again."""
+        """Note that something was finished that the next attempt need not do again."""
         self.tell(attempts=0)
 
     def halt(self, reason: Exception | None = None) -> None:
-        """Has the work end at its next look; without a reason because somebody asked to stop."""
+        """Have the work end at its next look; without a reason because somebody asked to stop."""
         self._halt = self._halt or reason or Cancelled("It was cancelled; what was finished is kept.")
 
     def beat(self) -> None:
-        """Renews the lease and saves the progress; halts the work when it is to stop, or is somebody else's by now."""
+        """Renew the lease and save the progress; halt the work when it is to stop or is somebody else's by now."""
         with self._saving:
             if self.job.state != RUNNING:  # its end came first
                 return
@@ -260,7 +260,7 @@ class Hold:
             self.halt()
 
     def end(self, state: str, error: str = "") -> None:
-        """Saves how the work ended, with all progress. Raises `ConflictError` when it is somebody else's by now."""
+        """Save how the work ended, with all progress. Raises `ConflictError` when it is somebody else's by now."""
         with self._saving:
             values = self._told() | ({"error": error} if error else {})
             self.job = self._jobs.end(self.job, state, **values)
@@ -301,7 +301,7 @@ def _again(connection: sql.Connection, job: Job) -> Job:
 
 
 def _move(connection: sql.Connection, job: Job, state: str, **values: Any) -> Job:
-    """The job in another state. Raises `ConflictError` when it has changed since it was read."""
+    """Return the job in another state. Raises `ConflictError` when it has changed since it was read."""
     query = sql.update(schema.jobs).where(schema.jobs.c.id == job.id, schema.jobs.c.revision == job.revision)
     if not connection.execute(query.values(state=state, revision=job.revision + 1, **values)).rowcount:
         raise _moved_on(_find(connection, job.id))

@@ -36,21 +36,21 @@ class Vocabularies:
         self.current = {vocabulary.name: vocabulary for vocabulary in self.all.values()}  # the one used last
 
     def now(self, key: str) -> Vocabulary:
-        """What bears the name of this classifier now."""
+        """Return what bears the name of this classifier now."""
         return self.current[self.all[key].name]
 
     def versions(self, name: str) -> frozenset[str]:
-        """Keys of all that ever bore this name."""
+        """Return the keys of all that ever bore this name."""
         return frozenset(vocabulary.key for vocabulary in self.all.values() if vocabulary.name == name)
 
     def find(self, judge: Judge) -> Vocabulary | None:
-        """The very one: the same name, labels and fingerprint."""
+        """Return the classifier of the same name, labels and fingerprint, or None."""
         wanted = (judge.name, tuple(judge.labels), judge.fingerprint)
         return next((vocabulary for vocabulary in self.all.values() if vocabulary[1:4] == wanted), None)
 
 
 def save_vocabulary(connection: sql.Connection, judge: Judge) -> str:
-    """The key of a classifier, which bears its name from now on; one whose fingerprint nobody noted replaces none."""
+    """Save a classifier, which bears its name from now on, and return its key; without a fingerprint none gives way."""
     known = Vocabularies(connection)
     found, current = known.find(judge), known.current.get(judge.name)
     if found is not None and (found == current or not judge.fingerprint):
@@ -67,7 +67,7 @@ def save_vocabulary(connection: sql.Connection, judge: Judge) -> str:
 
 
 def save_judgements(connection: sql.Connection, vocabulary: str, made: Mapping[str, Prediction]) -> None:
-    """Picture -> prediction; one that is there already stays."""
+    """Save a prediction for each picture; one that is there already stays."""
     rows = [
         {"picture": key, "vocabulary": vocabulary, "prediction": pack(prediction)} for key, prediction in made.items()
     ]
@@ -76,7 +76,7 @@ def save_judgements(connection: sql.Connection, vocabulary: str, made: Mapping[s
 
 
 def outdated(connection: sql.Connection, judge: Judge) -> dict[str, Prediction]:
-    """Pictures that other versions of this classifier judged and it has not, each with one of their judgements."""
+    """Return the pictures that only other versions of this classifier judged, each with one of those judgements."""
     known = Vocabularies(connection)
     own = known.find(judge)
     others = known.versions(judge.name) - {own.key if own else ""}
@@ -88,7 +88,7 @@ def outdated(connection: sql.Connection, judge: Judge) -> dict[str, Prediction]:
 
 
 def pictures_of(connection: sql.Connection, photo: str) -> frozenset[str]:
-    """The photo's own picture, its reconstructions and its edits, under whichever caption."""
+    """Return the photo's own picture, its reconstructions and its edits, under whichever caption."""
     own = sql.select(photos.c.picture).where(photos.c.key == photo)
     controls = sql.select(studies.c.reconstruction).where(studies.c.photo == photo)
     edits = sql.select(counterfactuals.c.picture).join(studies).where(studies.c.photo == photo)
@@ -96,10 +96,10 @@ def pictures_of(connection: sql.Connection, photo: str) -> frozenset[str]:
 
 
 def pack(prediction: Prediction) -> bytes:
-    """Little-endian float32, one per label."""
+    """Return the probabilities as little-endian float32, one per label."""
     return prediction.probabilities.astype("<f4").tobytes()
 
 
 def unpack(data: bytes, labels: tuple[str, ...]) -> Prediction:
-    """The prediction behind `pack`."""
+    """Return the prediction behind `pack`."""
     return Prediction(labels=labels, probabilities=np.frombuffer(data, "<f4"))

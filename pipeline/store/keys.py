@@ -18,14 +18,14 @@ from pipeline.types import Judge, Models, Perturbation, Study
 
 
 def edit_key(models: Models, study: Study, perturbation: Perturbation, tau: float, settings: Settings) -> str:
-    """Hash of everything that draws a counterfactual; the editor's fingerprint stands for its family and weights."""
+    """Return the hash of all that draws a counterfactual; the editor's fingerprint is of its family and weights."""
     drawn = [(name, getattr(settings, name)) for name in DRAWING]
     words = (study.caption, perturbation.edited_caption)
     return digest(study.photo.key, *words, tau, drawn, models.profile.image_size, models.editor.fingerprint)
 
 
 def earlier_keys(models: Models, study: Study, perturbation: Perturbation, tau: float, settings: Settings) -> set[str]:
-    """Keys that the tables of version 5 gave to the same picture, one for each classifier it could be drawn for."""
+    """Return the keys that version 5's tables gave to the same picture, one for each classifier."""
     import hashlib
 
     parts = (
@@ -39,7 +39,7 @@ def earlier_keys(models: Models, study: Study, perturbation: Perturbation, tau: 
 
 
 def drawing_of(profile: Profile, settings: Settings) -> dict[str, Any]:
-    """What draws a picture beside photo, words and tau, to be kept with it as JSON."""
+    """Return what draws a picture beside photo, words and tau, to be kept with it as JSON."""
     drawn = {name: getattr(settings, name) for name in DRAWING}
     listed = {name: list(value) if isinstance(value, tuple) else value for name, value in drawn.items()}
     return {
@@ -51,22 +51,22 @@ def drawing_of(profile: Profile, settings: Settings) -> dict[str, Any]:
 
 
 def run_key(models: Models, settings: Settings, judge: Judge) -> str:
-    """Hash of everything that determines what a run makes of a picture."""
+    """Return the hash of everything that determines what a run makes of a picture."""
     instructions = [FACTORS[name].instruction for name in settings.factors if name in FACTORS]
     judged = (judge.name, judge.fingerprint)
     return digest(*sources(models.profile), models.profile.image_size, *judged, settings, instructions)
 
 
 def sources(profile: Profile) -> tuple[tuple[str, str], ...]:
-    """(role, fingerprint of the files) of every model of the profile but its classifiers."""
+    """Return (role, fingerprint of the files) of every model of the profile but its classifiers."""
     return tuple((role, of_source(path)) for role, _, path in models_of(profile) if role != "classifier")
 
 
 def models_used(profile: Profile) -> dict[str, str]:
-    """Role -> name, for people, of everything that has a part in a counterfactual but its classifier."""
+    """Return for each role the name, for people, of what has a part in a counterfactual; its classifier is left out."""
     return {role: model_name(path) for role, _, path in models_of(profile) if role != "classifier"}
 
 
 def model_name(path: str) -> str:
-    """A hub id, or the last two parts of a folder's path; for people, two folders may share it."""
+    """Return a hub id, or the last two parts of a folder's path; for people, two folders may share it."""
     return "/".join(Path(path).parts[-2:])

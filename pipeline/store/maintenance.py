@@ -39,12 +39,12 @@ class Finding:
 
     @property
     def is_fault(self) -> bool:
-        """True when something is lost or wrong."""
+        """Return whether something is lost or wrong."""
         return self.kind in ("records", "missing", "damaged")
 
 
 def check(store: Store) -> Iterator[Finding]:
-    """Everything that is wrong with the records or the pictures, and what is needed by nothing. Changes nothing."""
+    """Find all that is wrong with records or pictures, and what is needed by nothing. Changes nothing."""
     with store.database.read() as connection:
         yield from _faults(connection)
         needed = _pictures(connection)
@@ -117,7 +117,7 @@ def _swept(store: Store, part: Sequence[Finding], older: float) -> Iterator[Find
 
 
 def _faults(connection: sql.Connection) -> Iterator[Finding]:
-    """PostgreSQL keeps references by itself, so there it is enough that every row can be read."""
+    """Yield what is wrong with the tables; PostgreSQL keeps references itself, so there every row need only be read."""
     if connection.dialect.name == "sqlite":
         for (said,) in connection.exec_driver_sql("PRAGMA integrity_check"):
             if said != "ok":
@@ -140,7 +140,7 @@ def _pictures(connection: sql.Connection, among: Sequence[str] | None = None) ->
 
 
 def _dispensable(store: Store, needed: frozenset[str], before: float) -> Iterator[Finding]:
-    """Files that nothing needs; with `before`, seconds since the epoch, only those that were not touched since."""
+    """Find the files that nothing needs; with `before`, seconds since the epoch, only those not touched since."""
     for path in sorted(store.root.rglob("*")):
         kind = _kind(path.relative_to(store.root), needed)
         if kind and path.is_file() and (stat := path.stat()) and (not before or stat.st_mtime < before):
@@ -148,7 +148,7 @@ def _dispensable(store: Store, needed: frozenset[str], before: float) -> Iterato
 
 
 def _kind(path: Path, needed: frozenset[str]) -> str:
-    """Why a file of the data folder may go, or ""."""
+    """Return why a file of the data folder may go, or ""."""
     if path.name.startswith(".") and path.suffix in (".part", ".gone"):
         return "partial"
     if path.parts[0] in CACHES:
@@ -157,7 +157,7 @@ def _kind(path: Path, needed: frozenset[str]) -> str:
 
 
 def _remove(path: Path, before: float) -> bool:
-    """Takes the name away first: whoever wants the picture now writes it anew, whoever touched it keeps it."""
+    """Take the name away first: whoever wants the picture now writes it anew, whoever touched it keeps it."""
     gone = path.with_name(f".{path.stem}.gone")
     try:
         os.replace(path, gone)

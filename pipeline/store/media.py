@@ -17,16 +17,16 @@ class Media:
     """A folder of pictures that only grows. Safe to use from many threads and processes at once."""
 
     def __init__(self, root: Path) -> None:
-        """Makes the folder when it is not there. Raises `OSError`."""
+        """Make the folder when it is not there. Raises `OSError`."""
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
-        """Where the picture of this key lies, if it is here."""
+        """Return where the picture of this key lies, if it is here."""
         return self._root / key[:2] / f"{key}.png"
 
     def touch(self, key: str) -> bool:
-        """True when the picture is here; from now on it counts as wanted, so that nothing tidies it away meanwhile."""
+        """Return whether the picture is here; it counts as wanted from now on, so that nothing tidies it away."""
         try:
             os.utime(self.path(key))
         except FileNotFoundError:
@@ -34,7 +34,7 @@ class Media:
         return True
 
     def put(self, image: Image) -> str:
-        """Writes the picture unless it is here and returns its key; on the disk when this returns. Raises `OSError`."""
+        """Write the picture unless it is here and return its key; on the disk when this returns. Raises `OSError`."""
         data = encode(image)
         key = hashlib.sha256(data).hexdigest()
         if not self.touch(key):
@@ -46,7 +46,7 @@ class Media:
         return key
 
     def get(self, key: str) -> Image:
-        """The picture of this key. Raises `StoreError` when it is missing or damaged."""
+        """Return the picture of this key. Raises `StoreError` when it is missing or damaged."""
         try:
             return open_image(self.path(key))
         except ImageError as error:
@@ -54,7 +54,7 @@ class Media:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """The file is there complete or not at all, even when the machine stops. Raises `OSError`."""
+    """Write the file so that it is there complete or not at all, even when the machine stops. Raises `OSError`."""
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -69,7 +69,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Has the folder's names on the disk when it returns. Raises `OSError`."""
+    """Have the folder's names on the disk when it returns. Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -40,7 +40,7 @@ def _to_5(connection: sql.Connection) -> None:
 
 
 def _to_6(connection: sql.Connection) -> None:
-    """Photos get rows of their own, judgements too; a caption's row no longer hangs on a classifier.
+    """Give photos and judgements rows of their own, so that a caption's row no longer hangs on a classifier.
 
     What earlier versions drew keeps no settings, as they noted none.
     """
@@ -96,7 +96,7 @@ class _Heads:
         self.judges = {row.key: row.vocabulary for row in self.rows}
 
     def move(self) -> None:
-        """Fills the new tables."""
+        """Fill the new tables."""
         used = {row.vocabulary: place for place, row in enumerate(sorted(self.rows, key=lambda row: row.updated), 1)}
         for key, place in used.items():
             line = sql.update(schema.vocabularies).where(schema.vocabularies.c.key == key)
@@ -152,7 +152,7 @@ class _Heads:
         return found
 
     def _proposals(self) -> dict[Any, dict[str, Any]]:
-        """Those of the classifier that was looked at last, then what others had beside them."""
+        """Return the rows of the classifier that was looked at last, then what others had beside them."""
         words = sql.select(_proposals, *(schema.perturbations.c[name] for name in ("edited_caption", "rejected_by")))
         words = words.add_columns(schema.perturbations.c.checks)
         words = words.join(schema.perturbations, schema.perturbations.c.key == _proposals.c.perturbation)

@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def change(self) -> float:
-        """Of p(label), signed."""
+        """Return the signed change of p(label)."""
         return self.after - self.before
 
 
@@ -59,7 +59,7 @@ DIVERSE, RANDOM = "diverse", "random"
 
 
 def listed(entries: Iterable[Entry], decided: Container[str]) -> list[Entry]:
-    """Of every variation its best edit that passes all gates, as `scoring.choose_tau` has it, and what was decided."""
+    """Return each variation's best edit that passes all gates, as `scoring.choose_tau` has it, and what was decided."""
     best: dict[tuple[str, str], Entry] = {}
     kept: dict[str, Entry] = {}
     for entry in entries:
@@ -72,7 +72,7 @@ def listed(entries: Iterable[Entry], decided: Container[str]) -> list[Entry]:
 
 
 def ordered(entries: Sequence[Entry], order: str, seed: int = 0) -> list[Entry]:
-    """The entries in one of `ORDERS`, `DIVERSE` or `RANDOM`; ties by number. Raises `SettingsError`."""
+    """Return the entries in one of `ORDERS`, `DIVERSE` or `RANDOM`; ties by number. Raises `SettingsError`."""
     if order == RANDOM:
         return random.Random(seed).sample(entries, len(entries))
     if order == DIVERSE:
@@ -83,7 +83,7 @@ def ordered(entries: Sequence[Entry], order: str, seed: int = 0) -> list[Entry]:
 
 
 def found(entries: Iterable[Entry], *, label: str = "", factor: str = "", words: str = "") -> list[Entry]:
-    """Those of this label and factor whose edited caption or label holds all of the words; "" asks for all."""
+    """Return those of this label and factor whose edited caption or label holds all of the words; "" asks for all."""
     wanted = words.casefold().split()
     return [
         entry
@@ -99,7 +99,7 @@ def _merit(entry: Entry) -> tuple[float, float]:
 
 
 def _round_robin(entries: Sequence[Entry]) -> list[Entry]:
-    """One of every class and factor before the second of any, so that the first few differ most."""
+    """Return the entries so that one of every class and factor comes before the second of any."""
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.label, entry.factor].append(entry)

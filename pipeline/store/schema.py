@@ -190,12 +190,12 @@ jobs = sql.Table(
 
 
 def insert(connection: sql.Connection, table: sql.Table) -> sqlite.Insert | postgresql.Insert:
-    """An insertion that may name what happens on a conflict, in this database's dialect."""
+    """Return an insertion that may name what happens on a conflict, in this database's dialect."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def digest(*parts: object) -> str:
-    """sha256 over the parts, each with its length so that no two lists of parts run together."""
+    """Return the sha256 over the parts, each with its length so that no two lists of parts run together."""
     total = hashlib.sha256()
     for part in parts:
         data = repr(part).encode("utf-8", "surrogatepass")
@@ -206,42 +206,42 @@ def digest(*parts: object) -> str:
 def in_chunks(
     connection: sql.Connection, query: sql.Select[Any], column: sql.Column[str], keys: Sequence[str]
 ) -> Iterator[Row]:
-    """Rows of the query whose column is one of the keys, asked for in portions that SQLite accepts."""
+    """Return the rows of the query whose column is one of the keys, asked for in portions that SQLite accepts."""
     for start in range(0, len(keys), CHUNK):
         yield from connection.execute(query.where(column.in_(keys[start : start + CHUNK])))
 
 
 def hidden() -> sql.Select[Any]:
-    """Keys of the photos that were put away."""
+    """Return the keys of the photos that were put away."""
     return sql.select(away.c.photo)
 
 
 def hidden_counterfactuals() -> sql.Select[Any]:
-    """Keys of what was made of them."""
+    """Return the keys of what was made of them."""
     made = sql.select(counterfactuals.c.key).join(studies, studies.c.key == counterfactuals.c.study)
     return made.join(away, away.c.photo == studies.c.photo)
 
 
 def put_away(connection: sql.Connection, photo_keys: Collection[str]) -> None:
-    """Notes photos as put away, those that are already, too."""
+    """Note photos as put away, those that are already, too."""
     rows = [{"photo": key} for key in sorted(photo_keys)]
     if rows:
         connection.execute(insert(connection, away).on_conflict_do_nothing(), rows)
 
 
 def bring_back(connection: sql.Connection, photo_keys: Collection[str]) -> None:
-    """Takes that back."""
+    """Take that back."""
     for key in photo_keys:
         connection.execute(sql.delete(away).where(away.c.photo == key))
 
 
 def raised(connection: sql.Connection, topics: Collection[str]) -> None:
-    """Counts one more write on each topic."""
+    """Count one more write on each topic."""
     for topic in sorted(topics):
         line = insert(connection, revision).values(topic=topic, number=1)
         connection.execute(line.on_conflict_do_update(index_elements=["topic"], set_={"number": revision.c.number + 1}))
 
 
 def number_of(connection: sql.Connection, topic: str) -> int:
-    """How many writes on this topic there were."""
+    """Return how many writes on this topic there were."""
     return connection.execute(sql.select(revision.c.number).where(revision.c.topic == topic)).scalar() or 0

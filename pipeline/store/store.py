@@ -41,7 +41,7 @@ class Store(Studies):
     """One data folder. Safe to use from many threads and processes at once."""
 
     def __init__(self, root: Path, database: str = "") -> None:
-        """Opens the folder, or makes it; the records lie in it, or in PostgreSQL when `database` is its address.
+        """Open the folder, or make it; the records lie in it, or in PostgreSQL when `database` is its address.
 
         Raises `StoreError` when it cannot be written or is of another version, `DataError` for an unusable address.
         """
@@ -60,7 +60,7 @@ class Store(Studies):
         return cls(root, database)
 
     def close(self) -> None:
-        """Closes all connections; the store must not be used afterwards."""
+        """Close all connections; the store must not be used afterwards."""
         self.database.close()
 
     def fenced(self, hold: Hold) -> Store:
@@ -87,13 +87,13 @@ class Store(Studies):
             yield connection
 
     def decide(self, decision: Decision, expected: int | None = None) -> Decision:
-        """`decide_all` for one decision."""
+        """Append one decision, as `decide_all` does."""
         return self.decide_all([decision], None if expected is None else {decision.counterfactual: expected})[0]
 
     def decide_all(
         self, decisions: Sequence[Decision], expected: Mapping[str, int] | None = None
     ) -> tuple[Decision, ...]:
-        """Appends to the log, all or none, and returns what is stored: of two decisions with one id, the first.
+        """Append to the log, all or none, and return what is stored: of two decisions with one id, the first.
 
         `expected` says for counterfactuals which decision on them was the newest that was seen when this one was made,
         by its number, 0 for none. A time of 0 is replaced by now. Raises `ConflictError` when the same analyst decided
@@ -141,20 +141,20 @@ class Store(Studies):
             return ()
 
     def decisions(self) -> dict[str, Decision]:
-        """Counterfactual -> the decision that holds now; absent where it was taken back or analysts disagree."""
+        """Return for each counterfactual the decision that holds; none where it was taken back or is disputed."""
         return holding(self.log())
 
     def log(self, after: int = 0) -> tuple[Decision, ...]:
-        """Every decision ever sent, oldest first; only those that came after the one of this number."""
+        """Return every decision ever sent, oldest first; only those that came after the one of this number."""
         with self.database.read() as connection:
             return decision_rows.log(connection, schema.decisions.c.number > after)
 
     def kept(self) -> tuple[tuple[Photo, Counterfactual], ...]:
-        """All counterfactuals whose verdict is "keep", in the order they were made."""
+        """Return all counterfactuals whose verdict is "keep", in the order they were made."""
         return self.pairs(self._kept_keys())
 
     def freeze(self, name: str, chosen: Container[str] | None = None) -> CounterfactualSet:
-        """Kept counterfactuals as the set's next version; the latest version again when nothing changed since.
+        """Freeze the kept as the set's next version; return the latest version again when nothing changed since.
 
         All that are kept, or those among them whose keys are `chosen`. Raises `DataError` for an unusable name or when
         nothing is left.
@@ -169,14 +169,14 @@ class Store(Studies):
             return decision_rows.next_version(connection, name, items)
 
     def sets(self) -> tuple[CounterfactualSet, ...]:
-        """All frozen sets, newest first, without those of which every photo was put away."""
+        """Return all frozen sets, newest first, without those of which every photo was put away."""
         with self.database.read() as connection:
             rows = connection.execute(sql.select(schema.sets).order_by(schema.sets.c.number.desc())).all()
             hidden = set(connection.execute(schema.hidden_counterfactuals()).scalars())
         return tuple(decision_rows.set_of(row) for row in rows if not hidden.issuperset(row.items))
 
     def put_away(self, photo_keys: Collection[str]) -> None:
-        """Leaves these photos out of every list, with all that was made and decided of them; nothing is deleted.
+        """Leave these photos out of every list, with all that was made and decided of them; nothing is deleted.
 
         A photo that is worked on again is back by itself.
         """
@@ -184,21 +184,21 @@ class Store(Studies):
             schema.put_away(connection, photo_keys)
 
     def put_away_photos(self) -> frozenset[str]:
-        """Keys of the photos that were put away."""
+        """Return the keys of the photos that were put away."""
         with self.database.read() as connection:
             return frozenset(connection.execute(schema.hidden()).scalars())
 
     def bring_back(self, photo_keys: Collection[str]) -> None:
-        """Takes back `put_away`."""
+        """Take back `put_away`."""
         with self._write("The photos could not be brought back", schema.RECORDS, schema.DECISIONS) as connection:
             schema.bring_back(connection, photo_keys)
 
     def items(self, chosen: CounterfactualSet) -> tuple[tuple[Photo, Counterfactual], ...]:
-        """What a set holds, in its order."""
+        """Return what a set holds, in its order."""
         return self.pairs(chosen.items)
 
     def finish(self, job: str, photo_key: str, name: str) -> None:
-        """Notes that a run has finished this photo, and forgets an earlier failure of the same file."""
+        """Note that a run has finished this photo, and forget an earlier failure of the same file."""
         with self._write(f"The end of '{name}' could not be saved") as connection:
             connection.execute(
                 schema.insert(connection, schema.finished).values(job=job, photo=photo_key).on_conflict_do_nothing()
@@ -207,19 +207,19 @@ class Store(Studies):
             connection.execute(failed.where(schema.failures.c.job == job, schema.failures.c.name == name))
 
     def finished(self, job: str) -> frozenset[str]:
-        """Keys of the photos that a run has finished."""
+        """Return the keys of the photos that a run has finished."""
         query = sql.select(schema.finished.c.photo).where(schema.finished.c.job == job)
         with self.database.read() as connection:
             return frozenset(connection.execute(query).scalars())
 
     def fail(self, job: str, name: str, message: str) -> None:
-        """Notes that a run could not study this file."""
+        """Note that a run could not study this file."""
         with self._write(f"The failure of '{name}' could not be saved") as connection:
             row = schema.insert(connection, schema.failures).values(job=job, name=name, message=message)
             connection.execute(row.on_conflict_do_update(index_elements=["job", "name"], set_={"message": message}))
 
     def failures(self, job: str = "") -> tuple[Failure, ...]:
-        """Files that could not be studied, of one run or over all runs in this folder, by name."""
+        """Return the files that could not be studied, of one run or over all runs in this folder, by name."""
         query = sql.select(schema.failures).order_by(schema.failures.c.name)
         if job:
             query = query.where(schema.failures.c.job == job)
@@ -241,7 +241,7 @@ def _rivals(decision: Decision) -> str | None:
 
 
 def _refuse_late(latest: Decision | None, decision: Decision, expected: Mapping[str, int]) -> None:
-    """Raises `ConflictError` when `latest` came after what was seen when this decision was made."""
+    """Raise `ConflictError` when `latest` came after what was seen when this decision was made."""
     seen = expected.get(decision.counterfactual)
     if seen is None or latest is None or latest.number <= seen or latest.id == decision.id:
         return

@@ -38,7 +38,7 @@ class Studies(StudyReader):
 
     @contextmanager
     def _write(self, what: str, *topics: str) -> Iterator[sql.Connection]:
-        """The one way in which this store writes: a transaction that counts itself on its topics.
+        """Open the one transaction in which this store writes, which counts itself on its topics.
 
         `what` begins the sentence that tells a fault.
         """
@@ -47,7 +47,7 @@ class Studies(StudyReader):
             schema.raised(connection, topics)
 
     def add_photo(self, photo: Photo) -> None:
-        """Adds a photo with its classifier's judgement, or brings it back from where it was put away.
+        """Add a photo with its classifier's judgement, or bring it back from where it was put away.
 
         A photo that is known keeps its label, unless the new one's source outranks it: a person's word counts more
         than a folder's, a folder's more than a guess. Raises `StoreError`.
@@ -61,7 +61,7 @@ class Studies(StudyReader):
     def set_label(
         self, photo_key: str, label: str, *, source: str = ANALYST, analyst: str = "", expected: str | None = None
     ) -> None:
-        """Says what a photo shows.
+        """Say what a photo shows.
 
         `expected` is what somebody had said before, "" for nobody. Raises `ConflictError` when that is another one.
         """
@@ -75,14 +75,14 @@ class Studies(StudyReader):
             rows.change(connection, photo_key, label=label, label_source=source, label_analyst=analyst)
 
     def set_classifier(self, photo_key: str, judge: Judge) -> None:
-        """Says under which classifier a photo is shown where none is named."""
+        """Say under which classifier a photo is shown where none is named."""
         with self._write("The choice of the classifier could not be saved", schema.RECORDS) as connection:
             rows.change(connection, photo_key, vocabulary=judgement_rows.save_vocabulary(connection, judge))
 
     def set_caption(
         self, photo_key: str, caption: str, *, analyst: str | None = None, expected: str | None = None
     ) -> None:
-        """Makes this the photo's caption; what rests on others stays and comes back with them.
+        """Make this the photo's caption; what rests on others stays and comes back with them.
 
         `analyst` is who wrote it, "" where nobody signs in, and notes it among the rewordings; None for the
         captioner. Raises `ConflictError` when the caption is neither this one nor the `expected` one.
@@ -100,7 +100,7 @@ class Studies(StudyReader):
                 connection.execute(sql.insert(schema.rewordings).values(asdict(line)))
 
     def add_proposals(self, photo_key: str, caption: str, perturbations: Sequence[Perturbation]) -> None:
-        """Adds proposals to those under this caption, at the end.
+        """Add proposals to those under this caption, at the end.
 
         One with the same edited caption takes the new judgement of the gates and keeps what an analyst decided of it.
         """
@@ -114,7 +114,7 @@ class Studies(StudyReader):
         decided: Mapping[str, tuple[str, ...] | None],
         expected: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
-        """Says of proposals, by edited caption, why they are left out: () for not at all, None leaves it to the gates.
+        """Say of proposals, by edited caption, why they are left out: () for not at all, None leaves it to the gates.
 
         All or none. Raises `ConflictError` when one's `rejected_by` is neither that nor the `expected` one, and
         `DataError` when it is not there.
@@ -135,7 +135,7 @@ class Studies(StudyReader):
                 rows.decide_proposal(connection, study, known[words].position, value)
 
     def set_reconstruction(self, photo_key: str, caption: str, image: Image) -> str:
-        """Keeps what inversion alone makes of the photo under this caption, and returns its picture's key."""
+        """Keep what inversion alone makes of the photo under this caption, and return its picture's key."""
         with saving("The reconstruction could not be saved"):
             picture = self.media.put(image)
         with self._write("The reconstruction could not be saved", schema.RECORDS) as connection:
@@ -143,7 +143,7 @@ class Studies(StudyReader):
         return picture
 
     def add_counterfactuals(self, photo_key: str, caption: str, made: Sequence[Counterfactual], judge: Judge) -> None:
-        """Adds edits with this classifier's judgements; what is there already stays as it is. Raises `StoreError`."""
+        """Add edits with this classifier's judgements; what is there already stays as it is. Raises `StoreError`."""
         with saving("The edits could not be saved"):
             pictures = {item.key: self.media.put(item.image) for item in made}
         with self._write("The edits could not be saved", schema.RECORDS) as connection:
@@ -154,7 +154,7 @@ class Studies(StudyReader):
             judgement_rows.save_judgements(connection, vocabulary, judged)
 
     def set_scores(self, made: Sequence[CounterfactualRecord]) -> None:
-        """Keeps these edits' scores, whose they are, and which gates they miss."""
+        """Keep these edits' scores, whose they are, and which gates they miss."""
         with self._write("The scores could not be saved", schema.RECORDS) as connection:
             for item in made:
                 values = {"scores": item.scores.kept, "scorer": item.scorer, "missed": list(item.missed)}
@@ -162,12 +162,12 @@ class Studies(StudyReader):
                 connection.execute(sql.update(schema.counterfactuals).where(here).values(**values))
 
     def add_judgements(self, judge: Judge, predictions: Mapping[str, Prediction]) -> None:
-        """Adds what a classifier makes of pictures, by the pictures' own keys."""
+        """Add what a classifier makes of pictures, by the pictures' own keys."""
         with self._write("The judgements could not be saved", schema.RECORDS) as connection:
             judgement_rows.save_judgements(connection, judgement_rows.save_vocabulary(connection, judge), predictions)
 
     def recognise(self, judge: Judge) -> None:
-        """Says that the classifier of this name whose fingerprint nobody noted is this one."""
+        """Say that the classifier of this name whose fingerprint nobody noted is this one."""
         with self._write("The classifier could not be noted", schema.RECORDS) as connection:
             known = Vocabularies(connection).current.get(judge.name)
             if known is not None and not known.fingerprint and known.labels == tuple(judge.labels):

@@ -52,36 +52,36 @@ class StudyReader:
         self._records = _Kept()
 
     def rewordings(self, photo_key: str) -> tuple[Rewording, ...]:
-        """Who wrote which caption of this photo and when, oldest first."""
+        """Return who wrote which caption of this photo and when, oldest first."""
         query = sql.select(schema.rewordings).where(schema.rewordings.c.photo == photo_key)
         with self.database.read() as connection:
             found = connection.execute(query.order_by(schema.rewordings.c.number)).all()
         return tuple(rows.rewording_of(row) for row in found)
 
     def caption_of(self, photo_key: str) -> tuple[str, bool]:
-        """The photo's present caption, "" for none, and whether a person wrote it. Raises `DataError` without one."""
+        """Return the present caption, "" for none, and whether a person wrote it. Raises `DataError` without photo."""
         query = sql.select(schema.rewordings.c.caption).where(schema.rewordings.c.photo == photo_key)
         with self.database.read() as connection:
             caption = rows.need_photo(connection, photo_key).caption
             return caption, caption in set(connection.execute(query).scalars())
 
     def known_judge(self, name: str) -> Judge | None:
-        """What bears this classifier's name in the store, or None."""
+        """Return what bears this classifier's name in the store, or None."""
         with self.database.read() as connection:
             return Vocabularies(connection).current.get(name)
 
     def judges(self) -> tuple[str, ...]:
-        """Names of the classifiers that judged anything here, sorted."""
+        """Return the names of the classifiers that judged anything here, sorted."""
         with self.database.read() as connection:
             return tuple(sorted(Vocabularies(connection).current))
 
     def outdated(self, judge: Judge) -> dict[str, Prediction]:
-        """Pictures that other versions of this classifier judged and it has not, with one of those judgements."""
+        """Return the pictures that only other versions of this classifier judged, with one of those judgements."""
         with self.database.read() as connection:
             return judgement_rows.outdated(connection, judge)
 
     def unjudged(self, photo_key: str, judge: Judge) -> tuple[str, ...]:
-        """Of the pictures of a photo, those that this classifier has not judged, in a fixed order."""
+        """Return the pictures of a photo that this classifier has not judged, in a fixed order."""
         with self.database.read() as connection:
             found = Vocabularies(connection).find(judge)
             pictures = judgement_rows.pictures_of(connection, photo_key)
@@ -94,7 +94,7 @@ class StudyReader:
         return tuple(sorted(pictures - judged))
 
     def load_study(self, photo_key: str, classifier: str = "") -> Study | None:
-        """The photo under its present caption, as this classifier judges it ("": the one it is shown under), or None.
+        """Return the photo's present study as this classifier judges it ("": the one it is shown under), or None.
 
         Edits that the classifier has not judged are left out; `workflow.judged` judges them. Raises `StoreError`.
         """
@@ -120,7 +120,7 @@ class StudyReader:
         )
 
     def records(self, classifier: str = "") -> tuple[StudyRecord, ...]:
-        """What `load_study` gives of every photo, without pictures, newest first; read anew only after a change."""
+        """Return every photo's present study without pictures, newest first; read anew only after a change."""
         with self.database.read() as connection:
             number = schema.number_of(connection, schema.RECORDS)
             kept = self._records if self._records.number == number else _Kept(number=number)
@@ -138,7 +138,7 @@ class StudyReader:
         return kept.listed[classifier]
 
     def studies(self) -> tuple[StudySummary, ...]:
-        """One line per photo, newest first."""
+        """Return one line per photo, newest first."""
         proposed = rows.count_for_study(schema.proposals.c.study, "proposed")
         made = rows.count_for_study(schema.counterfactuals.c.study, "made")
         photos, studies = schema.photos, schema.studies
@@ -150,7 +150,7 @@ class StudyReader:
             return tuple(map(_summary, connection.execute(query)))
 
     def file(self, key: str) -> Path:
-        """The PNG of a photo or counterfactual key, below `root`. Raises `DataError` for an unknown key."""
+        """Return the PNG of a photo or counterfactual key, below `root`. Raises `DataError` for an unknown key."""
         photos = sql.select(schema.photos.c.picture).where(schema.photos.c.key == key)
         made = sql.select(schema.counterfactuals.c.picture).where(schema.counterfactuals.c.key == key)
         with self.database.read() as connection:
@@ -160,7 +160,7 @@ class StudyReader:
         return self.media.path(picture)
 
     def entries(self) -> tuple[Entry, ...]:
-        """All counterfactuals without their pictures, in the order they were made; read anew only after a change."""
+        """Return all counterfactuals without pictures, in the order they were made; read anew only after a change."""
         with self.database.read() as connection:
             number = schema.number_of(connection, schema.RECORDS)
             if self._entries[0] != number:
@@ -168,7 +168,7 @@ class StudyReader:
         return self._entries[1]
 
     def pairs(self, keys: Sequence[str]) -> tuple[tuple[Photo, Counterfactual], ...]:
-        """Photo and counterfactual of each key, in this order, as the classifier judges that it was drawn for.
+        """Return photo and counterfactual of each key, in this order, as the classifier judges that it was drawn for.
 
         Raises `DataError` for an unknown key.
         """
@@ -193,7 +193,7 @@ class StudyReader:
     def _pairs(
         self, connection: sql.Connection, judge: Vocabulary, of: Mapping[str, str]
     ) -> Iterator[tuple[str, tuple[Photo, Counterfactual]]]:
-        """(key, pair) of those that this classifier judged; `of` names the photo of each."""
+        """Yield (key, pair) of those that this classifier judged; `of` names the photo of each."""
         made = list(schema.in_chunks(connection, rows.made(judge.key), schema.counterfactuals.c.key, list(of)))
         wanted = list({of[row.key] for row in made})
         heads = schema.in_chunks(connection, rows.heads(judge.key), schema.photos.c.key, wanted)
@@ -228,7 +228,7 @@ class _Kept:
 
 
 def _seen(connection: sql.Connection, known: Vocabularies, judge: Vocabulary) -> Iterator[_Seen]:
-    """Every photo that this classifier judged and nobody put away.
+    """Return every photo that this classifier judged and nobody put away.
 
     Of an edit's prediction that is kept which figures need: a thousand labels are 4 KB. All of it stays where the
     classifier does not know the photo's label.

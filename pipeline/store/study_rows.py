@@ -48,7 +48,7 @@ _WORDS = tuple(column for column in perturbations.c if column.name != "key")
 
 
 def perturbation_of(row: Row, decided: Sequence[str] | None = None) -> Perturbation:
-    """From a row that holds the columns of `perturbations`; `decided` is the analyst's word, where there is one."""
+    """Return the perturbation of a row; `decided` is the analyst's word, where there is one."""
     return Perturbation(
         caption=row.caption,
         edited_caption=row.edited_caption,
@@ -61,7 +61,7 @@ def perturbation_of(row: Row, decided: Sequence[str] | None = None) -> Perturbat
 
 
 def photo_of(row: Row, judge: Vocabulary) -> PhotoRecord:
-    """From a row of `heads`."""
+    """Return the photo's record of a row of `heads`."""
     return PhotoRecord(
         key=row.key,
         label=row.label,
@@ -75,7 +75,7 @@ def photo_of(row: Row, judge: Vocabulary) -> PhotoRecord:
 
 
 def counterfactual_of(row: Row, prediction: Prediction | Standing) -> CounterfactualRecord:
-    """From a row of `made` and what is kept of its prediction."""
+    """Return the counterfactual of a row of `made`, with what is kept of its prediction."""
     return CounterfactualRecord(
         key=row.key,
         perturbation=perturbation_of(row),
@@ -91,7 +91,7 @@ def counterfactual_of(row: Row, prediction: Prediction | Standing) -> Counterfac
 
 
 def heads(vocabulary: str) -> sql.Select[Any]:
-    """Every photo that this classifier judged, with what rests on its present caption and the control's judgement."""
+    """Return every photo that this classifier judged, with its present caption's rows and the control's judgement."""
     judged, control = judgements.alias(), judgements.alias()
     present = sql.and_(studies.c.photo == photos.c.key, studies.c.caption == photos.c.caption)
     of_control = sql.and_(control.c.picture == studies.c.reconstruction, control.c.vocabulary == vocabulary)
@@ -105,7 +105,7 @@ def heads(vocabulary: str) -> sql.Select[Any]:
 
 
 def made(vocabulary: str) -> sql.Select[Any]:
-    """Every counterfactual that this classifier judged, with its words and the judgement; a study's in their order."""
+    """Return every counterfactual that this classifier judged, with words and judgement; a study's in their order."""
     judged = sql.and_(judgements.c.picture == counterfactuals.c.picture, judgements.c.vocabulary == vocabulary)
     query = sql.select(counterfactuals, *_WORDS, judgements.c.prediction).join(
         perturbations, perturbations.c.key == counterfactuals.c.perturbation
@@ -114,7 +114,7 @@ def made(vocabulary: str) -> sql.Select[Any]:
 
 
 def distinct(rows: Iterable[Row], versions: frozenset[str]) -> list[Row]:
-    """Without what earlier versions of this program drew twice, once for every classifier.
+    """Drop what earlier versions of this program drew twice, once for every classifier.
 
     Of those, that stays which was drawn for the classifier with these vocabularies.
     """
@@ -127,7 +127,7 @@ def distinct(rows: Iterable[Row], versions: frozenset[str]) -> list[Row]:
 
 
 def proposed(connection: sql.Connection, study: str) -> Sequence[Row]:
-    """The proposals under a caption, in the analyst's order."""
+    """Return the proposals under a caption, in the analyst's order."""
     query = (
         sql.select(perturbations, proposals.c.decided, proposals.c.position)
         .join(proposals)
@@ -137,18 +137,18 @@ def proposed(connection: sql.Connection, study: str) -> Sequence[Row]:
 
 
 def decide_proposal(connection: sql.Connection, study: str, position: int, reasons: list[str] | None) -> None:
-    """Notes the analyst's word on a proposal, or takes it back with None."""
+    """Note the analyst's word on a proposal, or take it back with None."""
     here = (proposals.c.study == study, proposals.c.position == position)
     connection.execute(sql.update(proposals).where(*here).values(decided=reasons))
 
 
 def proposal_of(row: Row) -> Perturbation:
-    """From a row of `proposed`."""
+    """Return the proposal of a row of `proposed`."""
     return perturbation_of(row, row.decided)
 
 
 def need_photo(connection: sql.Connection, photo: str) -> Row:
-    """The photo's own row. Raises `DataError` when there is none."""
+    """Return the photo's own row. Raises `DataError` when there is none."""
     row = connection.execute(sql.select(photos).where(photos.c.key == photo)).one_or_none()
     if row is None:
         raise DataError(f"There is no photo {photo[:12]} in this data folder; add it first.")
@@ -156,12 +156,12 @@ def need_photo(connection: sql.Connection, photo: str) -> Row:
 
 
 def change(connection: sql.Connection, photo: str, **values: object) -> None:
-    """Other values of a photo, which comes first in every list by that."""
+    """Change values of a photo, which comes first in every list by that."""
     connection.execute(sql.update(photos).where(photos.c.key == photo).values(updated=time.time(), **values))
 
 
 def save_photo(connection: sql.Connection, photo: Photo, picture: str) -> None:
-    """Inserts a photo with its judgement; one that is known keeps its label unless the new one's source outranks it."""
+    """Insert a photo with its judgement; one that is known keeps its label unless the new one's source outranks it."""
     vocabulary = save_vocabulary(connection, photo.judge)
     save_judgements(connection, vocabulary, {picture: photo.prediction})
     label = {"label": photo.label, "label_source": photo.label_source, "label_analyst": photo.label_analyst}
@@ -177,12 +177,12 @@ def save_photo(connection: sql.Connection, photo: Photo, picture: str) -> None:
 
 
 def study_key(photo: str, caption: str) -> str:
-    """Of what rests on a caption of a photo."""
+    """Return the key of what rests on a caption of a photo."""
     return digest(photo, caption)
 
 
 def save_caption(connection: sql.Connection, photo: str, caption: str, **values: object) -> str:
-    """The key of what rests on a caption, whose row is made where it is not there, and given these values."""
+    """Save these values of what rests on a caption, whose row is made where it is not there, and return its key."""
     need_photo(connection, photo)
     key, now = study_key(photo, caption), time.time()
     line = insert(connection, studies).values(key=key, photo=photo, caption=caption, created=now, updated=now, **values)
@@ -192,7 +192,7 @@ def save_caption(connection: sql.Connection, photo: str, caption: str, **values:
 
 
 def save_perturbations(connection: sql.Connection, all_of: Sequence[Perturbation]) -> tuple[str, ...]:
-    """Inserts what is not there yet and returns all keys."""
+    """Insert what is not there yet and return all keys."""
     keys = tuple(digest(*asdict(perturbation).values()) for perturbation in all_of)
     rows = [{"key": key, **asdict(perturbation)} for key, perturbation in zip(keys, all_of, strict=True)]
     if rows:
@@ -201,7 +201,7 @@ def save_perturbations(connection: sql.Connection, all_of: Sequence[Perturbation
 
 
 def save_proposals(connection: sql.Connection, study: str, all_of: Sequence[Perturbation]) -> None:
-    """Adds them at the end; one with the same edited caption takes its place and keeps what an analyst decided."""
+    """Add them at the end; one with the same edited caption takes its place and keeps what an analyst decided."""
     known = sql.select(perturbations.c.edited_caption, proposals.c.position).join(proposals)
     places = {row[0]: row[1] for row in connection.execute(known.where(proposals.c.study == study))}
     for key, perturbation in zip(save_perturbations(connection, all_of), all_of, strict=True):
@@ -220,7 +220,7 @@ def save_counterfactuals(
     all_of: Sequence[CounterfactualRecord],
     pictures: Mapping[str, str],
 ) -> None:
-    """Inserts those whose key is not there yet; `pictures` by their keys."""
+    """Insert those whose key is not there yet; `pictures` by their keys."""
     words = save_perturbations(connection, [item.perturbation for item in all_of])
     for item, perturbation in zip(all_of, words, strict=True):
         line = insert(connection, counterfactuals).values(
@@ -241,11 +241,11 @@ def save_counterfactuals(
 
 
 def count_for_study(column: sql.Column[str], name: str) -> sql.Label[int]:
-    """How many rows of another table name the study, as a column of a query on `studies`."""
+    """Return how many rows of another table name the study, as a column of a query on `studies`."""
     query = sql.select(sql.func.count()).where(column == studies.c.key)
     return query.correlate(studies).scalar_subquery().label(name)
 
 
 def rewording_of(row: Row) -> Rewording:
-    """From a row of `rewordings`."""
+    """Return the rewording of a row of `rewordings`."""
     return Rewording(photo=row.photo, before=row.before, caption=row.caption, analyst=row.analyst, time=row.time)

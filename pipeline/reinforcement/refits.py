@@ -60,6 +60,15 @@ class Draw(NamedTuple):
     checked: tuple[int, ...]
 
 
+class DrawnRows(NamedTuple):
+    """The rows of a bank's table from which each draw's head learns, and on which it is checked."""
+
+    bank: Bank
+    kind: str  # of the items that are learnt from
+    taught: Sequence[torch.Tensor]  # one a draw: (n,) int64
+    checked: Sequence[torch.Tensor]
+
+
 class Fits(NamedTuple):
     """A stack of heads, one per draw and in their order."""
 
@@ -88,46 +97,32 @@ def _split(bank: Bank, photos: NDArray[np.intp], fractions: Sequence[float], see
     return Draw(taught, checked)
 
 
-def refit(
-    bank: Bank,
-    kind: str,
-    taught: Sequence[torch.Tensor],
-    checked: Sequence[torch.Tensor],
-    theta_0: Head,
-    recipe: Recipe,
-    rates: Sequence[float],
-) -> Fits:
+def refit(drawn: DrawnRows, theta_0: Head, recipe: Recipe, rates: Sequence[float]) -> Fits:
     """Train one head per draw on its rows at every learning rate; keep of each the one with the lowest loss.
 
     Validation is the same for every recipe, whatever it learns from: photos and counterfactuals of the checked photos.
     """
     if recipe.method == "dfr":
-        return _regressions(bank, taught, checked, theta_0, recipe)
-    of = [_train(bank, kind, taught, checked, theta_0, replace(recipe, learning_rate=rate)) for rate in rates]
+        return _regressions(drawn, theta_0, recipe)
+    of = [_train(drawn, theta_0, replace(recipe, learning_rate=rate)) for rate in rates]
     best = torch.stack([fits.loss for fits in of]).argmin(0)
     every = torch.arange(len(best))
     return Fits(*(torch.stack(parts)[best, every] for parts in zip(*of, strict=True)))
 
 
-def _train(
-    bank: Bank,
-    kind: str,
-    taught: Sequence[torch.Tensor],
-    checked: Sequence[torch.Tensor],
-    theta_0: Head,
-    recipe: Recipe,
-) -> Fits:
+def _train(drawn: DrawnRows, theta_0: Head, recipe: Recipe) -> Fits:
     """Train a stack of heads as `heads.train_head` does one; an epoch has the same number of steps for all.
 
     A draw that has fewer rows than the largest begins another order of its rows to fill its last steps.
     """
+    bank, kind, taught, checked = drawn
     heads = len(taught)
     weight, bias = (part.detach().repeat(heads, *(1 for _ in part.shape)).requires_grad_() for part in theta_0)
     parameters = (weight, bias)
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     chance = [torch.Generator().manual_seed(recipe.seed + number) for number in range(heads)]
     length = ceil(max(map(len, taught)) / recipe.batch_size) * recipe.batch_size
-    weights = _afr_weights(bank, kind, taught, theta_0) if recipe.method == "afr" else None
+    weights = _afr_weights(drawn, theta_0) if recipe.method == "afr" else None
     check = _Check(bank, checked)
     best, reference = (weight.detach().clone(), bias.detach().clone()), check.loss(weight, bias)
     least, waited = reference.clone(), torch.zeros(heads)
@@ -202,20 +197,20 @@ class _Check:
         return (losses * self.real).sum(1) / self.real.sum(1)
 
 
-def _afr_weights(bank: Bank, kind: str, taught: Sequence[torch.Tensor], theta_0: Head) -> torch.Tensor:
+def _afr_weights(drawn: DrawnRows, theta_0: Head) -> torch.Tensor:
     """Return (heads, N + P): exp(-gamma p(label)) under theta_0 over the size of the class; means over a draw are 1."""
-    p = (bank.table(kind) @ theta_0[0].T + theta_0[1]).softmax(-1).gather(1, bank.targets[:, None])[:, 0]
+    bank = drawn.bank
+    p = (bank.table(drawn.kind) @ theta_0[0].T + theta_0[1]).softmax(-1).gather(1, bank.targets[:, None])[:, 0]
     found = []
-    for rows in taught:
+    for rows in drawn.taught:
         often = torch.bincount(bank.targets[rows], minlength=int(bank.targets.max()) + 1).float()[bank.targets]
         weights = torch.exp(-AFR_GAMMA * p) / often.clamp(min=1)
         found.append(weights / weights[rows].mean())
     return torch.stack(found)
 
 
-def _regressions(
-    bank: Bank, taught: Sequence[torch.Tensor], checked: Sequence[torch.Tensor], theta_0: Head, recipe: Recipe
-) -> Fits:
+def _regressions(drawn: DrawnRows, theta_0: Head, recipe: Recipe) -> Fits:
+    bank, _, taught, checked = drawn
     table, items, check = bank.table(COUNTERFACTUAL), len(bank.photo), _Check(bank, checked)
     heads, losses = [], []
     for number, (rows, held) in enumerate(zip(taught, checked, strict=True)):

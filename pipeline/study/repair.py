@@ -19,7 +19,7 @@ from torch.nn.functional import linear
 
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import METHODS, Recipe
-from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, Fits, among, draws, refit, refitted, right
+from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, DrawnRows, Fits, among, draws, refit, refitted, right
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.statistics.intervals import Change, Mean, adjusted, wilson
 from pipeline.study.results import CHOSEN, HYBRID, RIVALS, Point, Repair, Score
@@ -90,7 +90,9 @@ class _Bench:
         taught = [self.bank.rows(_first(draw.taught, share, self.bank), items) for draw in drawn]
         checked = [self.bank.rows(draw.checked) for draw in drawn]
         recipe = replace(self.recipe, method=method)
-        fits = refit(self.bank, KINDS.get(method, "counterfactual"), taught, checked, self.theta_0, recipe, RATES)
+        fits = refit(
+            DrawnRows(self.bank, KINDS.get(method, "counterfactual"), taught, checked), self.theta_0, recipe, RATES
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         save_file({key: heads.contiguous() for key, heads in fits._asdict().items()}, file.with_suffix(".part"))
         file.with_suffix(".part").replace(file)

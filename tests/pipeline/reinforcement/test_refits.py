@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.reinforcement.heads import METHODS, Part, Recipe, train_head
-from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, among, draws, refit, refitted, right
+from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, DrawnRows, among, draws, refit, refitted, right
 
 CLASSES, WIDTH, PHOTOS, EACH = 3, 5, 24, 2
 RECIPE = Recipe(max_epochs=12, learning_rate=0.05, min_delta=0.0, patience=4)
@@ -51,7 +51,7 @@ def test_a_stack_of_one_is_the_training_of_a_head(method: str) -> None:
     check = Part(known.table("counterfactual")[checked], known.targets[checked])
     alone = train_head(of, check, THETA_0, recipe=recipe)
     (weight,), (bias,), (loss,), (alpha,) = refit(
-        known, kind, [taught], [checked], THETA_0, recipe, [recipe.learning_rate]
+        DrawnRows(known, kind, [taught], [checked]), THETA_0, recipe, [recipe.learning_rate]
     )
     assert torch.allclose(weight, alone.theta[0], atol=1e-5)
     assert torch.allclose(bias, alone.theta[1], atol=1e-5)
@@ -65,21 +65,20 @@ def test_a_stack_holds_what_each_would_be_alone() -> None:
     checked = [known.rows(photos) for photos in (range(16, 24), range(20, 24), range(8))]
     for method in ("counterfactual", "dfr"):
         recipe = replace(RECIPE, method=method)
-        together = refit(known, "counterfactual", taught, checked, THETA_0, recipe, [0.05])
+        together = refit(DrawnRows(known, "counterfactual", taught, checked), THETA_0, recipe, [0.05])
         for number in range(3):
             mine = replace(recipe, seed=recipe.seed + number)
-            (weight,), _, (loss,), _ = refit(
-                known, "counterfactual", [taught[number]], [checked[number]], THETA_0, mine, [0.05]
-            )
+            rows = DrawnRows(known, "counterfactual", [taught[number]], [checked[number]])
+            (weight,), _, (loss,), _ = refit(rows, THETA_0, mine, [0.05])
             assert torch.allclose(together.weight[number], weight, atol=1e-5), (method, number)
             assert float(together.loss[number]) == pytest.approx(float(loss), abs=1e-5)
 
 
 def test_every_head_takes_the_learning_rate_that_validation_likes_best() -> None:
     known = bank()
-    rows = [known.rows(range(16))], [known.rows(range(16, PHOTOS))]
-    alone = [float(refit(known, "counterfactual", *rows, THETA_0, RECIPE, [rate]).loss) for rate in (1e-4, 0.05)]
-    both = refit(known, "counterfactual", *rows, THETA_0, RECIPE, [1e-4, 0.05])
+    rows = DrawnRows(known, "counterfactual", [known.rows(range(16))], [known.rows(range(16, PHOTOS))])
+    alone = [float(refit(rows, THETA_0, RECIPE, [rate]).loss) for rate in (1e-4, 0.05)]
+    both = refit(rows, THETA_0, RECIPE, [1e-4, 0.05])
     assert float(both.loss) == min(alone) < max(alone)
 
 
@@ -103,7 +102,8 @@ def test_a_photo_that_is_drawn_twice_stays_in_one_part() -> None:
 
 def test_what_is_right_at_an_alpha() -> None:
     known = bank()
-    fits = refit(known, "counterfactual", [known.rows(range(16))], [known.rows(range(16, 24))], THETA_0, RECIPE, [0.05])
+    rows = DrawnRows(known, "counterfactual", [known.rows(range(16))], [known.rows(range(16, 24))])
+    fits = refit(rows, THETA_0, RECIPE, [0.05])
     test = Part(known.photos, known.targets[-PHOTOS:])
     before = among(test.features @ THETA_0[0].T + THETA_0[1], test.targets, 1)
     assert (right(THETA_0, fits, 0.0, test)[0] == before).all()

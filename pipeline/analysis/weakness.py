@@ -224,7 +224,7 @@ def _gather_by_tau(studies: Iterable[StudyRecord]) -> tuple[list[Effect], list[_
     known = list(studies)
     taus = sorted({item.tau for study in known for item in study.counterfactuals})
     found = [_gather([(study, _passing(study, tau)) for study in known], tau) for tau in taus]
-    return [one for pairs, _ in found for one in pairs], [one for _, unpaired in found for one in unpaired]
+    return [pair for pairs, _ in found for pair in pairs], [lost for _, unpaired in found for lost in unpaired]
 
 
 def _rows_of(pair: Effect | _Unpaired, overall: bool) -> tuple[_Row, ...]:

@@ -6,7 +6,7 @@ from PIL.Image import Image
 
 from pipeline.reinforcement.figures import Figure, figures, told_together
 from pipeline.reinforcement.heads import Part, Recipe
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.types import Reinforcement
 from tests.seams import LABELS, picture
 
@@ -17,7 +17,7 @@ def blended(colour: str, other: str, seed: int, share: float) -> Image:
     return PIL.Image.blend(picture(colour, seed), picture(other, seed + 1000), share)
 
 
-def items_of(each: int = 10) -> list[Item]:
+def items_of(each: int = 10) -> list[Example]:
     """Counterfactuals that are mostly of the next colour, which the plain head mistakes for it."""
     items = []
     for place, label in enumerate(LABELS):
@@ -25,7 +25,7 @@ def items_of(each: int = 10) -> list[Item]:
             seed = 100 * place + number
             photo = picture(label, seed)
             other = blended(label, LABELS[(place + 1) % 3], seed, 0.6)
-            items.append(Item(label, photo, other, f"{label}-{number}"))
+            items.append(Example(label, photo, other, f"{label}-{number}"))
     return items
 
 

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.heads import Recipe
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.scores import Scores
 from pipeline.study.banks import bank_of, views_of
 from pipeline.study.repair import repair
@@ -70,7 +70,7 @@ TESTS = {
 }
 
 
-def repaired(items: Sequence[Item], folder: Path, recipe: Recipe = RECIPE) -> tuple[list[int], Repair]:
+def repaired(items: Sequence[Example], folder: Path, recipe: Recipe = RECIPE) -> tuple[list[int], Repair]:
     """What `repair` counts, and its table."""
     features = Features(ColourClassifier.plain())
     views_of({"colour": features}, items, recipe.max_epochs, folder / "views")

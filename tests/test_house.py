@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,18 @@ def test_imports_point_down(path: Path) -> None:
 def test_every_file_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
     assert path.stem not in {"utils", "helpers", "common", "misc", "core"}
+
+
+def test_a_class_has_a_name_of_its_own_and_a_variable_the_name_of_a_thing() -> None:
+    nodes = [(path, node) for path in SOURCES for node in ast.walk(ast.parse(path.read_text()))]
+    classes = Counter(node.name for _, node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in classes.items() if count > 1] == []
+    names = [
+        (path, node.id if isinstance(node, ast.Name) else node.arg)
+        for path, node in nodes
+        if isinstance(node, ast.Name | ast.arg)
+    ]
+    assert [module_name(path) for path, name in names if name == "one"] == []
 
 
 @pytest.mark.parametrize("command", [("app.py",), ("-m", "pipeline"), ("-m", "pipeline.tiny")], ids=" ".join)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from explorer.components.markup import Html, join, tag
 from explorer.components.outcome import FIGURES, accuracy_text, cells_of, change_text, direction, p_text, split_figures
-from explorer.pages.insights.sheets import Cell, Sheet, sheet_markup
+from explorer.pages.insights.sheets import CellValue, Sheet, sheet_markup
 from pipeline.reinforcement.cards import is_seen
 from pipeline.reinforcement.figures import Figure, figures, told_together
 from pipeline.statistics.intervals import LEVEL
@@ -108,7 +108,7 @@ def _cell(row: Sequence[Figure], p: str) -> Html:
 
 def _compared_sheet(runs: Sequence[Compared]) -> Sheet:
     columns = ("run", "classifier", "recipe", "seed", "alpha", "set", *FIGURES)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[CellValue, ...]] = []
     for run in runs:
         made = run.made
         for kind, found in (("validation", run.checked), ("test", run.tested)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from explorer.components.markup import Html, join, tag
-from explorer.pages.insights.sheets import Cell, Sheet, sheet_markup
+from explorer.pages.insights.sheets import CellValue, Sheet, sheet_markup
 from explorer.views import THIN, interval
 from pipeline.analysis.weakness import MIN_PHOTOS
 from pipeline.reinforcement.cards import choice
@@ -223,7 +223,7 @@ def _sheet(found: Sequence[Figure], made: Reinforcement) -> Sheet:
     return Sheet(name="test-sets", columns=("alpha", *FIGURES), rows=rows)
 
 
-def cells_of(figure: Figure) -> tuple[Cell, ...]:
+def cells_of(figure: Figure) -> tuple[CellValue, ...]:
     """Return a figure in the columns `FIGURES`."""
     known = bool(figure.photos)
     bounds = (figure.after.low, figure.after.high) if known else (None, None)

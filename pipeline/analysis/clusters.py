@@ -26,7 +26,7 @@ EXAMPLES = 5
 LEAST = MIN_PHOTOS // 2  # photos of a group in either half
 SEED = 0
 
-Embed = Callable[[Sequence[str]], NDArray[np.floating]]
+EmbedTexts = Callable[[Sequence[str]], NDArray[np.floating]]
 """Texts -> (n, width) unit vectors."""
 
 
@@ -43,7 +43,7 @@ class Insight:
     ranked: Mean  # the change on the other photos, which gave the group its place
 
 
-def insights(studies: Iterable[StudyRecord], embed: Embed, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
+def insights(studies: Iterable[StudyRecord], embed: EmbedTexts, clusters: int = CLUSTERS) -> tuple[Insight, ...]:
     """Return groups of at least `LEAST` photos in either half, the most certain harm on the ranking half first."""
     found = effects(studies)
     labels = {effect.photo: effect.label for effect in found}
@@ -66,7 +66,7 @@ def _words(effect: Effect) -> str:
     return f"{effect.edit.perturbation.original or 'nothing'} -> {effect.edit.perturbation.edit or 'nothing'}"
 
 
-def _cluster(words: Sequence[str], embed: Embed, clusters: int) -> list[int]:
+def _cluster(words: Sequence[str], embed: EmbedTexts, clusters: int) -> list[int]:
     """Return where each edit belongs: by what came, with what went beside it at half the weight."""
     from sklearn.cluster import KMeans
 

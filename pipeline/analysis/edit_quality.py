@@ -27,7 +27,7 @@ from pipeline.types import Classifier, Counterfactual, Study
 DECIBELS = (0.0, 100.0)  # pictures of 8 bits that differ at all, and by how much
 DISTANCE = (0.0, 2.0)  # those of `pipeline/scoring/perceptual.py` hardly pass 1
 
-Embed = Callable[[Sequence[Image]], NDArray[np.floating]]
+EmbedImages = Callable[[Sequence[Image]], NDArray[np.floating]]
 """Pictures -> (n, width)."""
 
 
@@ -61,7 +61,7 @@ class _Edit:
 
 
 def appraise(
-    studies: Iterable[Study], embed: Embed, judge: Classifier, distances: Mapping[str, Distance] | None = None
+    studies: Iterable[Study], embed: EmbedImages, judge: Classifier, distances: Mapping[str, Distance] | None = None
 ) -> tuple[Appraisal, ...]:
     """Return one row for all chosen edits, then one per factor. Raises `DataError` when nothing was chosen."""
     known = [(study, chosen(study)) for study in studies]
@@ -76,7 +76,11 @@ def appraise(
 
 
 def _edits(
-    study: Study, best: Sequence[Counterfactual], embed: Embed, judge: Classifier, distances: Mapping[str, Distance]
+    study: Study,
+    best: Sequence[Counterfactual],
+    embed: EmbedImages,
+    judge: Classifier,
+    distances: Mapping[str, Distance],
 ) -> Iterable[_Edit]:
     for edit, embedded in zip(best, embed([edit.image for edit in best]), strict=True):
         source = study.photo.image

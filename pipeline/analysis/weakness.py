@@ -27,7 +27,7 @@ MIN_PHOTOS = 6  # behind a row; with fewer no change can be told from chance: th
 FLOOR = 1e-9  # below it a probability's logarithm says nothing
 WIDEST = -log(FLOOR)
 
-Edited = tuple[StudyRecord, Sequence[CounterfactualRecord]]
+StudyEdits = tuple[StudyRecord, Sequence[CounterfactualRecord]]
 """A study and those of its edits that count."""
 
 
@@ -190,7 +190,7 @@ def _margin(standing: Standing) -> float:
     return log(max(FLOOR, standing.probability)) - log(max(FLOOR, standing.rival))
 
 
-def _gather(studies: Sequence[Edited], tau: float | None) -> tuple[list[Effect], list[_Unpaired]]:
+def _gather(studies: Sequence[StudyEdits], tau: float | None) -> tuple[list[Effect], list[_Unpaired]]:
     """Return edits beside their controls, and edited captions without one, of the studies that have a control."""
     pairs: list[Effect] = []
     unpaired: list[_Unpaired] = []

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-Network = Callable[["torch.Tensor"], "torch.Tensor"]
+Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 Preprocess = Callable[[Image.Image], "torch.Tensor"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the picture
 
 
 def grad_cam(
-    model: torch.nn.Module, logits: Network, preprocess: Preprocess, images: Sequence[Image.Image], target: int
+    model: torch.nn.Module, logits: Forward, preprocess: Preprocess, images: Sequence[Image.Image], target: int
 ) -> tuple[NDArray[np.float32], ...]:
     """Return one (height, width) map per picture, at least 0 and all on one scale; () where no layer has such a map.
 
@@ -45,7 +45,7 @@ def grad_cam(
     )
 
 
-def last_feature_map(model: torch.nn.Module, logits: Network, pixels: torch.Tensor) -> torch.nn.Module | None:
+def last_feature_map(model: torch.nn.Module, logits: Forward, pixels: torch.Tensor) -> torch.nn.Module | None:
     """Return the part with convolutions whose output is the last feature map, (n, channels, h, w) of several cells.
 
     None when linear layers work on tokens behind it, as in a vision transformer: there such a map is only the input.

@@ -21,13 +21,13 @@ from pipeline.commands.rows import (
 from pipeline.commands.terminal import (
     Address,
     AsJson,
-    Classifier,
+    ClassifierOption,
     Device,
     Factors,
-    Inversion,
+    InversionOption,
     Number,
     ProfileName,
-    Run,
+    RunArgument,
     Sentences,
     Steps,
     Taus,
@@ -51,9 +51,9 @@ def stress(
     out: Annotated[Path, typer.Option(help="The run's folder; the same again goes on where it stopped.")],
     factor: Factors = None,
     number: Number = None,
-    classifier: Classifier = "",
+    classifier: ClassifierOption = "",
     tau: Taus = None,
-    inversion: Inversion = None,
+    inversion: InversionOption = None,
     steps: Steps = None,
     profile: ProfileName = "tiny",
     device: Device = "",
@@ -84,9 +84,9 @@ def stress(
 
 @app.command()
 def weakness(
-    run: Run,
+    run: RunArgument,
     *,
-    classifier: Classifier = "",
+    classifier: ClassifierOption = "",
     by: Annotated[
         str, typer.Option(help="class, tau, words (alike edits together) or item (failure points).")
     ] = "class",
@@ -128,7 +128,7 @@ def weakness(
 
 @app.command()
 def export(
-    run: Run,
+    run: RunArgument,
     *,
     chosen_set: Annotated[str, typer.Option("--set", help="A frozen set.")],
     out: Annotated[Path, typer.Option(help="The folder in which the set's own folder or file is made.")],
@@ -154,9 +154,9 @@ def export(
 
 @app.command()
 def quality(
-    run: Run,
+    run: RunArgument,
     *,
-    classifier: Classifier = "",
+    classifier: ClassifierOption = "",
     profile: ProfileName = "tiny",
     device: Device = "",
     database: Address = "",

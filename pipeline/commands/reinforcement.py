@@ -13,10 +13,10 @@ from pipeline.commands.rows import reinforcement_rows, show
 from pipeline.commands.terminal import (
     Address,
     AsJson,
-    Classifier,
+    ClassifierOption,
     Device,
     ProfileName,
-    Run,
+    RunArgument,
     Sentences,
     models_of,
     open_pictures,
@@ -28,7 +28,7 @@ from pipeline.types import Counterfactual, Models, Photo
 
 if TYPE_CHECKING:
     from pipeline.curation.selection import Material
-    from pipeline.reinforcement.training_data import Item, Pictures
+    from pipeline.reinforcement.training_data import Example, Pictures
     from pipeline.store.store import Store
 
 
@@ -37,10 +37,10 @@ app = typer.Typer(cls=Sentences)
 
 @app.command()
 def reinforce(
-    run: Run,
+    run: RunArgument,
     *,
     out: Annotated[Path, typer.Option(help="A new folder for the reinforced classifier.")],
-    classifier: Classifier = "",
+    classifier: ClassifierOption = "",
     alpha: Annotated[str, typer.Option(help="0 to 1, or auto: the best on validation.")] = "auto",
     evaluate: Annotated[
         list[str] | None,
@@ -94,13 +94,13 @@ def _classifier_of(store: Store, material: Material) -> str:
     return next((entry.classifier for entry in store.entries() if entry.key == first), "")
 
 
-def _item_of(store: Store, photo: Photo, counterfactual: Counterfactual, shows: str) -> Item:
+def _item_of(store: Store, photo: Photo, counterfactual: Counterfactual, shows: str) -> Example:
     """Return the item with the reconstruction, which some recipes take in the edit's place, and what the edit shows."""
-    from pipeline.reinforcement.training_data import Item
+    from pipeline.reinforcement.training_data import Example
 
     study = store.load_study(photo.key, photo.classifier)
     control = study.reconstruction if study is not None else None
-    return Item(
+    return Example(
         photo.label,
         photo.image,
         counterfactual.image,

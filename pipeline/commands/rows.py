@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pipeline.reinforcement.figures import Figure
     from pipeline.statistics.intervals import Change
 
-Row = dict[str, object]
+TableRow = dict[str, object]
 WIDTH = 160  # characters of a table that goes to a file or another program
 
 
-def image_row(path: Path, **found: object) -> Row:
+def image_row(path: Path, **found: object) -> TableRow:
     """Return a picture by the name that was given, and what was found."""
     return {"image": str(path), **found}
 
 
-def perturbation_row(perturbation: Perturbation) -> Row:
+def perturbation_row(perturbation: Perturbation) -> TableRow:
     """Return a proposal with every gate's figure and reason."""
     return {
         "factor": perturbation.factor,
@@ -45,17 +45,17 @@ def perturbation_row(perturbation: Perturbation) -> Row:
     }
 
 
-def perturbation_cells(perturbation: Perturbation) -> Row:
+def perturbation_cells(perturbation: Perturbation) -> TableRow:
     """Return what of a proposal fits a table."""
     return {name: value for name, value in perturbation_row(perturbation).items() if name not in ("caption", "checks")}
 
 
-def top5(prediction: Prediction) -> list[Row]:
+def top5(prediction: Prediction) -> list[TableRow]:
     """Return the five most probable labels, best first."""
     return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]
 
 
-def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[Row]:
+def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[TableRow]:
     """Yield the reconstruction, then every strength, under the name that the editor's axis gives it.
 
     `files` names the picture of each by its key, the reconstruction's by "".
@@ -81,7 +81,7 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[R
         }
 
 
-def study_row(study: Study) -> Row:
+def study_row(study: Study) -> TableRow:
     """Return one picture of a run."""
     from pipeline.classifiers.shifts import is_prediction_flip
     from pipeline.workflow import chosen
@@ -100,12 +100,12 @@ def study_row(study: Study) -> Row:
     }
 
 
-def weakness_row(row: Weakness) -> Row:
+def weakness_row(row: Weakness) -> TableRow:
     """Return every figure of a class and factor with its interval."""
     return {**asdict(row), "too_few": row.too_few}
 
 
-def weakness_cells(row: Weakness) -> Row:
+def weakness_cells(row: Weakness) -> TableRow:
     """Return what of a weakness fits a table."""
     return {
         "class": row.label,
@@ -120,7 +120,7 @@ def weakness_cells(row: Weakness) -> Row:
     }
 
 
-def _accuracy_cells(name: str, control: Proportion, change: Change) -> Row:
+def _accuracy_cells(name: str, control: Proportion, change: Change) -> TableRow:
     return {
         f"{name} control": _percent(control.value),
         f"delta {name}": _points(change.value, change.low, change.high),
@@ -128,19 +128,19 @@ def _accuracy_cells(name: str, control: Proportion, change: Change) -> Row:
     }
 
 
-def insight_row(insight: Insight) -> Row:
+def insight_row(insight: Insight) -> TableRow:
     """Return a group of edits with what they cost."""
     return {**asdict(insight), "edits": list(insight.edits)}
 
 
-def appraisal_row(appraisal: Appraisal, clip: str) -> Row:
+def appraisal_row(appraisal: Appraisal, clip: str) -> TableRow:
     """Return a factor's edits as pictures, with the model that diversity and KID rest on."""
     return {**asdict(appraisal), "embeddings": clip}
 
 
-def appraisal_cells(appraisal: Appraisal, clip: str) -> Row:
+def appraisal_cells(appraisal: Appraisal, clip: str) -> TableRow:
     """Return what of an appraisal fits a table."""
-    found: Row = {"factor": appraisal.factor, "n": appraisal.n, "photos": appraisal.photos}
+    found: TableRow = {"factor": appraisal.factor, "n": appraisal.n, "photos": appraisal.photos}
     means = {
         "sparsity": appraisal.sparsity,
         f"diversity ({clip})": appraisal.diversity,
@@ -156,17 +156,17 @@ def appraisal_cells(appraisal: Appraisal, clip: str) -> Row:
     return {**found, f"KID ({clip})": "too few photos" if appraisal.kid is None else f"{appraisal.kid:.4f}"}
 
 
-def confirmation_row(name: str, share: Proportion) -> Row:
+def confirmation_row(name: str, share: Proportion) -> TableRow:
     """Return how many flips a second classifier confirms."""
     return {"confirmed by": name, "flips": share.n, "photos": share.photos, "share": asdict(share)}
 
 
-def failure_row(failure: FailurePoint) -> Row:
+def failure_row(failure: FailurePoint) -> TableRow:
     """Return the most conservative edit of a caption that flips."""
     return asdict(failure)
 
 
-def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
+def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[TableRow]:
     """Yield what was saved, then Acc@1 and Acc@5 before and after: validation, test splits, classes by test split.
 
     p is that of a test by photos after Holm's correction over all test splits and classes; None where none is made.
@@ -183,11 +183,11 @@ def reinforcement_rows(made: Reinforcement, folder: Path) -> Iterator[Row]:
     yield from _figure_rows([figure for figure in tested if figure.label], "class")
 
 
-def _figure_rows(found: Sequence[Figure], kind: str) -> Iterator[Row]:
+def _figure_rows(found: Sequence[Figure], kind: str) -> Iterator[TableRow]:
     """Yield a row per split or class, with all its metrics."""
     for (split, label), group in groupby(found, lambda figure: (figure.split, figure.label)):
         figures_of = list(group)
-        row: Row = {"kind": kind, "name": label or split, **({"split": split} if label else {})}
+        row: TableRow = {"kind": kind, "name": label or split, **({"split": split} if label else {})}
         row |= {"n": figures_of[0].n, "photos": figures_of[0].photos}
         for figure in figures_of:
             change = {"value": figure.change.value, "low": figure.change.low, "high": figure.change.high}
@@ -201,7 +201,7 @@ def _figure_rows(found: Sequence[Figure], kind: str) -> Iterator[Row]:
         yield row
 
 
-def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:
+def adapter_rows(made: Trained, folder: Path) -> Iterator[TableRow]:
     """Yield what was trained, then each figure on held-out captions."""
     last = made.losses[-1][1] if made.losses else None
     yield {"kind": "adapter", "name": str(folder), "trainable": made.trainable, "frozen": made.frozen, "loss": last}
@@ -209,7 +209,7 @@ def adapter_rows(made: Trained, folder: Path) -> Iterator[Row]:
         yield {"kind": "held-out", "name": name, "n": share.n, "share": asdict(share)}
 
 
-def show(rows: Iterable[Row], as_json: bool) -> None:
+def show(rows: Iterable[TableRow], as_json: bool) -> None:
     """Print a JSON object a line as soon as it is there, or one table at the end."""
     if as_json:
         for row in rows:

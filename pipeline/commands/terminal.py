@@ -26,20 +26,22 @@ ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME|FILE.toml",
 Device = Annotated[str, typer.Option(help="Where to run them, such as cpu or cuda; chosen when not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")]
-Classifier = Annotated[
+ClassifierOption = Annotated[
     str, typer.Option(help="A classifier of the profile, a folder, or what else a profile may name.")
 ]
 Factors = Annotated[list[str] | None, typer.Option("--factor", help="What may vary; repeat for several.")]
 Label = Annotated[str, typer.Option(help="What the picture shows and every edit must keep.")]
 Number = Annotated[int | None, typer.Option("-n", help="Proposals per factor.")]
 Taus = Annotated[list[float] | None, typer.Option("--tau", help="Fraction of steps that keep the layout; repeat.")]
-Inversion = Annotated[
+InversionOption = Annotated[
     str | None,
     typer.Option(help="; ".join(f"{name}: {method.help}" for name, method in METHODS.items()) + "."),
 ]
 Steps = Annotated[int | None, typer.Option(help="DDIM steps.")]
 CrossAttention = Annotated[str | None, typer.Option(help="refine, replace or auto (by the two captions).")]
-Blend = Annotated[float | None, typer.Option(help="Edit only where changed words look, such as 0.3; 0 for everywhere.")]
+BlendOption = Annotated[
+    float | None, typer.Option(help="Edit only where changed words look, such as 0.3; 0 for everywhere.")
+]
 CrossReplace = Annotated[
     list[str] | None, typer.Option(metavar="WORD=FRACTION", help="Steps that keep a word's old map; repeat.")
 ]
@@ -50,7 +52,9 @@ Changed = Annotated[
 Address = Annotated[
     str, typer.Option("--database", metavar="URL", envvar="EXPLORER_DATABASE", help="PostgreSQL, if records lie there.")
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder written by stress, or the application's data.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A folder written by stress, or the application's data.")
+]
 
 OPENED = ExitStack()  # what the command under way has opened, to be closed when it ends
 

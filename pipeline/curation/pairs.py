@@ -14,14 +14,14 @@ from pipeline.store.store import Store
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo, Prediction
 
 ORIGINALS = "originals"
-Row = dict[str, object]
+Columns = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """One line of a set with its two pictures, as PNG."""
 
-    row: Row
+    row: Columns
     edit: bytes
     original: bytes
 
@@ -46,7 +46,7 @@ def plain(label: str) -> str:
     return re.sub(r"[^\w \-]+", "_", label).strip(" _")[:80] or "unnamed"
 
 
-def _places(photo: Photo, item: Counterfactual, label: str) -> Row:
+def _places(photo: Photo, item: Counterfactual, label: str) -> Columns:
     """Return where the two pictures lie; no label's folder can be taken for that of the originals."""
     folder = plain(label)
     folder = f"{folder}_" if folder.lower() == ORIGINALS else folder
@@ -56,7 +56,7 @@ def _places(photo: Photo, item: Counterfactual, label: str) -> Row:
     }
 
 
-def _measured(photo: Photo, item: Counterfactual, label: str) -> Row:
+def _measured(photo: Photo, item: Counterfactual, label: str) -> Columns:
     """Return what was asked for and what came of it; `key` and `photo` hash all that determined the pictures."""
     words = item.perturbation
     return {
@@ -82,7 +82,7 @@ def _measured(photo: Photo, item: Counterfactual, label: str) -> Row:
     }
 
 
-def _judged(photo: Photo, item: Counterfactual, label: str, said: Views) -> Row:
+def _judged(photo: Photo, item: Counterfactual, label: str, said: Views) -> Columns:
     """Return the verdict that holds now, "" when it was taken back, the corrected label, and what each analyst said."""
     opinions = said.get(item.key, {})
     holds = settled(opinions) or Decision(id="", counterfactual=item.key, verdict="")
@@ -97,5 +97,5 @@ def _judged(photo: Photo, item: Counterfactual, label: str, said: Views) -> Row:
     }
 
 
-def _top(prediction: Prediction) -> list[Row]:
+def _top(prediction: Prediction) -> list[Columns]:
     return [{"label": label, "probability": probability} for label, probability in prediction.top(5)]

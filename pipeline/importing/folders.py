@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import DataError
 from pipeline.images import is_picture
-from pipeline.importing.lists import FORMATS, Refusal, Row, is_list, label_of, place_of, read_table
+from pipeline.importing.lists import FORMATS, ListedPicture, Refusal, is_list, label_of, place_of, read_table
 from pipeline.importing.texts import tidy
 
 METADATA = "metadata.jsonl"
@@ -61,7 +61,7 @@ class Found:
         return (*counted, *self.notes)
 
 
-Place = tuple[PurePosixPath, Path]
+FoundFile = tuple[PurePosixPath, Path]
 """Where a file lies as the person sees it, and where it really is."""
 
 
@@ -99,7 +99,7 @@ def load_list(file: Path) -> Found:
     )
 
 
-def gather(files: Sequence[Place], *, chosen: bool = False) -> Found:
+def gather(files: Sequence[FoundFile], *, chosen: bool = False) -> Found:
     """Return the pictures among these files with their labels.
 
     `chosen` says that a person chose every one of them: what is no list counts as a picture, and any list is read.
@@ -183,11 +183,11 @@ class _Classes:
 class _Listed:
     """What lists say of pictures."""
 
-    def __init__(self, lists: Sequence[Place], files: Sequence[Place], pictures: Sequence[Place]) -> None:
+    def __init__(self, lists: Sequence[FoundFile], files: Sequence[FoundFile], pictures: Sequence[FoundFile]) -> None:
         self.faults: list[Refusal] = []
         self.notes: list[str] = []
         self.read: set[Path] = set()
-        self._rows: dict[PurePosixPath, Row] = {}
+        self._rows: dict[PurePosixPath, ListedPicture] = {}
         self._contested: set[PurePosixPath] = set()
         self._known: dict[str, list[PurePosixPath]] = {}
         for place, _ in pictures:
@@ -207,7 +207,7 @@ class _Listed:
             return LabelledImage(path=path, label=folder)
         return LabelledImage(path=path, label=row.label or folder, cells=row.cells)
 
-    def _ordered(self, lists: Sequence[Place]) -> Iterator[Place]:
+    def _ordered(self, lists: Sequence[FoundFile]) -> Iterator[FoundFile]:
         """Yield those of deeper folders first, for the nearest above a picture counts; one metadata file a folder."""
         order = sorted(
             lists, key=lambda listed: (-len(listed[0].parts), listed[0].parent, _rank(listed[0]), listed[0].name)
@@ -238,7 +238,7 @@ class _Listed:
             companions |= {path for name in others for path in self._named(place, place_of(name))}
         return companions
 
-    def _note(self, place: PurePosixPath, row: Row) -> None:
+    def _note(self, place: PurePosixPath, row: ListedPicture) -> None:
         named = self._named(place, row.name)
         if len(named) != 1:
             what = "which is not there" if not named else "and several files are called so; rename them"
@@ -251,7 +251,7 @@ class _Listed:
     def _named(self, place: PurePosixPath, name: str) -> list[PurePosixPath]:
         return self._known.get(tidy((place.parent / name).as_posix()), [])
 
-    def _samples(self, files: Sequence[Place], pictures: Sequence[Place]) -> set[PurePosixPath]:
+    def _samples(self, files: Sequence[FoundFile], pictures: Sequence[FoundFile]) -> set[PurePosixPath]:
         """Read WebDataset's samples, KEY.png beside KEY.json, and return their other pictures, KEY.original.png."""
         there = {place: path for place, path in files}
         beside: set[PurePosixPath] = set()
@@ -273,11 +273,11 @@ class _Listed:
         return beside
 
 
-def _sample(data: bytes, name: str) -> Row | None:
+def _sample(data: bytes, name: str) -> ListedPicture | None:
     """Return what a sample's JSON says, None for what is no object with a label, if any, that is one."""
     try:
         cells = json.loads(data)
-        return Row(line=1, name=name, label=label_of(cells.get("label")), cells=cells)
+        return ListedPicture(line=1, name=name, label=label_of(cells.get("label")), cells=cells)
     except (ValueError, RecursionError, AttributeError, DataError):
         return None
 

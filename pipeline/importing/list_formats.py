@@ -15,7 +15,7 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 MAX_ROWS = 1_000_000
 MAX_CELL = 1_000_000  # characters
 Line = tuple[int, Mapping[str, object]]
-"""A number, as `lists.Row` counts, and cells by column."""
+"""A number, as `lists.ListedPicture` counts, and cells by column."""
 
 
 def short(text: str) -> str:

@@ -39,7 +39,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ListedPicture:
     """What a list says of one picture."""
 
     line: int  # from 1, as a text editor counts; of Parquet the row
@@ -52,7 +52,7 @@ class Row:
 class Table:
     """A list as it was understood."""
 
-    rows: tuple[Row, ...]  # no two of one name
+    rows: tuple[ListedPicture, ...]  # no two of one name
     faults: tuple[str, ...] = ()  # sentences that begin with the line
     contested: frozenset[str] = frozenset()  # names with a line that cannot be used, or two that differ
     note: str = ""  # how its columns are parted, where that is not by commas
@@ -121,7 +121,7 @@ def _table(found: Sequence[Line], name: str, faults: list[str]) -> Table:
     return _joined((_row(line, row, picture, labelled) for line, row in found), faults)
 
 
-def _row(line: int, row: Mapping[str, object], picture: str, labelled: str) -> Row | tuple[str, str]:
+def _row(line: int, row: Mapping[str, object], picture: str, labelled: str) -> ListedPicture | tuple[str, str]:
     """Return the row, or (what is wrong with it, the name that it holds)."""
     name = row.get(picture)
     if not isinstance(name, str) or not name.strip():
@@ -133,14 +133,14 @@ def _row(line: int, row: Mapping[str, object], picture: str, labelled: str) -> R
         label = label_of(row.get(labelled))
     except DataError as error:
         return f"Line {line} {error}", place
-    return Row(line=line, name=place, label=label, cells={k: v for k, v in row.items() if k != picture})
+    return ListedPicture(line=line, name=place, label=label, cells={k: v for k, v in row.items() if k != picture})
 
 
-def _joined(found: Iterator[Row | tuple[str, str]], faults: list[str]) -> Table:
-    rows: dict[str, Row] = {}
+def _joined(found: Iterator[ListedPicture | tuple[str, str]], faults: list[str]) -> Table:
+    rows: dict[str, ListedPicture] = {}
     contested: set[str] = set()
     for row in found:
-        if not isinstance(row, Row):
+        if not isinstance(row, ListedPicture):
             faults.append(row[0])
             contested |= {row[1]} - {""}
             continue

@@ -10,7 +10,7 @@ from pipeline.types import Answers, Reinforcement
 BROKEN, FAILING, FIXED = KINDS = ("newly broken", "still failing", "fixed")
 
 
-class Answer(NamedTuple):
+class ChangedAnswer(NamedTuple):
     """One picture that a classifier names wrong before or after."""
 
     split: str
@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     after: str
 
 
-def changes(reinforcement: Reinforcement, answers: Mapping[str, Answers]) -> tuple[Answer, ...]:
+def changes(reinforcement: Reinforcement, answers: Mapping[str, Answers]) -> tuple[ChangedAnswer, ...]:
     """Return what theta_0 or theta(alpha) names wrong, one entry per picture, in the order of the splits.
 
     `answers` are the run's own `answers` or `validation`.
@@ -38,5 +38,5 @@ def changes(reinforcement: Reinforcement, answers: Mapping[str, Answers]) -> tup
                 continue
             kind = FIXED if after == target else BROKEN if before == target else FAILING
             labels = (reinforcement.labels[row] for row in (target, before, after))
-            found.append(Answer(split, name, photo, kind, *labels))
+            found.append(ChangedAnswer(split, name, photo, kind, *labels))
     return tuple(found)

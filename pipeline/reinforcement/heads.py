@@ -95,7 +95,7 @@ class Epoch:
     accuracy: float  # Acc@1 on validation, 0..1
 
 
-Progress = Callable[[Epoch], None]
+EpochReport = Callable[[Epoch], None]
 """Called after each epoch; raising `Cancelled` from it ends the training with the best head so far."""
 
 
@@ -127,7 +127,7 @@ def train_head(
     theta_0: Theta,
     *,
     recipe: Recipe,
-    progress: Progress | None = None,
+    progress: EpochReport | None = None,
     checkpoint: Path | None = None,
     network: Network = head_logits,
 ) -> Training:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.reinforcement.features import BlockInputs, Features
-from pipeline.reinforcement.heads import Part, Progress, Recipe, Theta, Training, balanced_regression, train_head
+from pipeline.reinforcement.heads import EpochReport, Part, Recipe, Theta, Training, balanced_regression, train_head
 from pipeline.reinforcement.splits import Split, checks_of, split_items, tests_of
-from pipeline.reinforcement.training_data import ANEW, Item, Pictures, lesson
+from pipeline.reinforcement.training_data import ANEW, Example, Pictures, lesson
 from pipeline.types import Answers, Classifier, Reinforcement
 
 ALPHAS = tuple(step / 10 for step in range(11))
@@ -24,10 +24,10 @@ FRACTIONS = (0.6, 0.2, 0.2)  # of the photos: training, validation, held-out
 
 def reinforce(
     classifier: Classifier,
-    items: Sequence[Item],
+    items: Sequence[Example],
     evaluation: Mapping[str, Pictures],
     recipe: Recipe,
-    progress: Progress | None = None,
+    progress: EpochReport | None = None,
     features: Features | None = None,
     checkpoint: Path | None = None,
 ) -> Reinforcement:
@@ -72,10 +72,10 @@ def reinforce(
 
 def train(
     features: Features,
-    items: Sequence[Item],
-    validation: Sequence[Item],
+    items: Sequence[Example],
+    validation: Sequence[Example],
     recipe: Recipe,
-    progress: Progress | None = None,
+    progress: EpochReport | None = None,
     checkpoint: Path | None = None,
 ) -> Training:
     """Return theta_1, from the items of two sets of photos; no other picture is looked at."""

@@ -14,7 +14,7 @@ from pipeline.curation.selection import split_by_photo
 from pipeline.errors import DataError
 from pipeline.reinforcement.features import pixels, refuse_unknown
 from pipeline.reinforcement.heads import Recipe
-from pipeline.reinforcement.training_data import Item, Pictures, lesson
+from pipeline.reinforcement.training_data import Example, Pictures, lesson
 from pipeline.types import Classifier
 
 INSTEAD = {"standard": "augmentations", "reconstruction": "reconstructions", "text-to-image": "samples"}  # of edits
@@ -30,8 +30,8 @@ class Split(NamedTuple):
 
 
 def split_items(
-    classifier: Classifier, items: Sequence[Item], fractions: Sequence[float], seed: int
-) -> tuple[list[Item], ...]:
+    classifier: Classifier, items: Sequence[Example], fractions: Sequence[float], seed: int
+) -> tuple[list[Example], ...]:
     """Part items for training, validation and what else is asked for, by source photo and spread over the labels.
 
     Raises `DataError` for nothing, for items without a label, for a single class and for too few photos; `LabelError`
@@ -55,7 +55,7 @@ def split_items(
     return found
 
 
-def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> None:
+def refuse_leaks(seen: Sequence[Example], evaluation: Mapping[str, Pictures]) -> None:
     """Raise `DataError` when a picture of the evaluation is one that is learnt from."""
     known = {pixels(image) for item in seen for image in (item.photo, item.counterfactual)}
     for name, pictures in evaluation.items():
@@ -68,7 +68,10 @@ def refuse_leaks(seen: Sequence[Item], evaluation: Mapping[str, Pictures]) -> No
 
 
 def tests_of(
-    classifier: Classifier, evaluation: Mapping[str, Pictures], seen: Sequence[Item], held_out: Sequence[Item]
+    classifier: Classifier,
+    evaluation: Mapping[str, Pictures],
+    seen: Sequence[Example],
+    held_out: Sequence[Example],
 ) -> dict[str, Split]:
     """Return everything to measure on, by name: nothing of it has been seen in training or validation."""
     for pictures in evaluation.values():
@@ -83,7 +86,7 @@ def tests_of(
     return found
 
 
-def checks_of(items: Sequence[Item], recipe: Recipe) -> dict[str, Split]:
+def checks_of(items: Sequence[Example], recipe: Recipe) -> dict[str, Split]:
     """Return the validation pictures by name: of what the recipe learns from, and the originals where it does."""
     made = lesson(items, replace(recipe, originals=False)).pictures
     what = INSTEAD.get(recipe.method, "counterfactuals")
@@ -92,7 +95,7 @@ def checks_of(items: Sequence[Item], recipe: Recipe) -> dict[str, Split]:
     return ({"validation originals": _originals(items)} if recipe.originals else {}) | found
 
 
-def _originals(items: Sequence[Item]) -> Split:
+def _originals(items: Sequence[Example]) -> Split:
     """Return the photos of the items, each once."""
     photos = {item.photo_key: (item.photo, item.label) for item in items}
     return Split(list(photos.values()), list(photos), list(photos))

@@ -23,7 +23,7 @@ ORIGINAL = "original"
 ANEW = ("standard", "text-to-image")  # methods whose pictures differ from epoch to epoch
 
 
-class Item(NamedTuple):
+class Example(NamedTuple):
     """A counterfactual to learn from, beside the photo it was made of and what rival recipes take in its place."""
 
     label: str
@@ -49,7 +49,7 @@ class Lesson(NamedTuple):
     groups: tuple[str, ...]
 
 
-def lesson(items: Sequence[Item], recipe: Recipe, epoch: int = 0) -> Lesson:
+def lesson(items: Sequence[Example], recipe: Recipe, epoch: int = 0) -> Lesson:
     """Return what the recipe learns from in one epoch, and each of the photos once.
 
     Raises `DataError` when an item lacks what it needs.
@@ -83,7 +83,7 @@ def augment(photo: Image, seed: str) -> Image:
     return changed
 
 
-def _instead(item: Item, number: int, recipe: Recipe, epoch: int) -> tuple[Image, str]:
+def _instead(item: Example, number: int, recipe: Recipe, epoch: int) -> tuple[Image, str]:
     """Return what the recipe shows in the counterfactual's place, with the label of that picture."""
     if recipe.method == "standard":
         return augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}:{epoch}"), item.label

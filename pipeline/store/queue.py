@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pipeline.errors import SettingsError
 from pipeline.scores import Scores
 
-Key = Callable[["Entry"], float]
+SortKey = Callable[["Entry"], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Entry:
         return self.after - self.before
 
 
-ORDERS: Mapping[str, Key] = {
+ORDERS: Mapping[str, SortKey] = {
     "newest": lambda entry: -entry.number,
     "uncertain": lambda entry: entry.margin,  # the classifier is between two labels
     "shift": lambda entry: entry.change,  # the largest fall of p(label) first

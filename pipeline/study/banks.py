@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from pipeline.curation.selection import chosen
 from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.refits import Bank
-from pipeline.reinforcement.training_data import Item, augment
+from pipeline.reinforcement.training_data import Example, augment
 from pipeline.types import Study
 
 
-def items_of(studies: Sequence[Study], samples: Mapping[str, Sequence[Image]]) -> tuple[Item, ...]:
+def items_of(studies: Sequence[Study], samples: Mapping[str, Sequence[Image]]) -> tuple[Example, ...]:
     """Return every chosen counterfactual with what rival recipes take in its place; `samples` by counterfactual."""
     return tuple(
-        Item(
+        Example(
             label=study.photo.label,
             photo=study.photo.image,
             counterfactual=counterfactual.image,
@@ -35,7 +35,7 @@ def items_of(studies: Sequence[Study], samples: Mapping[str, Sequence[Image]]) -
     )
 
 
-def views_of(classifiers: Mapping[str, Features], items: Sequence[Item], depth: int, folder: Path) -> None:
+def views_of(classifiers: Mapping[str, Features], items: Sequence[Example], depth: int, folder: Path) -> None:
     """Draw `depth` plain augmentations of the photo for every item and keep their features under every classifier.
 
     A view is drawn once for all classifiers; what the folder holds already is not made again.
@@ -58,7 +58,7 @@ def views_of(classifiers: Mapping[str, Features], items: Sequence[Item], depth: 
             file.with_suffix(".part").replace(file)
 
 
-def bank_of(features: Features, items: Sequence[Item], views: Path, name: str) -> Bank:
+def bank_of(features: Features, items: Sequence[Example], views: Path, name: str) -> Bank:
     """Return the features of everything the recipes learn from; those of `views_of` come from its folder."""
     photos = {item.photo_key: (item.photo, item.label) for item in items}
     keys, targets = tuple(photos), [(item.counterfactual, item.label) for item in items]

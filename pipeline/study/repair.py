@@ -22,7 +22,7 @@ from pipeline.reinforcement.heads import METHODS, Recipe
 from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, DrawnRows, Fits, among, draws, refit, refitted, right
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.statistics.intervals import Change, Mean, adjusted, wilson
-from pipeline.study.results import CHOSEN, HYBRID, RIVALS, Point, Repair, Score
+from pipeline.study.results import CHOSEN, HYBRID, RIVALS, CurvePoint, RecipeScore, Repair
 from pipeline.types import Proportion
 
 FRACTIONS = (0.75, 0.25)  # of the photos: training and validation; the test pictures are others
@@ -134,10 +134,10 @@ def _table(
 ) -> Repair:
     main, before, before5 = recipes["counterfactual"], bench.before(), bench.before(5)
 
-    def points(groups: Mapping[str, tuple[Fits, float | None]]) -> tuple[Point, ...]:
+    def points(groups: Mapping[str, tuple[Fits, float | None]]) -> tuple[CurvePoint, ...]:
         after = {at: bench.after(fits, alpha) - before for at, (fits, alpha) in groups.items()}
         return tuple(
-            Point(at=at, test=test, gain=bench.change(gained[:, mask]))
+            CurvePoint(at=at, test=test, gain=bench.change(gained[:, mask]))
             for at, gained in after.items()
             for test, mask in bench.masks.items()
         )
@@ -166,7 +166,7 @@ def _share(hits: NDArray[np.floating]) -> Proportion:
     return wilson(int(hits.sum()), len(hits))
 
 
-def _scores(bench: _Bench, recipes: Mapping[str, Fits]) -> Iterator[Score]:
+def _scores(bench: _Bench, recipes: Mapping[str, Fits]) -> Iterator[RecipeScore]:
     """Yield every recipe at its own alpha and, where it blends, at the one chosen on validation."""
     recipe, before, before5 = bench.recipe, bench.before(), bench.before(5)
     for name, fits in recipes.items():
@@ -179,7 +179,7 @@ def _scores(bench: _Bench, recipes: Mapping[str, Fits]) -> Iterator[Score]:
             same = recipe.alpha if rule == f"{recipe.alpha}" else None
             rivals = {rival: bench.after(recipes[rival], same) for rival in RIVALS if rival in recipes}
             for test, mask in bench.masks.items():
-                yield Score(
+                yield RecipeScore(
                     recipe=name,
                     alpha=rule,
                     test=test,

@@ -13,12 +13,12 @@ HYBRID = "Hybrid"
 CHOSEN = "chosen"  # alpha, on validation
 RIVALS = ("standard", "text-to-image", "reconstruction")
 
-Key = tuple[float, str]
+Condition = tuple[float, str]
 """Strength of the bias and classifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class CostCell:
     """One class under one factor: what the edits cost, and what the true counterfactuals of the same captions cost."""
 
     label: str
@@ -35,12 +35,12 @@ class Weaknesses:
     rows: tuple[Weakness, ...]
     by_tau: tuple[Weakness, ...]
     truth: tuple[Weakness, ...]  # () where no true counterfactual is known
-    cells: tuple[Cell, ...]  # of at least `MIN_PHOTOS` photos
+    cells: tuple[CostCell, ...]  # of at least `MIN_PHOTOS` photos
     correlation: Mean | None  # Pearson's r of edits and truth over the cells, with Fisher's interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class RecipeScore:
     """One recipe on one test set."""
 
     recipe: str  # one of `METHODS`
@@ -54,7 +54,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class CurvePoint:
     """One point of a curve: the gain in Acc@1 of the counterfactual recipe over the classifier as it was."""
 
     at: str  # alpha, a share of the training photos, or a factor
@@ -68,11 +68,11 @@ class Repair:
 
     baseline: dict[str, Proportion]  # test -> Acc@1 as it was
     baseline5: dict[str, Proportion]  # Acc@5
-    scores: tuple[Score, ...]
+    scores: tuple[RecipeScore, ...]
     alphas: tuple[float, ...]  # chosen on validation, one per seed
-    curve: tuple[Point, ...]  # over alpha
-    by_number: tuple[Point, ...]
-    by_factor: tuple[Point, ...]
+    curve: tuple[CurvePoint, ...]  # over alpha
+    by_number: tuple[CurvePoint, ...]
+    by_factor: tuple[CurvePoint, ...]
     photos: int  # to train on, of the first seed
     counterfactuals: int  # made of them
     by_class: dict[str, Change]  # label -> gain over all tests: what was forgotten shows here
@@ -92,19 +92,19 @@ class Results:
     training: int  # steps that the classifiers were trained for
     edits: int  # made over all tau
     counterfactuals: int  # chosen, that is passed every gate
-    table_1: dict[Key, Weaknesses]
-    table_2: dict[Key, Repair]
+    table_1: dict[Condition, Weaknesses]
+    table_2: dict[Condition, Repair]
 
 
-Curve = Callable[[Repair], Sequence[Point]]
+Curve = Callable[[Repair], Sequence[CurvePoint]]
 
 
-def title_of(key: Key) -> str:
+def title_of(key: Condition) -> str:
     """Return "resnet, 0.95": the classifier, and the strength of the bias that it was trained with."""
     return f"{key[1]}, {key[0]:g}"
 
 
-def best(found: Repair) -> dict[tuple[str, str], dict[str, Score]]:
+def best(found: Repair) -> dict[tuple[str, str], dict[str, RecipeScore]]:
     """Return every recipe at the alpha that validation chose, or at 1 where it does not blend."""
     known = by_recipe(found.scores)
     return {
@@ -114,15 +114,15 @@ def best(found: Repair) -> dict[tuple[str, str], dict[str, Score]]:
     }
 
 
-def by_recipe(scores: Sequence[Score]) -> dict[tuple[str, str], dict[str, Score]]:
+def by_recipe(scores: Sequence[RecipeScore]) -> dict[tuple[str, str], dict[str, RecipeScore]]:
     """Return (recipe, alpha) -> test -> score."""
-    found: dict[tuple[str, str], dict[str, Score]] = {}
+    found: dict[tuple[str, str], dict[str, RecipeScore]] = {}
     for score in scores:
         found.setdefault((score.recipe, score.alpha), {})[score.test] = score
     return found
 
 
-def by_point(curve: Sequence[Point]) -> dict[str, dict[str, Change]]:
+def by_point(curve: Sequence[CurvePoint]) -> dict[str, dict[str, Change]]:
     """Return place on the curve -> test -> gain."""
     found: dict[str, dict[str, Change]] = {}
     for point in curve:

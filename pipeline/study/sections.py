@@ -15,8 +15,8 @@ from pipeline.study.results import (
     CHOSEN,
     HYBRID,
     RIVALS,
+    Condition,
     Curve,
-    Key,
     Repair,
     Results,
     best,
@@ -274,7 +274,7 @@ def _classes(results: Results) -> Section:
     )
 
 
-def _cells(results: Results) -> Iterator[tuple[str, str, Key, Weakness, Weakness | None]]:
+def _cells(results: Results) -> Iterator[tuple[str, str, Condition, Weakness, Weakness | None]]:
     """Yield (class, factor, classifier, row, the true counterfactuals' row)."""
     for key, found in results.table_1.items():
         truth = {(row.label, row.factor): row for row in found.truth}

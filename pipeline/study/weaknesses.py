@@ -17,7 +17,7 @@ from pipeline.analysis.weakness import ALL, Weakness, weakness, weakness_by_tau
 from pipeline.curation.selection import chosen
 from pipeline.reinforcement.features import Features
 from pipeline.statistics.intervals import Mean
-from pipeline.study.results import Cell, Weaknesses
+from pipeline.study.results import CostCell, Weaknesses
 from pipeline.types import Prediction, Study
 
 
@@ -28,7 +28,7 @@ def weaknesses(features: Features, studies: Sequence[Study], truth: Mapping[str,
     true = [_with_true_pictures(features, study, truth) for study in known]
     pairs = zip(_by_cell(weakness(known)).items(), _by_cell(weakness(true)).values(), strict=True)
     cells = tuple(
-        Cell(label=label, factor=factor, n=row.n, edits=row.delta_acc1, truth=other.delta_acc1)
+        CostCell(label=label, factor=factor, n=row.n, edits=row.delta_acc1, truth=other.delta_acc1)
         for ((label, factor), row), other in pairs
         if not row.too_few
     )
@@ -91,7 +91,7 @@ def _by_cell(rows: Sequence[Weakness]) -> dict[tuple[str, str], Weakness]:
     return {(row.label, row.factor): row for row in sorted(inner, key=lambda row: (row.label, row.factor))}
 
 
-def _correlation(cells: Sequence[Cell]) -> Mean | None:
+def _correlation(cells: Sequence[CostCell]) -> Mean | None:
     """Return Pearson's r with Fisher's interval; None of fewer than 4 cells or when one side never changes."""
     if len(cells) < 4:
         return None

@@ -40,7 +40,7 @@ RUN = "run"  # folder of a reinforcement's figures and heads
 PICTURES = "pictures"
 NAME = "demo"  # of the run, once it is in a data folder
 
-Row = Mapping[str, Any]  # a line of JSON
+Line = Mapping[str, Any]  # a line of JSON
 
 
 def is_new(root: Path) -> bool:
@@ -151,7 +151,7 @@ def _row(folder: Path, study: Study) -> dict[str, object]:
     }
 
 
-def _study(folder: Path, row: Row) -> Study:
+def _study(folder: Path, row: Line) -> Study:
     labels, words = tuple(row["labels"]), tuple(map(_perturbation, row["words"]))
     picture = _get(folder, row["picture"])
     if key_of(picture) != row["photo"]:
@@ -190,7 +190,7 @@ def _study(folder: Path, row: Row) -> Study:
     )
 
 
-def _perturbation(row: Row) -> Perturbation:
+def _perturbation(row: Line) -> Perturbation:
     checks = tuple(Check(**check) for check in row["checks"])
     return Perturbation(**{**row, "rejected_by": tuple(row["rejected_by"]), "checks": checks})
 
@@ -209,7 +209,7 @@ def _get(folder: Path, name: str) -> Image:
     return open_image(folder / PICTURES / name)
 
 
-def _lines(file: Path) -> Iterator[Row]:
+def _lines(file: Path) -> Iterator[Line]:
     try:
         text = file.read_text(encoding="utf-8")
         yield from map(json.loads, text.strip("\n").split("\n"))
@@ -217,5 +217,5 @@ def _lines(file: Path) -> Iterator[Row]:
         raise DataError(f"There is no demo in {file.parent}; fetch it again, or start with --empty.") from error
 
 
-def _write(file: Path, rows: Iterable[Row]) -> None:
+def _write(file: Path, rows: Iterable[Line]) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

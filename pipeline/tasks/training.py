@@ -25,7 +25,7 @@ from pipeline.reinforcement.features import Features, features_folder
 from pipeline.reinforcement.heads import Epoch, Recipe
 from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce
 from pipeline.reinforcement.saving import save
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.settings import Profile
 from pipeline.store.jobs import Hold, Job
 from pipeline.store.store import Store
@@ -94,7 +94,7 @@ class TrainingTask:
         which = f"-{recipe.method}-{recipe.seed}" if len(self.recipes) > 1 else ""
         return f"{Path(self.classifier).name}-{when}-{job.id[:4]}{which}"
 
-    def _items(self, store: Store, labels: Mapping[str, str]) -> tuple[Item, ...]:
+    def _items(self, store: Store, labels: Mapping[str, str]) -> tuple[Example, ...]:
         """Return what is learnt from, with the reconstructions only where a recipe takes them: they are read singly."""
         controls = any(recipe.method == "reconstruction" for recipe in self.recipes)
         items = []
@@ -102,7 +102,7 @@ class TrainingTask:
             study = store.load_study(photo.key, photo.classifier) if controls else None
             control = study.reconstruction if study else None
             seen = (photo.image, counterfactual.image, photo.key, counterfactual.perturbation.factor, control)
-            items.append(Item(photo.label, *seen, key=counterfactual.key, corrected=labels[counterfactual.key]))
+            items.append(Example(photo.label, *seen, key=counterfactual.key, corrected=labels[counterfactual.key]))
         return tuple(items)
 
 

@@ -17,7 +17,7 @@ from pipeline import workflow
 from pipeline.reinforcement.heads import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import write_run
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.store.store import Store
 from pipeline.tasks import demo, studio
 from pipeline.tasks.training import evaluation_pictures
@@ -57,7 +57,7 @@ def make(work: Path, out: Path, n: int) -> int:
 def add_run(models: Models, store: Store, frozen: CounterfactualSet, out: Path) -> None:
     """Write the run of a reinforcement with the frozen set into a demo; nobody has seen its test sets."""
     items = [
-        Item(
+        Example(
             photo.label,
             photo.image,
             counterfactual.image,

@@ -30,7 +30,7 @@ from pipeline.workflow import Inversions, edit, open_photo
 
 log = logging.getLogger(__name__)
 
-Figures = dict[str, float | int]
+GroupFigures = dict[str, float | int]
 Attributes = dict[str, str]
 FIGURES = "measured.json"
 
@@ -65,7 +65,7 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, float(np.square(difference).mean()))))
 
 
-def _share(name: str, hits: Sequence[bool], scenes: Sequence[int] | None = None) -> Figures:
+def _share(name: str, hits: Sequence[bool], scenes: Sequence[int] | None = None) -> GroupFigures:
     """Return the share with its interval; `scenes` names the scene behind each hit, without it each has its own."""
     proportion = share(hits, range(len(hits)) if scenes is None else scenes)
     return {
@@ -82,7 +82,7 @@ def _scene_of_each(count: int, hits: Sequence[bool]) -> list[int]:
     return [place // count for place in range(len(hits))]
 
 
-def measure_autoencoder(lab: Laboratory) -> Figures:
+def measure_autoencoder(lab: Laboratory) -> GroupFigures:
     """Measure PSNR by domain."""
     values = {domain: [] for domain in VALUES["domain"]}  # type: dict[str, list[float]]
     for scene in lab.scenes:
@@ -90,7 +90,7 @@ def measure_autoencoder(lab: Laboratory) -> Figures:
     return {f"psnr_{domain}": float(np.mean(found)) for domain, found in values.items()}
 
 
-def measure_captioner(lab: Laboratory) -> Figures:
+def measure_captioner(lab: Laboratory) -> GroupFigures:
     """Measure the share of the six values named right, and of sentences that the grammar knows."""
     settings = lab.models.profile.settings
     told = [parse(lab.models.captioner.caption(draw(scene), settings)) for scene in lab.scenes]
@@ -103,7 +103,7 @@ def measure_captioner(lab: Laboratory) -> Figures:
     return _share("named", named, scenes) | _share("well_formed", [found is not None for found in told])
 
 
-def measure_perturber(lab: Laboratory) -> Figures:
+def measure_perturber(lab: Laboratory) -> GroupFigures:
     """Measure the share of proposals that change exactly the asked factor, and how many distinct ones there are."""
     valid, accepted, distinct = [], [], []
     scenes: list[int] = []
@@ -133,7 +133,7 @@ def _changes_only(factor: str, scene: Scene, edited_caption: str) -> bool:
     return {name for name, value in truth(scene).items() if found[name] != value} == {factor}
 
 
-def measure_clip(lab: Laboratory) -> Figures:
+def measure_clip(lab: Laboratory) -> GroupFigures:
     """Measure retrieval of the true caption among 50, the others one value away (in this phrasing and the next)."""
     hits = []
     for scene in lab.scenes:
@@ -149,7 +149,7 @@ def measure_clip(lab: Laboratory) -> Figures:
     return _share("retrieved", hits)
 
 
-def measure_attributes(lab: Laboratory) -> Figures:
+def measure_attributes(lab: Laboratory) -> GroupFigures:
     """Measure the judge's own accuracy on held-out drawings."""
     seen = lab.attributes([draw(scene) for scene in lab.scenes])
     named = [
@@ -158,7 +158,7 @@ def measure_attributes(lab: Laboratory) -> Figures:
     return _share("named", named, _scene_of_each(len(ATTRIBUTES), named))
 
 
-def measure_diffusion(lab: Laboratory) -> Figures:
+def measure_diffusion(lab: Laboratory) -> GroupFigures:
     """Measure the share of the prompt's values that the attribute classifier finds in text-to-image samples."""
     scenes = lab.scenes[: max(4, lab.n // 2)]
     seen = lab.attributes(text_to_image(lab.models, [scene.caption() for scene in scenes]))
@@ -189,7 +189,7 @@ def text_to_image(models: LoadedModels, captions: Sequence[str], seed: int = 0) 
     return images
 
 
-def measure_edits(lab: Laboratory) -> Figures:
+def measure_edits(lab: Laboratory) -> GroupFigures:
     """Measure edits at the chosen tau against the truth: the asked value arrives, the others stay, and PSNR."""
     rng = random.Random(HELD_OUT_SEED)
     arrived, stayed, label_kept, passed = [], [], [], []
@@ -232,9 +232,9 @@ def _edit(lab: Laboratory, scene: Scene, factor: str, twin: Scene, inversions: I
     return list(edit(lab.models, study, [replace(wanted, rejected_by=())], settings, inversions=inversions))[-1]
 
 
-def measure_classifiers(lab: Laboratory) -> Figures:
+def measure_classifiers(lab: Laboratory) -> GroupFigures:
     """Measure Acc@1 of each architecture on biased and on uniform scenes."""
-    figures: Figures = {}
+    figures: GroupFigures = {}
     for split, scenes in (
         ("t", sample(4 * lab.n, HELD_OUT_SEED + 1, BIAS)),
         ("ood", sample(4 * lab.n, HELD_OUT_SEED + 2)),
@@ -249,7 +249,7 @@ def measure_classifiers(lab: Laboratory) -> Figures:
     return figures
 
 
-MEASURES: dict[str, Callable[[Laboratory], Figures]] = {
+MEASURES: dict[str, Callable[[Laboratory], GroupFigures]] = {
     "attributes": measure_attributes,
     "autoencoder": measure_autoencoder,
     "captioner": measure_captioner,
@@ -261,10 +261,10 @@ MEASURES: dict[str, Callable[[Laboratory], Figures]] = {
 }
 
 
-def measure(folder: Path, n: int, only: Sequence[str]) -> dict[str, Figures]:
+def measure(folder: Path, n: int, only: Sequence[str]) -> dict[str, GroupFigures]:
     """Return all figures known so far, those in `only` measured anew; kept in the models' folder."""
     path = folder / FIGURES
-    figures: dict[str, Figures] = json.loads(path.read_text()) if path.exists() else {}
+    figures: dict[str, GroupFigures] = json.loads(path.read_text()) if path.exists() else {}
     lab = Laboratory(folder, n)
     for name in only:
         figures[name] = {key: round(value, 4) for key, value in MEASURES[name](lab).items()}

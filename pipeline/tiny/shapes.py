@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from PIL.ImageDraw import ImageDraw
 
 Colour = tuple[int, int, int]
-Point = tuple[float, float]
+Position = tuple[float, float]
 
 INK: Colour = (38, 34, 44)
 WHITE: Colour = (250, 250, 250)
@@ -45,14 +45,14 @@ class Pen:
         """Return the same pen at another place and size (canvas pixels)."""
         return replace(self, x=x, y=y, unit=unit)
 
-    def poly(self, colour: Colour, *points: Point) -> None:
+    def poly(self, colour: Colour, *points: Position) -> None:
         """Draw a filled polygon."""
         places = [self._place(point) for point in points]
         self.canvas.polygon(places, fill=self._fill(colour))
         if self.edge:
             self._stroke([*places, places[0]], 2 * self.grow, self.edge)
 
-    def line(self, colour: Colour, width: float, *points: Point) -> None:
+    def line(self, colour: Colour, width: float, *points: Position) -> None:
         """Draw a line with round ends, `width` units thick."""
         self._stroke([self._place(point) for point in points], width * self.unit + 2 * self.grow, self._fill(colour))
 
@@ -60,7 +60,7 @@ class Pen:
         """Draw a filled ellipse around (x, y) with these radii."""
         self.canvas.ellipse(self._box(x - across, y - up, x + across, y + up), fill=self._fill(colour))
 
-    def slice(self, colour: Colour, x: float, y: float, radii: Point, start: float, end: float) -> None:
+    def slice(self, colour: Colour, x: float, y: float, radii: Position, start: float, end: float) -> None:
         """Draw a piece of an ellipse's pie, from `start` to `end` degrees clockwise from the right."""
         box = self._box(x - radii[0], y - radii[1], x + radii[0], y + radii[1])
         self.canvas.pieslice(box, start, end, fill=self._fill(colour))
@@ -73,14 +73,14 @@ class Pen:
     def _fill(self, colour: Colour) -> Colour:
         return self.edge or self.tone(colour)
 
-    def _place(self, point: Point) -> Point:
+    def _place(self, point: Position) -> Position:
         return self.x + point[0] * self.unit, self.y + point[1] * self.unit
 
     def _box(self, left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
         (x0, y0), (x1, y1) = self._place((left, top)), self._place((right, bottom))
         return x0 - self.grow, y0 - self.grow, x1 + self.grow, y1 + self.grow
 
-    def _stroke(self, places: list[Point], width: float, colour: Colour) -> None:
+    def _stroke(self, places: list[Position], width: float, colour: Colour) -> None:
         self.canvas.line(places, fill=colour, width=max(1, round(width)), joint="curve")
         half = width / 2
         for x, y in (places[0], places[-1]):

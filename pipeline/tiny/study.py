@@ -170,8 +170,8 @@ def _outcomes(lab: Laboratory, factor: str, twin: Scene, items: Sequence[Counter
 
 COLOURS = ("#0f766e", "#c2410c", "#6d28d9", "#1d4ed8", "#a16207")  # of the factors
 
-Figure = Callable[[EditOutcome], float]
-FIGURES: dict[str, Figure] = {
+OutcomeFigure = Callable[[EditOutcome], float]
+FIGURES: dict[str, OutcomeFigure] = {
     "arrives, %": lambda outcome: 100.0 * outcome["arrived"],
     "others stay, %": lambda outcome: 100.0 * outcome["stayed"],
     "label stays, %": lambda outcome: 100.0 * outcome["label_kept"],
@@ -181,13 +181,13 @@ FIGURES: dict[str, Figure] = {
 }
 
 
-def mean(rows: Sequence[SceneRow], figure: Figure, keep: Callable[[EditOutcome], bool]) -> Mean:
+def mean(rows: Sequence[SceneRow], figure: OutcomeFigure, keep: Callable[[EditOutcome], bool]) -> Mean:
     """Return the mean over the edits that `keep` takes, with an interval over scenes."""
     found = [(figure(outcome), str(row["scene"])) for row in rows for outcome in row["edits"] if keep(outcome)]
     return mean_of_photos([value for value, _ in found], [scene for _, scene in found], bounds=(-100.0, 100.0))
 
 
-def difference(rows: Sequence[SceneRow], variant: str, figure: Figure) -> Mean:
+def difference(rows: Sequence[SceneRow], variant: str, figure: OutcomeFigure) -> Mean:
     """Return the mean difference to the default of a variant's edits, on the scenes that have both, at `TAU`."""
     of = {
         (row["variant"], row["scene"], outcome["factor"]): figure(outcome)

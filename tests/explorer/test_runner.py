@@ -19,7 +19,7 @@ from pipeline.errors import DataError, EditingError
 from pipeline.reinforcement.heads import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import read_run
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.store import jobs
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job
 from pipeline.store.store import Store
@@ -363,9 +363,9 @@ def test_a_training_takes_what_the_edits_show_and_leaves_out_what_nobody_knows(
     task = task_for(desk, "", "colour", Recipe(max_epochs=2))
     assert dict(task.items) == {first.key: wrong, second.key: "unicorn", **{one.key: one.label for one in rest}}
 
-    learnt: list[Item] = []
+    learnt: list[Example] = []
 
-    def watched(judge: Classifier, items: tuple[Item, ...], *others: Any) -> Reinforcement:
+    def watched(judge: Classifier, items: tuple[Example, ...], *others: Any) -> Reinforcement:
         learnt.extend(items)
         return reinforce(judge, items, *others)
 

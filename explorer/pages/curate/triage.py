@@ -30,8 +30,8 @@ from pipeline.types import Decision
 
 LARGE, SMALL = 512, 192  # pixels a side, at most
 MOST = 48  # pairs that one window holds
-Sent = Mapping[str, object]
-ServerFunction = Callable[[Sent, gr.Request], object]
+Message = Mapping[str, object]
+ServerFunction = Callable[[Message, gr.Request], object]
 """A function that the browser may call."""
 
 
@@ -85,7 +85,7 @@ class Triage:
         asked = (self.look, self.tally, self.strengths, self.decide, self.take_back, self.do_again)
         return [server_function(function) for function in asked]
 
-    def look(self, sent: Sent) -> DeckAnswer:
+    def look(self, sent: Message) -> DeckAnswer:
         """Return a window of pairs: `after`, `before` or `at` an item; `large` for one at a time."""
         self.catalogue.refresh()
         view, count = view_of(sent), min(MOST, max(1, _number(sent, "count")))
@@ -95,7 +95,7 @@ class Triage:
         filtered = bool(view.label or view.factor or view.text)
         return DeckAnswer(items=items, start=window.start, total=window.total, empty=empty_markup(view.state, filtered))
 
-    def tally(self, sent: Sent) -> DeckAnswer:
+    def tally(self, sent: Message) -> DeckAnswer:
         """Return how many pairs each tab holds, what can be filtered by, what can be undone."""
         self.catalogue.refresh()
         view, log = view_of(sent), self.catalogue.log
@@ -110,7 +110,7 @@ class Triage:
             analyst=text_of(sent, "signed_in"),
         )
 
-    def strengths(self, sent: Sent) -> DeckAnswer:
+    def strengths(self, sent: Message) -> DeckAnswer:
         """Return the same variation at every tau."""
         self.catalogue.refresh()
         view = view_of(sent)
@@ -118,7 +118,7 @@ class Triage:
             items=[self._item(entry, view, large=True) for entry in self.catalogue.strengths(text_of(sent, "key"))]
         )
 
-    def decide(self, sent: Sent) -> DeckAnswer:
+    def decide(self, sent: Message) -> DeckAnswer:
         """Save a verdict on the pairs sent, or with `all` on the whole view; all or none, undone together."""
         self.catalogue.refresh()
         view = view_of(sent)
@@ -133,21 +133,21 @@ class Triage:
         self.catalogue.refresh()
         return DeckAnswer(items=self._states(keys[:MOST], view))
 
-    def take_back(self, sent: Sent) -> DeckAnswer:
+    def take_back(self, sent: Message) -> DeckAnswer:
         """Undo the analyst's last act."""
         return self._step(sent, self.desk.store.undo)
 
-    def do_again(self, sent: Sent) -> DeckAnswer:
+    def do_again(self, sent: Message) -> DeckAnswer:
         """Redo what was undone last."""
         return self._step(sent, self.desk.store.redo)
 
-    def _step(self, sent: Sent, step: Callable[[str, str], tuple[Decision, ...]]) -> DeckAnswer:
+    def _step(self, sent: Message, step: Callable[[str, str], tuple[Decision, ...]]) -> DeckAnswer:
         view = view_of(sent)
         made = step(view.analyst, _act_id(sent))
         self.catalogue.refresh()
         return DeckAnswer(items=self._states([decision.counterfactual for decision in made[:MOST]], view))
 
-    def _decision(self, key: str, place: int, sent: Sent, view: View) -> Decision:
+    def _decision(self, key: str, place: int, sent: Message, view: View) -> Decision:
         """Return the analyst's decision with what was sent changed; on a conflict it settles it for everybody."""
         act, settle = _act_id(sent), "verdict" in sent and not view.blind
         fresh = decisions.following(self.catalogue.views(key), key, view.analyst, settle=settle)
@@ -184,7 +184,7 @@ class Triage:
         return DeckItem(**self._state(entry.key, view), markup=shown, title=title)
 
 
-def view_of(sent: Sent) -> View:
+def view_of(sent: Message) -> View:
     """Return the view that the browser asks for. Raises `DataError` for an unknown state or order."""
     state = text_of(sent, "state") or WAITING
     if state not in STATES:
@@ -206,11 +206,11 @@ def _picture(store: Store, key: str, side: int) -> str:
     return picture_url(open_image(store.file(key)), side)
 
 
-def server_function(function: Callable[[Sent], Mapping[str, object]]) -> ServerFunction:
+def server_function(function: Callable[[Message], Mapping[str, object]]) -> ServerFunction:
     """Return a plain function, on which Gradio notes that the browser may call it; it adds who asks."""
 
-    def asked(sent: Sent, request: gr.Request) -> object:
-        def work(sent: Sent) -> Mapping[str, object]:
+    def asked(sent: Message, request: gr.Request) -> object:
+        def work(sent: Message) -> Mapping[str, object]:
             who = identity.analyst(request, text_of(sent, "analyst"))
             return function({**sent, "analyst": who, "signed_in": identity.signed_in(request)})
 
@@ -220,7 +220,7 @@ def server_function(function: Callable[[Sent], Mapping[str, object]]) -> ServerF
     return asked
 
 
-def text_of(sent: Sent, name: str, most: int = 200) -> str:
+def text_of(sent: Message, name: str, most: int = 200) -> str:
     """Return a text that the browser sent, "" for none. Raises `DataError` for another kind or an overlong one."""
     value = sent.get(name, "")
     if not isinstance(value, str) or len(value) > most:
@@ -228,25 +228,25 @@ def text_of(sent: Sent, name: str, most: int = 200) -> str:
     return value
 
 
-def _number(sent: Sent, name: str) -> int:
+def _number(sent: Message, name: str) -> int:
     value = sent.get(name, 0)
     return value if isinstance(value, int) and abs(value) < 2**31 else 0
 
 
-def _act_id(sent: Sent) -> str:
+def _act_id(sent: Message) -> str:
     if not (act := text_of(sent, "act", 64)):
         raise DataError("The decision has no id; reload the page.")
     return act
 
 
-def _reason(sent: Sent) -> str:
+def _reason(sent: Message) -> str:
     reason = text_of(sent, "reason")
     if reason and reason not in {name for name, _ in REASONS}:
         raise DataError(f"The reason '{reason}' is unknown; choose one of: {', '.join(name for name, _ in REASONS)}.")
     return reason
 
 
-def _expected(sent: Sent) -> dict[str, int]:
+def _expected(sent: Message) -> dict[str, int]:
     """Return by key the number of the newest decision that the browser knows of."""
     items = sent.get("items")
     if not isinstance(items, list) or len(items) > MOST:

@@ -11,9 +11,9 @@ from functools import lru_cache
 from random import Random
 
 from explorer.components.pairs import PairCard, explore_link
-from explorer.pages.insights.sheets import Cell, Sheet
+from explorer.pages.insights.sheets import CellValue, Sheet
 from explorer.views import points
-from pipeline.analysis.clusters import Embed, Insight, insights
+from pipeline.analysis.clusters import EmbedTexts, Insight, insights
 from pipeline.analysis.thresholds import Separation
 from pipeline.analysis.weakness import ALL, Effect, Weakness, effects, overall_by_tau, weakness
 from pipeline.classifiers.shifts import is_prediction_flip
@@ -65,7 +65,7 @@ def findings(records: tuple[StudyRecord, ...]) -> Findings:
 
 
 @lru_cache(maxsize=HELD)
-def alike_edits(studies: tuple[StudyRecord, ...], embed: Embed) -> tuple[Insight, ...]:
+def alike_edits(studies: tuple[StudyRecord, ...], embed: EmbedTexts) -> tuple[Insight, ...]:
     """Return groups of alike edits, for which the sentence encoder is asked."""
     return insights(studies, embed)
 
@@ -130,7 +130,7 @@ def cells_sheet(rows: tuple[Weakness, ...]) -> Sheet:
     return Sheet(name="weakness-by-class-and-factor", columns=columns, rows=tuple(map(_cell_row, rows)))
 
 
-def _cell_row(row: Weakness) -> tuple[Cell, ...]:
+def _cell_row(row: Weakness) -> tuple[CellValue, ...]:
     return (row.label, row.factor, row.n, row.photos, row.unpaired, row.control_acc1.value,
             row.counterfactual_acc1.value, *_range(row.delta_acc1), *_p_values(row.delta_acc1), row.control_acc5.value,
             row.counterfactual_acc5.value, *_range(row.delta_acc5), *_p_values(row.delta_acc5), *_range(row.flips),
@@ -141,7 +141,7 @@ def tau_sheet(rows: tuple[Weakness, ...]) -> Sheet:
     """Return the flip rate and what goes with it, per tau."""
     columns = ("tau", "n", "photos", "no edit passed", *_names("flip rate"), *_names("change of p(label)"),
                *_names("change of Acc@1"), *_names("change of Acc@5"))  # fmt: skip
-    found: tuple[tuple[Cell, ...], ...] = tuple(
+    found: tuple[tuple[CellValue, ...], ...] = tuple(
         (row.tau, row.n, row.photos, row.unpaired, *_range(row.flips), *_range(row.sensitivity), *_accuracies(row))
         for row in rows
     )
@@ -152,7 +152,7 @@ def factor_sheet(rows: tuple[Weakness, ...]) -> Sheet:
     """Return the signed change of p(label) per factor."""
     columns = ("factor", "n", "photos", *_names("change of p(label)"), *_names("flip rate"),
                *_names("change of Acc@1"), *_names("change of Acc@5"))  # fmt: skip
-    found: tuple[tuple[Cell, ...], ...] = tuple(
+    found: tuple[tuple[CellValue, ...], ...] = tuple(
         (row.factor, row.n, row.photos, *_range(row.sensitivity), *_range(row.flips), *_accuracies(row)) for row in rows
     )
     return Sheet(name="change-by-factor", columns=columns, rows=found)
@@ -162,7 +162,7 @@ def words_sheet(found: tuple[Insight, ...]) -> Sheet:
     """Return groups of alike edits, the most certain harm on the ranking half of the photos first."""
     columns = ("words", "factor", "n", "photos", *_names("mean change of p(label)"), *_names("flip rate"),
                "photos that ranked it", "their mean change")  # fmt: skip
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[CellValue, ...], ...] = tuple(
         (
             "; ".join(insight.edits).replace("->", "→"),
             insight.factor,
@@ -182,11 +182,11 @@ def thresholds_sheet(found: tuple[Separation, ...]) -> Sheet:
     """Return every score with its suggested threshold and what thresholds of other photos do to verdicts."""
     columns = ("score", "kept", "photos", "rejected", "photos", "undecided", "suggested threshold",
                *_names("kept that pass"), *_names("rejected that fail"), "better than chance")  # fmt: skip
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[CellValue, ...]] = []
     for separation in found:
         passing, failing = separation.kept_above, separation.rejected_below
         decided = (len(separation.kept), passing.photos, len(separation.rejected), failing.photos)
-        shares: tuple[Cell, ...] = (None,) * 7
+        shares: tuple[CellValue, ...] = (None,) * 7
         if separation.threshold is not None:
             shares = (*_range(passing), *_range(failing), "yes" if separation.helps else "not shown")
         suggested = separation.threshold if separation.helps else None

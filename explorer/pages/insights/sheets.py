@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from explorer.components.markup import Html, join, tag
 
-Cell = str | float | int | None
+CellValue = str | float | int | None
 FORMULA = ("=", "+", "-", "@", "|", "\t", "\r")
 SHOWN = 200  # rows on the page; the CSV has them all
 
@@ -25,7 +25,7 @@ class Sheet:
 
     name: str  # of the file, without its ending
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[CellValue, ...], ...]
 
 
 def to_csv(sheet: Sheet) -> str:
@@ -36,7 +36,7 @@ def to_csv(sheet: Sheet) -> str:
     return buffer.getvalue()
 
 
-def _escape_formula(cell: Cell) -> Cell:
+def _escape_formula(cell: CellValue) -> CellValue:
     if isinstance(cell, float):
         return f"{cell:.6g}"
     if not isinstance(cell, str):
@@ -84,7 +84,7 @@ def table_markup(sheet: Sheet) -> Html:
     return join(tag("table", head, tag("tbody", *body)), note)
 
 
-def _cell(cell: Cell) -> Html:
+def _cell(cell: CellValue) -> Html:
     if isinstance(cell, str) or cell is None:
         return tag("td", cell or "")
     return tag("td", f"{cell:.3f}" if isinstance(cell, float) else str(cell), class_="figure")

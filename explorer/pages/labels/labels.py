@@ -15,7 +15,7 @@ from explorer.components.label_grid import label_grid, nothing_left, photo_card
 from explorer.components.markup import picture_url
 from explorer.components.masthead import masthead, section
 from explorer.desk import Desk
-from explorer.pages.curate.triage import Sent, ServerFunction, server_function, text_of
+from explorer.pages.curate.triage import Message, ServerFunction, server_function, text_of
 from pipeline.errors import ConflictError, DataError
 from pipeline.images import open_image
 from pipeline.tasks import studio
@@ -67,7 +67,7 @@ class Labels:
         """Return what the browser may call."""
         return [server_function(self.waiting), server_function(self.say)]
 
-    def waiting(self, sent: Sent) -> LabelsAnswer:
+    def waiting(self, sent: Message) -> LabelsAnswer:
         """Return the next photos whose label nobody has given, oldest first, and every label that can be given."""
         found = self._unconfirmed()
         labels = sorted({label for record in found for label in record.photo.prediction.labels})
@@ -79,7 +79,7 @@ class Labels:
             analyst=text_of(sent, "signed_in"),
         )
 
-    def say(self, sent: Sent) -> LabelsAnswer:
+    def say(self, sent: Message) -> LabelsAnswer:
         """Save what the photos sent show; one whose label became another meanwhile is left, and that is told."""
         analyst, told, now = text_of(sent, "analyst"), dict[str, None](), list[LabelItem]()
         proposed = {study.key for study in self.desk.store.studies() if study.perturbations}
@@ -116,7 +116,7 @@ class Labels:
         return LabelItem(key=photo.key, name=name, guess=photo.label, expected="", markup=markup, said="")
 
 
-def _checked_answers(sent: Sent) -> list[tuple[str, str, str]]:
+def _checked_answers(sent: Message) -> list[tuple[str, str, str]]:
     """Return (photo, label, label that was shown) of each. Raises `DataError` for anything else."""
     photos = sent.get("photos")
     if not isinstance(photos, list) or len(photos) > MOST or not all(isinstance(photo, dict) for photo in photos):

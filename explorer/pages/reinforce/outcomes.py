@@ -32,7 +32,7 @@ from explorer.pages.insights import charts
 from pipeline.classifiers.promotion import promote
 from pipeline.errors import DataError
 from pipeline.importing.folders import load_folder
-from pipeline.reinforcement.changes import KINDS, Answer, changes
+from pipeline.reinforcement.changes import KINDS, ChangedAnswer, changes
 from pipeline.reinforcement.figures import curve
 from pipeline.reinforcement.runs import FIGURES, read_looks, read_run, runs
 from pipeline.reinforcement.saving import at_alpha, look_at, save
@@ -143,7 +143,7 @@ def _pictures(desk: Desk, made: Reinforcement, answers: Mapping[str, Answers], k
     return gr.update(choices=choices, value=kind, visible=True), gallery(desk, found, kind)
 
 
-def gallery(desk: Desk, answers: Sequence[Answer], kind: str) -> Html:
+def gallery(desk: Desk, answers: Sequence[ChangedAnswer], kind: str) -> Html:
     """Return pictures that theta_0 and theta(alpha) name differently or both wrong.
 
     Photos of the store open in Explore.
@@ -157,7 +157,7 @@ def gallery(desk: Desk, answers: Sequence[Answer], kind: str) -> Html:
     return join(note, pairs_markup(pairs))
 
 
-def _pair(desk: Desk, answer: Answer) -> PairCard | None:
+def _pair(desk: Desk, answer: ChangedAnswer) -> PairCard | None:
     """Return the picture with both answers; None when it is no longer there, or is kept nowhere."""
     now = f"says {answer.after}"
     changed = now if answer.before == answer.after else f"said {answer.before}, {now}"

@@ -33,7 +33,7 @@ from pipeline.reinforcement.heads import Epoch, Part, Recipe, interpolate, train
 from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.saving import at_alpha, save
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.types import Reinforcement
 from tests.pipeline.classifiers.test_families import transformers_folder
 from tests.seams import LABELS, ColourClassifier, SeamModels, folder_of, picture
@@ -55,9 +55,11 @@ def judge() -> TimmClassifier:
 
 
 @pytest.fixture(scope="module")
-def items() -> list[Item]:
+def items() -> list[Example]:
     return [
-        Item(label, picture(label, 10 * row + n), picture(label, 500 + 10 * row + n), f"{label}-{n}", key=f"{row}{n}")
+        Example(
+            label, picture(label, 10 * row + n), picture(label, 500 + 10 * row + n), f"{label}-{n}", key=f"{row}{n}"
+        )
         for row, label in enumerate(LABELS)
         for n in range(8)
     ]
@@ -69,7 +71,7 @@ def tests() -> dict[str, list[tuple[Image, str]]]:
 
 
 @pytest.fixture(scope="module")
-def made(judge: TimmClassifier, items: list[Item], tests: dict[str, list[tuple[Image, str]]]) -> Reinforcement:
+def made(judge: TimmClassifier, items: list[Example], tests: dict[str, list[tuple[Image, str]]]) -> Reinforcement:
     return reinforce(judge, items, tests, RECIPE)
 
 
@@ -104,7 +106,7 @@ def test_both_ends_are_exact_and_weights_are_not_logits(
     assert said == [one.top(1)[0][0] for one in judge.predict(shown(tests))]
 
 
-def test_only_the_block_and_the_head_are_trained(judge: TimmClassifier, items: list[Item]) -> None:
+def test_only_the_block_and_the_head_are_trained(judge: TimmClassifier, items: list[Example]) -> None:
     before = state(judge)
     run = reinforce(judge, items, {}, RECIPE)
     assert all(torch.equal(one, before[name]) for name, one in state(judge).items())
@@ -124,7 +126,7 @@ def test_it_learns_what_it_is_shown(made: Reinforcement) -> None:
 
 
 def test_inputs_are_computed_once_per_picture(
-    judge: TimmClassifier, items: list[Item], monkeypatch: pytest.MonkeyPatch
+    judge: TimmClassifier, items: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     run = BlockInputs._seen
@@ -141,14 +143,14 @@ def stopping(number: int) -> Callable[[Epoch], None]:
     return stop
 
 
-def parts(judge: TimmClassifier, items: list[Item]) -> tuple[BlockInputs, Part, Part]:
+def parts(judge: TimmClassifier, items: list[Example]) -> tuple[BlockInputs, Part, Part]:
     inputs = BlockInputs(judge)
     pictures = [(one.counterfactual, one.label) for one in items]
     return inputs, inputs.part(pictures[::2]), inputs.part(pictures[1::2])
 
 
 def test_a_cancel_keeps_the_best_and_a_training_goes_on(
-    judge: TimmClassifier, items: list[Item], tmp_path: Path
+    judge: TimmClassifier, items: list[Example], tmp_path: Path
 ) -> None:
     inputs, taught, checked = parts(judge, items)
     file, theta_0 = tmp_path / "half.safetensors", inputs.theta_0()
@@ -167,7 +169,7 @@ def test_a_cancel_keeps_the_best_and_a_training_goes_on(
     assert checkpoint_file(tmp_path, "narrow", RECIPE) != checkpoint_file(tmp_path, "narrow", head)
 
 
-def test_a_cancelled_run_says_so(judge: TimmClassifier, items: list[Item]) -> None:
+def test_a_cancelled_run_says_so(judge: TimmClassifier, items: list[Example]) -> None:
     stopped = reinforce(judge, items, {}, RECIPE, stopping(2))
     assert stopped.stopped
     assert len(stopped.losses) == 3
@@ -225,14 +227,14 @@ def test_methods_on_fixed_features_are_refused(method: str) -> None:
         Recipe(method=method, unfreeze="last-block")
 
 
-def test_what_cannot_be_unfrozen_is_refused(items: list[Item]) -> None:
+def test_what_cannot_be_unfrozen_is_refused(items: list[Example]) -> None:
     with pytest.raises(SettingsError, match="'everything' cannot be unfrozen"):
         Recipe(unfreeze="everything")
     with pytest.raises(ModelError, match="last block of the classifier 'colour' cannot be told"):
         reinforce(ColourClassifier.plain(), items, {}, RECIPE)
 
 
-def test_a_network_that_cannot_be_cut_is_refused(judge: TimmClassifier, items: list[Item]) -> None:
+def test_a_network_that_cannot_be_cut_is_refused(judge: TimmClassifier, items: list[Example]) -> None:
     class Leaking(torch.nn.Module):
         """Its head sees what came before the block too."""
 

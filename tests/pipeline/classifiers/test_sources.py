@@ -24,7 +24,7 @@ from pipeline.profiles import load_profile
 from pipeline.reinforcement.heads import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.saving import save
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.store.store import Store
 from pipeline.tasks.studio import stress
 from pipeline.tiny.world import LABELS, Scene, draw
@@ -71,7 +71,7 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     row = weakness(studies)[0]
     assert (row.label, row.n + row.unpaired) == ("all", 4)
     judge = mine.classifier()
-    items = [Item(one.photo.label, one.photo.image, one.counterfactuals[0].image, one.photo.key) for one in studies]
+    items = [Example(one.photo.label, one.photo.image, one.counterfactuals[0].image, one.photo.key) for one in studies]
     made = reinforce(judge, items, {}, Recipe(max_epochs=2, learning_rate=1e-2))
     save(made, judge, tmp_path / "new")
     after = mine.classifier(mine.admit(str(tmp_path / "new")))

@@ -19,7 +19,7 @@ from pipeline.profiles import load_profile, models_of
 from pipeline.reinforcement.heads import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.saving import save
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.runtime.hub import located
 from pipeline.settings import Profile
 from pipeline.types import Study
@@ -77,7 +77,7 @@ def loop(models: LoadedModels, folder: Path) -> None:
         assert [one.tau for one in study.counterfactuals] == [0.5, 1.0]
         assert len(study.counterfactuals[0].prediction.labels) == 1000
         photo = study.photo
-        items += [Item(photo.label, photo.image, one.image, photo.key) for one in study.counterfactuals]
+        items += [Example(photo.label, photo.image, one.image, photo.key) for one in study.counterfactuals]
     for name in models.profile.classifiers:
         judge = models.classifier(name)
         assert len(judge.predict([items[0].photo])[0].probabilities) == 1000

@@ -8,7 +8,7 @@ from PIL.Image import Image
 
 from pipeline.errors import DataError, LabelError
 from pipeline.reinforcement.reinforcement import reinforce
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from tests.colour_items import RECIPE, evaluation, items_of
 from tests.seams import ColourClassifier, picture
 
@@ -52,7 +52,7 @@ def test_counterfactuals_without_a_label_are_refused() -> None:
         reinforce(ColourClassifier.plain(), [items_of()[0]._replace(label=""), *items_of()[1:]], {}, RECIPE)
 
 
-def refusal(items: list[Item], splits: dict[str, list[tuple[Image, str]]], seed: int) -> str:
+def refusal(items: list[Example], splits: dict[str, list[tuple[Image, str]]], seed: int) -> str:
     """How the refusal begins, or "" when there is none."""
     try:
         reinforce(ColourClassifier.plain(), items, splits, replace(RECIPE, seed=seed, max_epochs=1))

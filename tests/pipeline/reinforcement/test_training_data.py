@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.reinforcement.heads import METHODS, Recipe
-from pipeline.reinforcement.training_data import ANEW, Item, augment, lesson
+from pipeline.reinforcement.training_data import ANEW, Example, augment, lesson
 from tests.seams import picture
 
 ITEMS = [
-    Item(label, picture(label, n), picture("yellow", 10 * n + m), f"{label}{n}", "background",
+    Example(label, picture(label, n), picture("yellow", 10 * n + m), f"{label}{n}", "background",
          picture(label, 50 + n), (picture("yellow", 90 + 10 * n + m), picture("yellow", 200 + 10 * n + m)))
     for n, label in enumerate(("red", "green"))
     for m in range(3)
@@ -67,6 +67,6 @@ def test_rivals_pictures_are_others_in_the_next_epoch() -> None:
 
 @pytest.mark.parametrize("method", ["reconstruction", "text-to-image"])
 def test_a_recipe_whose_pictures_were_not_made_is_refused(method: str) -> None:
-    bare = [Item(item.label, item.photo, item.counterfactual, item.photo_key) for item in ITEMS]
+    bare = [Example(item.label, item.photo, item.counterfactual, item.photo_key) for item in ITEMS]
     with pytest.raises(DataError, match=f"'{method}' needs"):
         lesson(bare, Recipe(method=method))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.reinforcement.features import Features
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.study.banks import items_of
 from pipeline.study.results import Weaknesses
 from pipeline.study.weaknesses import weaknesses
@@ -14,7 +14,7 @@ from tests.seams import ColourClassifier
 
 
 @pytest.fixture(scope="package")
-def items() -> tuple[Item, ...]:
+def items() -> tuple[Example, ...]:
     return items_of(STUDIES, {one.key: (one.image, one.image) for s in STUDIES for one in s.counterfactuals})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.reinforcement.heads import METHODS
-from pipeline.reinforcement.training_data import Item
+from pipeline.reinforcement.training_data import Example
 from pipeline.study.report import as_json, html, markdown
 from pipeline.study.results import CHOSEN, HYBRID, Repair, Results, Weaknesses
 from tests.colour_studies import RECIPE, REPLICATES, SEEDS, repaired
@@ -17,7 +17,7 @@ from tests.seams import LABELS
 
 
 @pytest.fixture(scope="module")
-def table_2(items: tuple[Item, ...], tmp_path_factory: pytest.TempPathFactory) -> Repair:
+def table_2(items: tuple[Example, ...], tmp_path_factory: pytest.TempPathFactory) -> Repair:
     folder = tmp_path_factory.mktemp("study")
     counted, table = repaired(items, folder)
     assert counted == list(range(1, len(METHODS) - 1 + 2 + 2 + 1))
@@ -61,7 +61,7 @@ def test_the_curve_rises_and_the_right_factor_mends(table_2: Repair) -> None:
 
 
 @pytest.mark.slow
-def test_samples_that_are_missing_leave_their_recipe_out(items: tuple[Item, ...], tmp_path: Path) -> None:
+def test_samples_that_are_missing_leave_their_recipe_out(items: tuple[Example, ...], tmp_path: Path) -> None:
     bare = [item._replace(samples=()) for item in items]
     _, table = repaired(bare, tmp_path, replace(RECIPE, max_epochs=1))
     assert "text-to-image" not in {one.recipe for one in table.scores}

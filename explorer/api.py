@@ -26,7 +26,7 @@ from pipeline.curation.exporting import archive, find_set
 from pipeline.curation.selection import labelled
 from pipeline.errors import ConflictError, InputError
 from pipeline.images import open_image
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.store import decisions
 from pipeline.tasks import studio
 from pipeline.types import Models, Perturbation, Study

@@ -431,7 +431,7 @@ class Reinforcement:
     earlier: bool = False  # a version made it that showed the test sets at every alpha
     losses: tuple[float, ...]  # validation loss: of theta_0 first, then after each epoch
     accuracies: tuple[float, ...] = ()  # Acc@1 on validation, in the order of `losses`
-    method: str = "counterfactual"  # one of `heads.METHODS`
+    method: str = "counterfactual"  # one of `recipes.METHODS`
     seed: int = 0  # of the split by photo and of the training
     stopped: bool = False  # the training was cancelled and the best head until then kept
     source: str = ""  # what was learnt from: a set and its version, in words

@@ -5,7 +5,8 @@ import torch
 from PIL.Image import Image
 
 from pipeline.reinforcement.figures import Figure, figures, told_together
-from pipeline.reinforcement.heads import Part, Recipe
+from pipeline.reinforcement.heads import Part
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.training_data import Example
 from pipeline.types import Reinforcement
 from tests.seams import LABELS, picture

@@ -10,7 +10,7 @@ import pytest
 from PIL.Image import Image
 
 from pipeline.reinforcement.features import Features
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.training_data import Example
 from pipeline.scores import Scores
 from pipeline.study.banks import bank_of, views_of

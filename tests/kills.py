@@ -33,7 +33,7 @@ from explorer.desk import Desk
 from pipeline import workflow
 from pipeline.models.loader import load
 from pipeline.profiles import load_profile
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.runs import read_run
 from pipeline.store import jobs, maintenance
 from pipeline.store.jobs import DONE

@@ -11,7 +11,7 @@ from explorer.views import THIN, interval
 from pipeline.analysis.weakness import MIN_PHOTOS
 from pipeline.reinforcement.cards import choice
 from pipeline.reinforcement.figures import Figure, curve, figures, told_together
-from pipeline.reinforcement.heads import METHODS, Recipe
+from pipeline.reinforcement.recipes import METHODS, Recipe
 from pipeline.statistics.intervals import LEVEL
 from pipeline.types import Reinforcement
 
@@ -57,7 +57,8 @@ def validation_markup(made: Reinforcement | None) -> Html:
     epochs = f"{len(made.losses) - 1} epochs" + (", stopped by hand" if made.stopped else "")
     learnt = f" Learnt from {made.source}." if made.source else ""
     block = f" Trained: the block {made.block} and the head." if made.block else ""
-    told = f"{made.classifier}, {made.method}: {METHODS[made.method]}.{block} Seed {made.seed}, {epochs}.{learnt}"
+    what = METHODS[made.method].help if made.method in METHODS else "a recipe that is no longer here"
+    told = f"{made.classifier}, {made.method}: {what}.{block} Seed {made.seed}, {epochs}.{learnt}"
     if not made.validation:
         return tag("div", tag("p", told, class_="hint"), tag("p", NO_VALIDATION, class_="hint"), class_="facts wide")
     best = f"On validation alpha = {made.chosen:g} is best: the highest Acc@1 over its pictures, then the lowest loss."

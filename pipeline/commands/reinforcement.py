@@ -24,6 +24,7 @@ from pipeline.commands.terminal import (
     run_of,
 )
 from pipeline.errors import SettingsError
+from pipeline.reinforcement.recipes import OFFERED, Recipe
 from pipeline.types import Counterfactual, Models, Photo
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def reinforce(
         typer.Option(metavar="ROLE:NAME=PATH", help="Test set (id, ood, hybrid; folder or CSV); repeat."),
     ] = None,
     chosen_set: Annotated[str, typer.Option("--set", help="A frozen set; all kept counterfactuals else.")] = "",
-    method: Annotated[str, typer.Option(help="counterfactual, fine-tuning, afr, dfr, standard or reconstruction.")] = (
-        "counterfactual"
-    ),
+    method: Annotated[
+        str, typer.Option(help="; ".join(f"{name}: {method.help}" for name, method in OFFERED.items()) + ".")
+    ] = "counterfactual",
     unfreeze: Annotated[str, typer.Option(help="What is trained: head, or last-block: it and the head.")] = "head",
     seed: Annotated[int, typer.Option(help="Of the split by photo and of the training.")] = 0,
     profile: ProfileName = "tiny",
@@ -62,7 +63,6 @@ def reinforce(
 
     from pipeline.curation.selection import selection
     from pipeline.reinforcement import reinforcement, saving
-    from pipeline.reinforcement.heads import Recipe
     from pipeline.runtime.staging import refuse_used
     from pipeline.types import Look
 

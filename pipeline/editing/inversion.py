@@ -36,7 +36,7 @@ Tick = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
+class InversionMethod:
     """One way to invert."""
 
     name: str  # as people call it
@@ -61,7 +61,7 @@ def invert(model: LatentDiffusion, image: Image, caption: str, settings: Setting
     )
 
 
-def method_of(settings: Settings) -> Method:
+def method_of(settings: Settings) -> InversionMethod:
     """Return the inversion that the settings name. Raises `SettingsError` for an unknown one."""
     if settings.inversion not in METHODS:
         raise SettingsError(f"The inversion '{settings.inversion[:60]}' is unknown; use {', '.join(METHODS)}.")
@@ -221,8 +221,8 @@ def ticker(step: Step | None, total: int) -> Tick:
 
 
 METHODS = {
-    "pnp": Method(name="PnP", help="exact, fast", find=pnp),
-    "null-text": Method(name="Null-text", help="the most faithful, slow", find=null_text),
-    "negative-prompt": Method(name="Negative prompt", help="cheapest", find=negative_prompt),
-    "ddim": Method(name="DDIM", help="the control, nothing mended", find=plain),
+    "pnp": InversionMethod(name="PnP", help="exact, fast", find=pnp),
+    "null-text": InversionMethod(name="Null-text", help="the most faithful, slow", find=null_text),
+    "negative-prompt": InversionMethod(name="Negative prompt", help="cheapest", find=negative_prompt),
+    "ddim": InversionMethod(name="DDIM", help="the control, nothing mended", find=plain),
 }

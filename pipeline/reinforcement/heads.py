@@ -1,4 +1,4 @@
-"""Training a classifier's last layer on cached features: the recipe, the paper's way, and its rivals. Tensors only.
+"""Training a classifier's last layer on cached features, by the paper's recipe and its rivals. Tensors only.
 
 What is trained are tensors and a function that makes logits of them and of cached inputs: the head on features unless
 said otherwise, a block and the head on the block's inputs (`pipeline/classifiers/last_block.py`) by the same training.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -22,20 +22,9 @@ from torch.nn.functional import cross_entropy, linear
 from pipeline.errors import Cancelled, SettingsError
 from pipeline.reinforcement.checkpoints import Progressed, fingerprint, resume, write
 
-METHODS = {
-    "counterfactual": "the head is fine-tuned on counterfactuals and blended with the old one (Li et al.)",
-    "fine-tuning": "the same head, not blended",
-    "afr": "fine-tuned on counterfactuals, weighing what the old head gets wrong, pulled towards it (AFR)",
-    "dfr": "logistic regression on equally many originals and counterfactuals of every class (DFR)",
-    "standard": "as counterfactual, on as many plainly augmented originals",
-    "reconstruction": "as counterfactual, on as many reconstructions: what the editor does without an edit",
-    "text-to-image": "as counterfactual, on as many pictures made from the edited captions alone",
-}
-UNBLENDED = ("fine-tuning", "afr", "dfr")
-ON_FEATURES = ("afr", "dfr")  # defined for a last layer on fixed features
-UNFREEZE = {"head": "the linear head alone", "last-block": "the last block before pooling, and the head"}
-AFR_GAMMA = 4.0  # how much more a picture counts that theta_0 gets wrong: weight exp(-gamma p(label))
-AFR_PULL = 0.01  # of the squared distance to theta_0
+if TYPE_CHECKING:
+    from pipeline.reinforcement.recipes import Recipe, Weigh
+
 DFR_DRAWS = 10  # balanced draws whose heads are averaged
 DFR_STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse regularisation, chosen on validation
 
@@ -45,43 +34,6 @@ Theta = tuple[torch.Tensor, ...]
 """All that is trained: a `Head`, or every parameter of a block and the head."""
 Network = Callable[[Theta, torch.Tensor], torch.Tensor]
 """theta, inputs (n, ...) -> logits (n, classes)"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How to train; the defaults are Li et al.'s."""
-
-    method: str = "counterfactual"  # one of `METHODS`
-    learning_rate: float = 1e-4  # of Adam
-    batch_size: int = 8
-    max_epochs: int = 50
-    min_delta: float = 0.005  # an epoch counts as better when the validation loss falls by more than this
-    patience: int = 5  # epochs without a better one before training stops
-    alpha: float | None = 0.3  # None: chosen on validation; without effect for the `UNBLENDED` methods
-    seed: int = 0  # of the split and of the order of batches
-    originals: bool = True  # train on the source photos too, so that they are not forgotten
-    unfreeze: str = "head"  # one of `UNFREEZE`: what is trained, and blended
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range with `SettingsError`."""
-        if self.method not in METHODS:
-            raise SettingsError(f"The method '{self.method}' is unknown; use one of {', '.join(METHODS)}.")
-        if self.unfreeze not in UNFREEZE:
-            raise SettingsError(f"'{self.unfreeze}' cannot be unfrozen; use one of {', '.join(UNFREEZE)}.")
-        if self.unfreeze != "head" and self.method in ON_FEATURES:
-            raise SettingsError(
-                f"The method '{self.method}' fits a head to fixed features, so no block can be unfrozen with it; "
-                "train the head alone or use another method."
-            )
-        if self.alpha is not None and not 0.0 <= self.alpha <= 1.0:
-            raise SettingsError(f"alpha is {self.alpha}, but it blends two heads; give 0 to 1, or auto.")
-        if not (self.learning_rate > 0 and self.batch_size > 0 and self.max_epochs > 0 and self.patience > 0):
-            raise SettingsError("Learning rate, batch size, epochs and patience must be above 0; the defaults are.")
-
-    @property
-    def blend(self) -> float | None:
-        """Return the alpha that this method uses; None when it is to be chosen."""
-        return 1.0 if self.method in UNBLENDED else self.alpha
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +90,8 @@ def train_head(
     With `checkpoint` a training that was cut off goes on where it was, with the same result; one that ends removes it.
     """
     part = train(0) if callable(train) else train
-    weights = _afr_weights(part, theta_0) if recipe.method == "afr" else torch.ones(len(part.targets))
+    weigh, pull = recipe.how.weigh, recipe.how.pull
+    weights = _weights(part, theta_0, weigh) if weigh else torch.ones(len(part.targets))
     parameters = tuple(part.detach().clone().requires_grad_() for part in theta_0)
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -148,12 +101,13 @@ def train_head(
         first, right = judged(theta_0, validation, network)
         at = Progressed(best=theta_0, losses=[first], accuracies=[right], reference=first)
 
-    def training_loss(features: torch.Tensor, targets: torch.Tensor, weigh: torch.Tensor) -> torch.Tensor:
+    def training_loss(features: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         logits = network(parameters, features)
-        if recipe.method != "afr":
+        if not (weigh or pull):
             return cross_entropy(logits, targets)
+        losses = cross_entropy(logits, targets, reduction="none")
         moved = sum((new - old).square().sum() for new, old in zip(parameters, theta_0, strict=True))
-        return (cross_entropy(logits, targets, reduction="none") * weigh).mean() + AFR_PULL * moved
+        return (losses * counts).mean() + pull * moved
 
     while at.waited < recipe.patience and at.epoch < recipe.max_epochs:
         if callable(train):
@@ -255,11 +209,11 @@ def judged(theta: Theta, part: Part, network: Network = head_logits) -> tuple[fl
     return float(cross_entropy(logits, part.targets)), float(right)
 
 
-def _afr_weights(train: Part, theta_0: Theta) -> torch.Tensor:
-    """Return the weights (n,) exp(-gamma p(label)) under theta_0, over the size of the class; their mean is 1."""
+def _weights(train: Part, theta_0: Theta, weigh: Weigh) -> torch.Tensor:
+    """Return (n,) by p(label) under theta_0 and the size of the class; their mean is 1."""
     p = head_logits(theta_0, train.features).softmax(-1).gather(1, train.targets[:, None])[:, 0]
     often = torch.bincount(train.targets).float()[train.targets]
-    weights = torch.exp(-AFR_GAMMA * p) / often
+    weights = weigh(p, often)
     return weights / weights.mean()
 
 

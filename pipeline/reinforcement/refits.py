@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +21,14 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.curation.selection import split_by_photo
-from pipeline.reinforcement.heads import AFR_GAMMA, AFR_PULL, Head, Part, Recipe, balanced_regression
+from pipeline.reinforcement.heads import Head, Part
+from pipeline.reinforcement.recipes import Recipe
+from pipeline.reinforcement.training_data import EDITS
+
+if TYPE_CHECKING:
+    from pipeline.reinforcement.recipes import Fit, Weigh
 
 ALPHAS = tuple(step / 10 for step in range(11))
-COUNTERFACTUAL = "counterfactual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,8 +106,8 @@ def refit(drawn: DrawnRows, theta_0: Head, recipe: Recipe, rates: Sequence[float
 
     Validation is the same for every recipe, whatever it learns from: photos and counterfactuals of the checked photos.
     """
-    if recipe.method == "dfr":
-        return _regressions(drawn, theta_0, recipe)
+    if recipe.how.fit:
+        return _fit(drawn, theta_0, recipe.how.fit, recipe.seed)
     of = [_train(drawn, theta_0, replace(recipe, learning_rate=rate)) for rate in rates]
     best = torch.stack([fits.loss for fits in of]).argmin(0)
     every = torch.arange(len(best))
@@ -122,7 +126,8 @@ def _train(drawn: DrawnRows, theta_0: Head, recipe: Recipe) -> Fits:
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=True)
     chance = [torch.Generator().manual_seed(recipe.seed + number) for number in range(heads)]
     length = ceil(max(map(len, taught)) / recipe.batch_size) * recipe.batch_size
-    weights = _afr_weights(drawn, theta_0) if recipe.method == "afr" else None
+    weigh, pull = recipe.how.weigh, recipe.how.pull
+    weights = _weights(drawn, theta_0, weigh) if weigh else None
     check = _Check(bank, checked)
     best, reference = (weight.detach().clone(), bias.detach().clone()), check.loss(weight, bias)
     least, waited = reference.clone(), torch.zeros(heads)
@@ -136,9 +141,9 @@ def _train(drawn: DrawnRows, theta_0: Head, recipe: Recipe) -> Fits:
             if weights is not None:
                 losses = losses * weights[stack, rows]
             loss = losses.mean(1).sum()
-            if recipe.method == "afr":
+            if pull:
                 moved = zip(parameters, theta_0, strict=True)
-                loss = loss + AFR_PULL * sum((new - old).square().sum() for new, old in moved)
+                loss = loss + pull * sum((new - old).square().sum() for new, old in moved)
             for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                 parameter.grad = gradient.contiguous()  # as its parameter lies: the fused step takes that for granted
             optimizer.step()
@@ -173,7 +178,7 @@ class _Check:
     def __init__(self, bank: Bank, checked: Sequence[torch.Tensor]) -> None:
         rows = pad_sequence(list(checked), batch_first=True)
         sizes = torch.tensor([len(rows) for rows in checked])
-        self.features, self.targets = bank.table(COUNTERFACTUAL)[rows], bank.targets[rows]
+        self.features, self.targets = bank.table(EDITS.name)[rows], bank.targets[rows]
         self.real = torch.arange(rows.shape[1]) < sizes[:, None]
 
     @torch.no_grad()
@@ -197,26 +202,26 @@ class _Check:
         return (losses * self.real).sum(1) / self.real.sum(1)
 
 
-def _afr_weights(drawn: DrawnRows, theta_0: Head) -> torch.Tensor:
-    """Return (heads, N + P): exp(-gamma p(label)) under theta_0 over the size of the class; means over a draw are 1."""
+def _weights(drawn: DrawnRows, theta_0: Head, weigh: Weigh) -> torch.Tensor:
+    """Return (heads, N + P), as `heads.train_head` weighs; means over a draw are 1."""
     bank = drawn.bank
     p = (bank.table(drawn.kind) @ theta_0[0].T + theta_0[1]).softmax(-1).gather(1, bank.targets[:, None])[:, 0]
     found = []
     for rows in drawn.taught:
         often = torch.bincount(bank.targets[rows], minlength=int(bank.targets.max()) + 1).float()[bank.targets]
-        weights = torch.exp(-AFR_GAMMA * p) / often.clamp(min=1)
+        weights = weigh(p, often.clamp(min=1))
         found.append(weights / weights[rows].mean())
     return torch.stack(found)
 
 
-def _regressions(drawn: DrawnRows, theta_0: Head, recipe: Recipe) -> Fits:
+def _fit(drawn: DrawnRows, theta_0: Head, fit: Fit, seed: int) -> Fits:
     bank, _, taught, checked = drawn
-    table, items, check = bank.table(COUNTERFACTUAL), len(bank.photo), _Check(bank, checked)
+    table, items, check = bank.table(EDITS.name), len(bank.photo), _Check(bank, checked)
     heads, losses = [], []
     for number, (rows, held) in enumerate(zip(taught, checked, strict=True)):
         groups = [f"{int(bank.targets[row])}/{row < items}" for row in rows]
         parts = (Part(table[some], bank.targets[some]) for some in (rows, held))
-        training = balanced_regression(next(parts), groups, next(parts), theta_0, recipe.seed + number)
+        training = fit(next(parts), groups, next(parts), theta_0, seed + number)
         heads.append(training.theta)
         losses.append(training.losses[-1])
     weight, bias = (torch.stack(parts) for parts in zip(*heads, strict=True))

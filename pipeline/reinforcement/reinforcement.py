@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.reinforcement.features import BlockInputs, Features
-from pipeline.reinforcement.heads import EpochReport, Part, Recipe, Theta, Training, balanced_regression, train_head
+from pipeline.reinforcement.heads import EpochReport, Part, Theta, Training, train_head
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.splits import Split, checks_of, split_items, tests_of
-from pipeline.reinforcement.training_data import ANEW, Example, Pictures, lesson
+from pipeline.reinforcement.training_data import Example, Pictures, lesson
 from pipeline.types import Answers, Classifier, Reinforcement
 
 ALPHAS = tuple(step / 10 for step in range(11))
@@ -81,16 +82,16 @@ def train(
     """Return theta_1, from the items of two sets of photos; no other picture is looked at."""
     theta_0 = features.theta_0()
     taught, checked = lesson(items, recipe), lesson(validation, recipe)
-    lasting = recipe.method != "standard"
-    part, check = (features.part(split.pictures, keep=lasting) for split in (taught, checked))
+    kind, fit = recipe.how.kind, recipe.how.fit
+    part, check = (features.part(split.pictures, keep=kind.returns) for split in (taught, checked))
 
     def of(epoch: int) -> Part:
-        return features.part(lesson(items, recipe, epoch).pictures, keep=lasting)
+        return features.part(lesson(items, recipe, epoch).pictures, keep=kind.returns)
 
-    if recipe.method == "dfr":
-        return balanced_regression(part, taught.groups, check, theta_0, recipe.seed)
+    if fit:
+        return fit(part, taught.groups, check, theta_0, recipe.seed)
     return train_head(
-        of if recipe.method in ANEW else part,
+        of if kind.varies else part,
         check,
         theta_0,
         recipe=recipe,

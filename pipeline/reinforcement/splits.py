@@ -13,11 +13,10 @@ from typing import NamedTuple
 from pipeline.curation.selection import split_by_photo
 from pipeline.errors import DataError
 from pipeline.reinforcement.features import pixels, refuse_unknown
-from pipeline.reinforcement.heads import Recipe
-from pipeline.reinforcement.training_data import Example, Pictures, lesson
+from pipeline.reinforcement.recipes import Recipe
+from pipeline.reinforcement.training_data import EDITS, Example, Pictures, lesson
 from pipeline.types import Classifier
 
-INSTEAD = {"standard": "augmentations", "reconstruction": "reconstructions", "text-to-image": "samples"}  # of edits
 HELD_OUT = ("held-out originals", "held-out counterfactuals")
 
 
@@ -89,9 +88,9 @@ def tests_of(
 def checks_of(items: Sequence[Example], recipe: Recipe) -> dict[str, Split]:
     """Return the validation pictures by name: of what the recipe learns from, and the originals where it does."""
     made = lesson(items, replace(recipe, originals=False)).pictures
-    what = INSTEAD.get(recipe.method, "counterfactuals")
-    names = ["" if recipe.method in INSTEAD else item.key for item in items]
-    found = {f"validation {what}": Split(made, names, [item.photo_key for item in items])}
+    kind = recipe.how.kind
+    names = [item.key if kind is EDITS else "" for item in items]
+    found = {f"validation {kind.plural}": Split(made, names, [item.photo_key for item in items])}
     return ({"validation originals": _originals(items)} if recipe.originals else {}) | found
 
 

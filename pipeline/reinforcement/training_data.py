@@ -8,19 +8,21 @@ alone where there are several. Knows no model.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL.Image import Image
 
 from pipeline.errors import DataError
-from pipeline.reinforcement.heads import Recipe
+
+if TYPE_CHECKING:
+    from pipeline.reinforcement.recipes import Recipe
 
 Pictures = Sequence[tuple[Image, str]]
 """(picture, label)"""
 
 ORIGINAL = "original"
-ANEW = ("standard", "text-to-image")  # methods whose pictures differ from epoch to epoch
 
 
 class Example(NamedTuple):
@@ -40,6 +42,19 @@ class Example(NamedTuple):
     def shown(self) -> str:
         """Return the label of the counterfactual; `label` is that of the photo and of every picture of its own."""
         return self.corrected or self.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureKind:
+    """Pictures to learn from, one for each counterfactual."""
+
+    name: str  # of one of them
+    plural: str
+    picture: Callable[
+        [Example, str, int], Image | None
+    ]  # of an item, by a seed and in this epoch; None: it was not made
+    varies: bool = False  # from epoch to epoch
+    returns: bool = True  # whether what an epoch showed is shown again
 
 
 class Lesson(NamedTuple):
@@ -85,16 +100,33 @@ def augment(photo: Image, seed: str) -> Image:
 
 def _instead(item: Example, number: int, recipe: Recipe, epoch: int) -> tuple[Image, str]:
     """Return what the recipe shows in the counterfactual's place, with the label of that picture."""
-    if recipe.method == "standard":
-        return augment(item.photo, f"{recipe.seed}:{item.photo_key}:{number}:{epoch}"), item.label
-    sample = item.samples[epoch % len(item.samples)] if item.samples else None
-    rivals = {"reconstruction": item.reconstruction, "text-to-image": sample}
-    if recipe.method not in rivals:
-        return item.counterfactual, item.shown
-    wanted = rivals[recipe.method]
-    if wanted is None:
+    kind = recipe.how.kind
+    picture = kind.picture(item, f"{recipe.seed}:{item.photo_key}:{number}", epoch)
+    if picture is None:
         raise DataError(
             f"The method '{recipe.method}' needs a picture for every counterfactual that was not made; "
             "use another method."
         )
-    return wanted, item.label
+    return picture, item.shown if kind is EDITS else item.label
+
+
+def _sample(item: Example, epoch: int) -> Image | None:
+    return item.samples[epoch % len(item.samples)] if item.samples else None
+
+
+EDITS = PictureKind(
+    name="counterfactual", plural="counterfactuals", picture=lambda item, seed, epoch: item.counterfactual
+)
+AUGMENTATIONS = PictureKind(
+    name="standard",
+    plural="augmentations",
+    picture=lambda item, seed, epoch: augment(item.photo, f"{seed}:{epoch}"),
+    varies=True,
+    returns=False,
+)
+RECONSTRUCTIONS = PictureKind(
+    name="reconstruction", plural="reconstructions", picture=lambda item, seed, epoch: item.reconstruction
+)
+SAMPLES = PictureKind(
+    name="text-to-image", plural="samples", picture=lambda item, seed, epoch: _sample(item, epoch), varies=True
+)

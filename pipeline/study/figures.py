@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
-from pipeline.reinforcement.heads import METHODS
+from pipeline.reinforcement.recipes import METHODS
 from pipeline.statistics.intervals import Change
 from pipeline.study.results import Curve, Results, best, title_of
 
@@ -41,7 +42,7 @@ def strength_figure(results: Results) -> go.Figure:
     figure = make_subplots(cols=len(names), subplot_titles=names, shared_yaxes=True, x_title="strength of the bias")
     for column, name in enumerate(names, 1):
         mine = sorted((strength, best(found)) for (strength, other), found in results.table_2.items() if other == name)
-        for colour, recipe in zip(COLOURS, METHODS, strict=True):
+        for colour, recipe in zip(cycle(COLOURS), METHODS, strict=False):
             gains = [
                 (strength, scores["OOD"].gain)
                 for strength, recipes in mine

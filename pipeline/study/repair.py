@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import linear
 
 from pipeline.reinforcement.features import Features
-from pipeline.reinforcement.heads import METHODS, Recipe
+from pipeline.reinforcement.recipes import METHODS, Recipe
 from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, DrawnRows, Fits, among, draws, refit, refitted, right
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.statistics.intervals import Change, Mean, adjusted, wilson
@@ -29,7 +29,6 @@ FRACTIONS = (0.75, 0.25)  # of the photos: training and validation; the test pic
 SHARES = (0.25, 0.5, 1.0)  # of the training photos, for the gain over their number
 RATES = (1e-3, 3e-3, 1e-2)  # learning rates that every recipe has to choose from
 ASIDE = 8  # draws of the photos, at most, behind the gains over their number and by factor
-KINDS = {"standard": "standard", "reconstruction": "reconstruction", "text-to-image": "text-to-image"}
 
 
 def repair(
@@ -45,7 +44,7 @@ def repair(
     """Make table 2: yield the number of refits done, at last the table; refits in `folder` are not made again."""
     bench = _Bench(features, tests, bank, recipe, draws(bank, FRACTIONS, replicates, seeds), seeds, folder)
     everything = np.ones(len(bank.factors), bool)
-    known = [name for name in METHODS if KINDS.get(name, "counterfactual") in bank.kinds and name != "fine-tuning"]
+    known = [name for name, method in METHODS.items() if method.kind.name in bank.kinds and name != "fine-tuning"]
     plan = [("recipes", name, name, everything, 1.0) for name in known]
     plan += [("shares", f"{share:.0%}", "counterfactual", everything, share) for share in SHARES if share < 1]
     plan += [
@@ -90,9 +89,8 @@ class _Bench:
         taught = [self.bank.rows(_first(draw.taught, share, self.bank), items) for draw in drawn]
         checked = [self.bank.rows(draw.checked) for draw in drawn]
         recipe = replace(self.recipe, method=method)
-        fits = refit(
-            DrawnRows(self.bank, KINDS.get(method, "counterfactual"), taught, checked), self.theta_0, recipe, RATES
-        )
+        drawn_rows = DrawnRows(self.bank, recipe.how.kind.name, taught, checked)
+        fits = refit(drawn_rows, self.theta_0, recipe, RATES)
         self.folder.mkdir(parents=True, exist_ok=True)
         save_file({key: heads.contiguous() for key, heads in fits._asdict().items()}, file.with_suffix(".part"))
         file.with_suffix(".part").replace(file)

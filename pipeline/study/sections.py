@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.weakness import ALL, Weakness
-from pipeline.reinforcement.heads import METHODS
+from pipeline.reinforcement.recipes import METHODS
 from pipeline.statistics.intervals import Change, Mean, adjusted
 from pipeline.study.figures import agreement_figure, curve_figure, strength_figure
 from pipeline.study.repair import RATES
@@ -239,7 +239,9 @@ def _recipes(results: Results, metric: str) -> Section:
     n = {score.test: score.gain.n for found in results.table_2.values() for score in found.scores}
     return Section(
         title=f"Table 2: {metric} by recipe",
-        text="\n".join(f"- {recipe}: {words}." for recipe, words in METHODS.items()) if metric == "Acc@1" else "",
+        text="\n".join(f"- {recipe}: {method.help}." for recipe, method in METHODS.items())
+        if metric == "Acc@1"
+        else "",
         columns=(
             "classifier",
             "recipe",

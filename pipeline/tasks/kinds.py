@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.settings import Settings
 from pipeline.tasks.adding import AddTask, FetchTask
 from pipeline.tasks.studying import FolderTask, PhotosTask, StudyTask

@@ -22,10 +22,11 @@ from pipeline.errors import Cancelled
 from pipeline.images import fit, open_image
 from pipeline.importing.folders import load_folder
 from pipeline.reinforcement.features import Features, features_folder
-from pipeline.reinforcement.heads import Epoch, Recipe
+from pipeline.reinforcement.heads import Epoch
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce
 from pipeline.reinforcement.saving import save
-from pipeline.reinforcement.training_data import Example
+from pipeline.reinforcement.training_data import RECONSTRUCTIONS, Example
 from pipeline.settings import Profile
 from pipeline.store.jobs import Hold, Job
 from pipeline.store.store import Store
@@ -96,7 +97,7 @@ class TrainingTask:
 
     def _items(self, store: Store, labels: Mapping[str, str]) -> tuple[Example, ...]:
         """Return what is learnt from, with the reconstructions only where a recipe takes them: they are read singly."""
-        controls = any(recipe.method == "reconstruction" for recipe in self.recipes)
+        controls = any(recipe.how.kind is RECONSTRUCTIONS for recipe in self.recipes)
         items = []
         for photo, counterfactual in store.pairs(list(labels)):
             study = store.load_study(photo.key, photo.classifier) if controls else None

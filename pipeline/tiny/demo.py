@@ -14,7 +14,7 @@ from itertools import cycle
 from pathlib import Path
 
 from pipeline import workflow
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import write_run
 from pipeline.reinforcement.training_data import Example

@@ -26,7 +26,7 @@ from pipeline.images import encode, key_of, open_image
 from pipeline.importing.folders import METADATA
 from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.features import Features
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.splits import refuse_leaks
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.settings import Settings

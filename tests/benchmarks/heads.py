@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy, linear
 
 from pipeline.reinforcement.blending import Logits
 from pipeline.reinforcement.features import Features
-from pipeline.reinforcement.heads import Recipe, Theta, interpolate, train_head
+from pipeline.reinforcement.heads import Theta, interpolate, train_head
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import ALPHAS
 from pipeline.reinforcement.training_data import Pictures
 from pipeline.types import Classifier

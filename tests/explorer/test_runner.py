@@ -16,7 +16,7 @@ from explorer.desk import Desk
 from explorer.pages.reinforce.reinforce import task_for
 from pipeline import workflow
 from pipeline.errors import DataError, EditingError
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.training_data import Example

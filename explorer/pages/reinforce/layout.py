@@ -12,21 +12,13 @@ from explorer.components.masthead import section
 from explorer.components.outcome import recipe_markup, validation_markup
 from explorer.desk import Desk
 from explorer.pages.reinforce import outcomes
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import OFFERED, Recipe
 
 ALL = "Everything kept"
 OPTIONS = {
     "originals": "Train on the original photos too, so that they are not forgotten",
     "last-block": "Train the classifier's last block too, not the head alone: slower, for AFR and DFR impossible",
     "automatic": "Choose alpha on validation pictures instead of fixing it",
-}
-RECIPES = {
-    "counterfactual": "Counterfactual, the paper's",
-    "standard": "Standard: plain augmentation",
-    "reconstruction": "Reconstructions: the editor without an edit",
-    "fine-tuning": "Counterfactual, not blended",
-    "afr": "AFR",
-    "dfr": "DFR",
 }
 
 
@@ -95,7 +87,7 @@ def draw_recipe_form(desk: Desk, standard: Recipe) -> RecipeForm:
     section("2", "Recipe")
     with gr.Accordion("Change the recipe", open=False, elem_classes="quiet"):
         methods = gr.CheckboxGroup(
-            [(text, name) for name, text in RECIPES.items()],
+            [(method.name, name) for name, method in OFFERED.items()],
             value=["counterfactual"],
             label="Recipes, each a run of its own",
             elem_id="methods",

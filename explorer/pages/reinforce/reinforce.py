@@ -31,7 +31,7 @@ from explorer.pages.reinforce.layout import (
 from explorer.wiring import keep_in_address, use_models, use_records
 from pipeline.curation.selection import selection
 from pipeline.errors import DataError
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.store.jobs import DONE, FAILED, Job
 from pipeline.tasks.training import FOLDER, Course, TrainingTask, course_of
 

@@ -112,3 +112,8 @@ def test_names_are_no_markup() -> None:
     made = replace(run_of({"<i>": GAINED["home"]}, {"<u>": GAINED["home"]}), source="<b>")
     for shown in (validation_markup(made), result_markup(made)):
         assert not {"<i>", "<u>", "<b>"} & set(re.findall(r"<.>", shown))
+
+
+def test_a_run_whose_recipe_is_no_longer_here_is_shown_all_the_same() -> None:
+    made = replace(run_of(GAINED), method="gone", validation=CHECKS, chosen=1.0)
+    assert "gone: a recipe that is no longer here" in validation_markup(made)

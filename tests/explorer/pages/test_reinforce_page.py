@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.curation.selection import selection
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.saving import at_alpha, save

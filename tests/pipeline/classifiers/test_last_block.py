@@ -29,7 +29,8 @@ from pipeline.errors import Cancelled, ModelError, SettingsError
 from pipeline.models import loader as loading
 from pipeline.reinforcement.cards import card
 from pipeline.reinforcement.features import BlockInputs
-from pipeline.reinforcement.heads import Epoch, Part, Recipe, interpolate, train_head
+from pipeline.reinforcement.heads import Epoch, Part, interpolate, train_head
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import checkpoint_file, reinforce
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.saving import at_alpha, save

@@ -12,7 +12,7 @@ import pytest
 from pipeline.classifiers.promotion import promote, with_promoted
 from pipeline.errors import DataError, InputError
 from pipeline.models.loader import LoadedModels
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.saving import save
 from pipeline.reinforcement.training_data import Example

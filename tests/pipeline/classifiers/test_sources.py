@@ -21,7 +21,7 @@ from pipeline.classifiers.sources import family_of
 from pipeline.errors import ModelError, PipelineError
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.saving import save
 from pipeline.reinforcement.training_data import Example

@@ -16,7 +16,7 @@ from pipeline import workflow
 from pipeline.errors import ModelError
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile, models_of
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import reinforce
 from pipeline.reinforcement.saving import save
 from pipeline.reinforcement.training_data import Example

@@ -11,7 +11,8 @@ from torch.nn.functional import linear
 from pipeline.errors import SettingsError
 from pipeline.models.loader import LoadedModels
 from pipeline.reinforcement.features import Features
-from pipeline.reinforcement.heads import METHODS, Head, Part, Recipe, balanced_regression, judged, train_head
+from pipeline.reinforcement.heads import Head, Part, balanced_regression, judged, train_head
+from pipeline.reinforcement.recipes import METHODS, Recipe
 from pipeline.tiny.world import Scene, draw
 from tests.benchmarks.heads import cached, plain
 
@@ -75,7 +76,7 @@ def test_afr_stays_nearer_to_the_old_head_than_its_weights_alone_would(monkeypat
     (train, _), (check, _) = spurious(200, 0.9, 1), spurious(100, 0.5, 2)
     recipe = Recipe(method="afr", learning_rate=0.02, max_epochs=20, patience=20)
     held = train_head(train, check, LEANING, recipe=recipe).theta
-    monkeypatch.setattr("pipeline.reinforcement.heads.AFR_PULL", 0.0)
+    monkeypatch.setitem(METHODS, "afr", replace(METHODS["afr"], pull=0.0))
     free = train_head(train, check, LEANING, recipe=recipe).theta
     assert (held[0] - LEANING[0]).norm() < (free[0] - LEANING[0]).norm()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.reinforcement.heads import METHODS, Part, Recipe, train_head
+from pipeline.reinforcement.heads import Part, train_head
+from pipeline.reinforcement.recipes import METHODS, Recipe
 from pipeline.reinforcement.refits import ALPHAS, Bank, Draw, DrawnRows, among, draws, refit, refitted, right
 
 CLASSES, WIDTH, PHOTOS, EACH = 3, 5, 24, 2

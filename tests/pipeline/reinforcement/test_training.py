@@ -10,7 +10,8 @@ import torch
 
 from pipeline.errors import Cancelled, SettingsError
 from pipeline.reinforcement.cards import card
-from pipeline.reinforcement.heads import Epoch, Part, Recipe, interpolate, train_head
+from pipeline.reinforcement.heads import Epoch, Part, interpolate, train_head
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.reinforcement import ALPHAS, reinforce
 from tests.colour_items import RECIPE, items_of, part, random_head
 from tests.seams import ColourClassifier

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.reinforcement.heads import METHODS, Recipe
-from pipeline.reinforcement.training_data import ANEW, Example, augment, lesson
+from pipeline.reinforcement.recipes import METHODS, Recipe
+from pipeline.reinforcement.training_data import Example, augment, lesson
 from tests.seams import picture
 
 ITEMS = [
@@ -24,11 +24,11 @@ def test_every_recipe_gets_as_many_pictures_and_each_photo_once(method: str) -> 
     assert [label for _, label in found.pictures] == ["red"] * 3 + ["green"] * 3 + ["red", "green"]
     assert len(set(found.groups)) == 4
     assert found.groups[0] == f"red/{method}"
-    kinds = {"standard": None, "reconstruction": "reconstruction", "text-to-image": "samples"}
-    field = kinds.get(method, "counterfactual")
-    if field is not None:
-        shown = [getattr(item, field) for item in ITEMS]
-        assert [image for image, _ in found.pictures[:6]] == [one[0] if field == "samples" else one for one in shown]
+    if METHODS[method].kind.returns:
+        kinds = {"reconstruction": "reconstruction", "text-to-image": "samples"}
+        kept = kinds.get(METHODS[method].kind.name, "counterfactual")
+        shown = [getattr(item, kept) for item in ITEMS]
+        assert [image for image, _ in found.pictures[:6]] == [one[0] if kept == "samples" else one for one in shown]
     assert [image for image, _ in found.pictures[6:]] == [ITEMS[0].photo, ITEMS[3].photo]
     assert len(lesson(ITEMS, Recipe(method=method, originals=False)).pictures) == 6
 
@@ -60,7 +60,7 @@ def test_rivals_pictures_are_others_in_the_next_epoch() -> None:
     for method in METHODS:
         first, second = seen(method, 0), seen(method, 1)
         assert first[6:] == second[6:]  # the photos
-        assert (first[:6] != second[:6]) == (method in ANEW)
+        assert (first[:6] != second[:6]) == METHODS[method].kind.varies
     assert not set(seen("standard", 0)[:6]) & set(seen("standard", 1)[:6])
     assert seen("text-to-image", 0) == seen("text-to-image", 2)  # two each
 

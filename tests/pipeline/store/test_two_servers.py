@@ -22,7 +22,7 @@ from explorer.desk import Desk
 from pipeline import workflow
 from pipeline.editing.inversion_cache import Inversions
 from pipeline.errors import ConflictError
-from pipeline.reinforcement.heads import Recipe
+from pipeline.reinforcement.recipes import Recipe
 from pipeline.store import decisions, jobs, schema
 from pipeline.store.jobs import DONE, RUNNING, Hold, Job
 from pipeline.store.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reinforcement.heads import METHODS
+from pipeline.reinforcement.recipes import METHODS
 from pipeline.reinforcement.training_data import Example
 from pipeline.study.report import as_json, html, markdown
 from pipeline.study.results import CHOSEN, HYBRID, Repair, Results, Weaknesses

@@ -10,13 +10,13 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by Gradio while it is imported
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import gradio as gr
 from starlette.middleware import Middleware
 
 from explorer import api
-from explorer.components.masthead import PAGES
+from explorer.components.masthead import masthead
 from explorer.desk import Desk
 from explorer.middleware import Door
 from explorer.pages.curate import curate
@@ -29,6 +29,23 @@ from explorer.pages.reinforce import reinforce
 STYLE = Path(__file__).resolve().parent.parent / "assets" / "style.css"
 # Seconds: every quarter of an hour, files as they were uploaded go when they are an hour old.
 UPLOADS_STAY = (900, 3600)
+
+
+class PageModule(Protocol):
+    """A module of `explorer/pages`."""
+
+    TITLE: str
+    ROUTE: str
+
+    def build(self, demo: gr.Blocks, desk: Desk) -> None:
+        """Draw the page, below its head, into the current Blocks and wire it."""
+        ...
+
+
+PAGES: tuple[PageModule, ...] = (explore, curate, insights, reinforce, jobs)
+"""The pages in the order of the masthead, the first one at the application's own address."""
+UNLISTED: tuple[PageModule, ...] = (labels,)
+"""Further pages, which others lead to: this one from where photos are left out."""
 
 
 class Serving(TypedDict):
@@ -52,17 +69,20 @@ def build_app(desk: Desk) -> gr.Blocks:
     demo = gr.Blocks(
         title="Counterfactual Explorer", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_STAY
     )
+    first, *others = (*PAGES, *UNLISTED)
     with demo:
         api.build(desk)  # first, because whoever comes first has the name
-        explore.build(demo, desk)
-    pages = {"Curate": curate, "Insights": insights, "Reinforce": reinforce, "Jobs": jobs}
-    for name, path in PAGES[1:]:
-        with demo.route(name, path.removeprefix(".")):
-            pages[name].build(demo, desk)
-    with demo.route("Labels", "/labels"):  # reached from where photos are left out
-        labels.build(demo, desk)
+        _draw(first, demo, desk)
+    for page in others:
+        with demo.route(page.TITLE, page.ROUTE):
+            _draw(page, demo, desk)
     demo.queue(max_size=64)
     return demo
+
+
+def _draw(page: PageModule, demo: gr.Blocks, desk: Desk) -> None:
+    masthead(page.TITLE, [(listed.TITLE, listed.ROUTE) for listed in PAGES], desk.models.profile.name)
+    page.build(demo, desk)
 
 
 def serving(host: str = "127.0.0.1") -> Serving:
@@ -77,7 +97,7 @@ def serving(host: str = "127.0.0.1") -> Serving:
         ssr_mode=False,
         max_file_size="500mb",
         state_session_capacity=400,
-        app_kwargs={"middleware": [Middleware(Door, host=host)]},
+        app_kwargs={"middleware": [Middleware(Door, host=host, pages=[page.ROUTE for page in (*PAGES, *UNLISTED)])]},
         _frontend=False,  # else a machine that is too busy to answer itself within 3 s does not start at all
     )
 

@@ -11,7 +11,7 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,10 +27,10 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 UPLOAD_BYTES = 512_000_000  # a request of uploads: files of at most `max_file_size` each, and their frame
 BODY_BYTES = 2_000_000  # any other request: captions and settings, never pictures
 FILE, UPLOAD, LOGIN = "/gradio_api/file=", "/gradio_api/upload", "/login"
-# What pages and programs need of Gradio; its tools for making, recording and watching applications stay shut.
-ROUTES = re.compile(
-    r"/((curate|labels|insights|reinforce|jobs|login|logout|config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|"
-    r"pwa_icon(/\d+)?|static/.+|assets/.+)/?)?"
+# What is open beside the pages: what they and programs need of Gradio, whose tools for making, recording and watching
+# applications stay shut.
+ROUTES = (
+    r"/((login|logout|config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon(/\d+)?|static/.+|assets/.+)/?)?"
     r"|/gradio_api/(info|openapi\.json|app_id|user|token|login_check|startup-events|theme\.css|heartbeat/[^/]+|"
     r"queue/(join|data|status)|call/(v2/)?[^/]+(/[^/]+)?|run/[^/]+|api/[^/]+|cancel|reset|upload|upload_progress|"
     r"component_server|file=.+)/?"
@@ -50,6 +50,11 @@ def is_local(host: str) -> bool:
 def is_shared(host: str) -> bool:
     """Return whether others can reach the server: by the address it listens on, or by a name that leads to it."""
     return not is_local(host) or any(not is_local(_host_name(place) or "") for place in _trusted_hosts())
+
+
+def open_routes(pages: Iterable[str]) -> re.Pattern[str]:
+    """Return what matches every path that may be asked for, with or without a slash at its end."""
+    return re.compile("|".join((ROUTES, *(f"{re.escape(page)}/?" for page in pages if page != "/"))))
 
 
 def offer_download(file: Path) -> dict[str, object]:
@@ -73,13 +78,14 @@ def uploaded_file(file: object) -> Path:
 class Door:
     """ASGI middleware that refuses foreign names, pages and files, overlarge bodies and what of Gradio nobody needs."""
 
-    def __init__(self, app: ASGIApp, *, host: str) -> None:
-        """Set up the door of a server that listens on `host`."""
+    def __init__(self, app: ASGIApp, *, host: str, pages: Sequence[str]) -> None:
+        """Set up the door of a server that listens on `host` and has these pages."""
         self._app = app
         self._known = _trusted_hosts()
         self._names = frozenset({*LOCAL, host, *filter(None, map(_host_name, self._known))})
         self._by_address = not is_local(host)
         self._headers = _headers()
+        self._routes = open_routes(pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on what may come in, answer the rest with a sentence."""
@@ -105,7 +111,9 @@ class Door:
             return 403, STRANGE_NAME
         if not self._is_own(headers):
             return 403, STRANGE_PAGE
-        if not ROUTES.fullmatch(path) or (path.startswith(FILE) and _among_uploads(path.removeprefix(FILE)) is None):
+        if not self._routes.fullmatch(path) or (
+            path.startswith(FILE) and _among_uploads(path.removeprefix(FILE)) is None
+        ):
             return 404, NOTHING
         return (413, _too_large_sentence(most)) if _content_length(headers) > most else None
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 
 from explorer.components.markup import Html, tag
 
-PAGES = (
-    ("Explore", "./"),
-    ("Curate", "./curate"),
-    ("Insights", "./insights"),
-    ("Reinforce", "./reinforce"),
-    ("Jobs", "./jobs"),
-)
 QUESTION = "What would have to be different for the classifier to change its mind?"
 
 
-def masthead(active: str, profile: str) -> gr.HTML:
-    """Return the head with the active page marked and the profile in use named."""
-    links = (_link(name, path, name == active) for name, path in PAGES)
+def masthead(active: str, pages: Sequence[tuple[str, str]], profile: str) -> gr.HTML:
+    """Return the head with links to pages, by title and route, the active one marked and the profile in use named."""
+    links = (_link(title, f".{route}", title == active) for title, route in pages)
     title = tag("div", tag("h1", "Counterfactual Explorer"), tag("p", QUESTION), class_="title")
     chip = tag("span", f"profile {profile}", class_="chip profile", title="Which models are in use")
     bar = tag("header", title, tag("nav", *links, aria_label="Pages"), chip, class_="masthead")

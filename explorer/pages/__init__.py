@@ -1,1 +1,1 @@
-"""The pages: one folder each, whose `build(demo, desk)` draws and wires it. Pages know each other by address only."""
+"""The pages: a folder each, whose module has TITLE, ROUTE and `build(demo, desk)`. They know each other by address."""

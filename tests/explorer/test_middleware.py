@@ -34,7 +34,7 @@ def house(host: str = "127.0.0.1") -> TestClient:
     methods = ["GET", "POST"]
     paths = ("/", "/gradio_api/upload", "/gradio_api/call/{name}", "/gradio_api/file={path:path}", "/{rest:path}")
     routes = [Route(path, _size, methods=methods) for path in paths]
-    served = Starlette(routes=routes, middleware=[Middleware(Door, host=host)])
+    served = Starlette(routes=routes, middleware=[Middleware(Door, host=host, pages=["/", "/curate"])])
     return TestClient(served, base_url="http://127.0.0.1:7860" if host == "127.0.0.1" else "http://lab.example")
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 from explorer.components.asking import guesses_markup
 from explorer.components.deck import deck
 from explorer.components.markup import Html, join, tag
-from explorer.components.masthead import masthead, section
+from explorer.components.masthead import section
 from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.middleware import offer_download
@@ -24,10 +24,11 @@ from pipeline.errors import DataError
 from pipeline.store import decisions
 from pipeline.types import CounterfactualSet
 
+TITLE, ROUTE = "Curate", "/curate"
+
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    masthead("Curate", desk.models.profile.name)
     starting.notice(demo, desk)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="work", min_width=300):

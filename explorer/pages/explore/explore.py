@@ -11,7 +11,6 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from explorer.components.masthead import masthead
 from explorer.components.welcome import welcome_markup
 from explorer.desk import Desk
 from explorer.pages.explore import captions, classifiers, edits, photo, proposals, starting, uploads
@@ -29,6 +28,7 @@ from explorer.pages.explore.layout import (
 from explorer.pages.jobs import jobs
 from explorer.wiring import use_models, use_records
 
+TITLE, ROUTE = "Explore", "/"
 # A text is saved upon the caption that the page showed, which the caption's card remembers.
 SEEN = """(...sent) => [...sent.slice(0, -1),
   document.querySelector('#caption-card [data-seen]')?.dataset.seen ?? '']"""
@@ -49,7 +49,6 @@ class Keys(NamedTuple):
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    masthead("Explore", desk.models.profile.name)
     starting.notice(demo, desk)
     keys = Keys(gr.State(""), gr.State(""), gr.Textbox("", visible="hidden", elem_id="analyst"))
     with gr.Row(elem_classes="bench", equal_height=False):

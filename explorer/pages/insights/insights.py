@@ -15,7 +15,7 @@ from PIL.Image import Image
 from explorer.components.asking import left_out_markup
 from explorer.components.heat_map import K, heat_map, heat_markup
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
-from explorer.components.masthead import masthead, section
+from explorer.components.masthead import section
 from explorer.components.pairs import pairs_markup
 from explorer.desk import Desk
 from explorer.pages.explore import starting
@@ -46,6 +46,7 @@ from pipeline.scores import SCORES
 from pipeline.statistics.projection import landscape
 from pipeline.types import Models
 
+TITLE, ROUTE = "Insights", "/insights"
 NOTHING = (
     "No edit of this classifier is here yet. Make some on the Explore page, or study a folder of pictures at once: "
     "python -m pipeline stress FOLDER --out DATA."
@@ -74,7 +75,6 @@ MAP_HINT = "Original photos and chosen edits by the classifier's own features, o
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    masthead("Insights", desk.models.profile.name)
     starting.notice(demo, desk)
     with gr.Column(elem_classes="work report"):
         with gr.Row(elem_classes="actions top"):

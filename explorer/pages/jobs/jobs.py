@@ -12,7 +12,7 @@ import gradio as gr
 from explorer.address import require_study
 from explorer.components.job_list import announcer, job_list, jobs_markup, news
 from explorer.components.markup import Html, tag
-from explorer.components.masthead import masthead, section
+from explorer.components.masthead import section
 from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, edits
@@ -22,12 +22,12 @@ from pipeline.store.jobs import DONE, SHOWN
 from pipeline.tasks.studying import FOLDERS, PhotosTask, StudyTask, folder_task, list_folders, unstudied_photos
 from pipeline.tasks.tasks import Task
 
+TITLE, ROUTE = "Jobs", "/jobs"
 SECONDS = 2.0  # between two looks at the list
 
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    masthead("Jobs", desk.models.profile.name)
     timer, count = gr.Timer(SECONDS), gr.State(SHOWN)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="work", min_width=300):

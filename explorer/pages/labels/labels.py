@@ -13,7 +13,7 @@ import gradio as gr
 
 from explorer.components.label_grid import label_grid, nothing_left, photo_card
 from explorer.components.markup import picture_url
-from explorer.components.masthead import masthead, section
+from explorer.components.masthead import section
 from explorer.desk import Desk
 from explorer.pages.curate.triage import Message, ServerFunction, server_function, text_of
 from pipeline.errors import ConflictError, DataError
@@ -21,6 +21,7 @@ from pipeline.images import open_image
 from pipeline.tasks import studio
 from pipeline.types import Photo, PhotoRecord, StudyRecord
 
+TITLE, ROUTE = "Labels", "/labels"
 MOST = 24  # photos at a time
 SIDE = 192  # pixels
 
@@ -50,7 +51,6 @@ class LabelsAnswer(TypedDict, total=False):
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks."""
-    masthead("Labels", desk.models.profile.name)
     with gr.Column(elem_classes="work report"):
         hint = "The classifier has guessed these labels. They count only once somebody says what the pictures show."
         section("", "What do these pictures show?", hint)

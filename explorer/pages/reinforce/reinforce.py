@@ -13,7 +13,6 @@ import gradio as gr
 
 from explorer import alerts
 from explorer.components.markup import Html
-from explorer.components.masthead import masthead
 from explorer.components.status import job_line, status_line
 from explorer.desk import Desk
 from explorer.pages.explore import classifiers, starting
@@ -35,10 +34,11 @@ from pipeline.reinforcement.recipes import Recipe
 from pipeline.store.jobs import DONE, FAILED, Job
 from pipeline.tasks.training import FOLDER, Course, TrainingTask, course_of
 
+TITLE, ROUTE = "Reinforce", "/reinforce"
+
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    masthead("Reinforce", desk.models.profile.name)
     starting.notice(demo, desk)
     standard = Recipe(learning_rate=desk.models.profile.settings.learning_rate)
     current, timer = gr.State(""), gr.Timer(1.0, active=False)

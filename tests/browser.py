@@ -100,7 +100,7 @@ class Faults:
             self.unanswered |= asked
             asked.clear()
             # Gradio ends its streams, and says so, before the browser asks for the next page.
-            self.found = [one for one in self.found if not ABORTED.search(one)]
+            self.found = [fault for fault in self.found if not ABORTED.search(fault)]
         (self.unanswered if self.leaving else asked).add(request)
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.found.append(f"request to another host: {request.url}")

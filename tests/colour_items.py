@@ -46,4 +46,4 @@ def part(seed: int, n: int = 60) -> Part:
 
 def figures_of(made: Reinforcement) -> dict[tuple[str, str, int], Figure]:
     """Every figure on test pictures by split, class and k."""
-    return {(one.split, one.label, one.k): one for one in told_together(figures(made, made.answers))}
+    return {(figure.split, figure.label, figure.k): figure for figure in told_together(figures(made, made.answers))}

@@ -60,9 +60,9 @@ def study(label: str, number: int) -> Study:
 
 STUDIES = [study(label, number) for label in LABELS for number in range(8)]
 TRUTH = {
-    one.key: mixed(item.photo.label, 7000 + place, 0.55 if one.perturbation.factor == "background" else 0.05)
+    edit.key: mixed(item.photo.label, 7000 + place, 0.55 if edit.perturbation.factor == "background" else 0.05)
     for place, item in enumerate(STUDIES)
-    for one in item.counterfactuals
+    for edit in item.counterfactuals
 }
 TESTS = {
     "T": [(picture(label, 3000 + n), label) for n in range(8) for label in LABELS],
@@ -81,4 +81,4 @@ def repaired(items: Sequence[Example], folder: Path, recipe: Recipe = RECIPE) ->
             features, bank, TESTS, recipe, seeds=SEEDS, replicates=REPLICATES, folder=folder / "refits"
         )
     assert isinstance(table, Repair)
-    return [one for one in counted if isinstance(one, int)], table
+    return [edit for edit in counted if isinstance(edit, int)], table

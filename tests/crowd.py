@@ -53,7 +53,7 @@ def _study(rng: random.Random, judge: Judge, first: int, count: int, taus: Seque
         caption=caption,
         reconstruction=photo.image,
         control=_prediction(rng, labels, label, 5.0),
-        perturbations=tuple(dict.fromkeys(one.perturbation for one in made)),
+        perturbations=tuple(dict.fromkeys(item.perturbation for item in made)),
         counterfactuals=tuple(made),
     )
 

@@ -54,11 +54,11 @@ def png(
 
 def pictures() -> Iterator[Hostile]:
     """Every picture, and everything that only claims to be one."""
-    yield from (Hostile(kind="cut short", name=name, content=one) for name, one in _cut())
-    yield from (Hostile(kind="bomb", name=name, content=one, accepted=ok) for name, one, ok in _bombs())
-    yield from (Hostile(kind="other format", name=f, content=one, file=f) for f, one in _foreign())
-    yield from (Hostile(kind="unusual", name=name, content=one, accepted=ok) for name, one, ok in _unusual())
-    yield from (Hostile(kind="metadata", name=name, content=one, accepted=ok) for name, one, ok in _metadata())
+    yield from (Hostile(kind="cut short", name=name, content=content) for name, content in _cut())
+    yield from (Hostile(kind="bomb", name=name, content=content, accepted=ok) for name, content, ok in _bombs())
+    yield from (Hostile(kind="other format", name=f, content=content, file=f) for f, content in _foreign())
+    yield from (Hostile(kind="unusual", name=name, content=content, accepted=ok) for name, content, ok in _unusual())
+    yield from (Hostile(kind="metadata", name=name, content=content, accepted=ok) for name, content, ok in _metadata())
     yield from (Hostile(kind="file name", name=file[:30], content=b"no picture", file=file) for file in NAMES)
 
 

@@ -64,7 +64,7 @@ def archives(here: str) -> Iterator[Hostile]:
 
 
 def _outside(here: str) -> Iterator[tuple[str, bytes, bool]]:
-    for name in (one.replace("{here}", here) for one in OUTSIDE):
+    for name in (outside.replace("{here}", here) for outside in OUTSIDE):
         yield name, packed({name: PICTURE}), False
     yield "beside a good one", packed({f"../{SPRUNG}": PICTURE, "good.png": PICTURE}), True
 

@@ -89,7 +89,7 @@ def prepare(models: Models, root: Path) -> dict[str, object]:
         models.profile.settings, factors=("background", "subject"), proposals=1, taus=(0.5,), num_inference_steps=3
     )
     stock(models, store, sample(10, HELD_OUT_SEED + 61))
-    items = tuple((one.key, one.label) for one in store.entries())
+    items = tuple((entry.key, entry.label) for entry in store.entries())
     fresh = []
     for number, scene in enumerate(sample(3, HELD_OUT_SEED + 62)):
         study = workflow.open_photo(models, draw(scene), scene.label, name=f"{number}.png")
@@ -112,7 +112,7 @@ def victim(models: Models, root: Path, kind: str, parameters: str, pipe: int) ->
     """Starts the job and decides as fast as it can; tells every act once the store has acknowledged it."""
     task, store = task_of(kind, parameters), Store(root)
     desk, rng = Desk(models=models, store=store), random.Random(os.getpid())
-    keys = [one.key for one in store.entries()]
+    keys = [entry.key for entry in store.entries()]
 
     def decide() -> None:
         for number in itertools.count():
@@ -122,7 +122,7 @@ def victim(models: Models, root: Path, kind: str, parameters: str, pipe: int) ->
                 Decision(id=f"{act}-{n}", counterfactual=key, verdict=made, act=act) for n, key in enumerate(chosen)
             ]
             stored = store.undo("", act) if number % UNDONE == UNDONE - 1 else store.decide_all(acts)
-            told = [(one.id, one.counterfactual, one.verdict) for one in stored]
+            told = [(decision.id, decision.counterfactual, decision.verdict) for decision in stored]
             os.write(pipe, (json.dumps(told) + "\n").encode())
             time.sleep(0.02)
 
@@ -155,35 +155,39 @@ def result(store: Store, task: Task, name: str) -> Iterator[object]:
     if isinstance(task, TrainingTask):
         made = read_run(store.root / FOLDER / name)
         told = str((made.answers, made.validation))
-        yield [list(made.losses), [one.double().sum().item() for one in made.theta_1], made.alpha, told]
+        yield [list(made.losses), [line.double().sum().item() for line in made.theta_1], made.alpha, told]
         return
     photos = task.photos if isinstance(task, PhotosTask) else ((task.photo, task.classifier),)  # type: ignore[attr-defined]
     for key, classifier in sorted(photos):
         study = store.load_study(key, classifier)
         assert study is not None
-        yield [one.edited_caption for one in study.perturbations]
-        yield sorted([one.key, one.prediction.probabilities.tolist()] for one in study.counterfactuals)
+        yield [variation.edited_caption for variation in study.perturbations]
+        yield sorted([item.key, item.prediction.probabilities.tolist()] for item in study.counterfactuals)
 
 
-def alike(one: object, other: object) -> bool:
+def alike(line: object, other: object) -> bool:
     """Equal, numbers to the third place: how many pictures go through a network at once decides on the fifth."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) < 1e-3
-    return one == other
+    if isinstance(line, list) and isinstance(other, list):
+        return len(line) == len(other) and all(map(alike, line, other))
+    if isinstance(line, float) and isinstance(other, float):
+        return abs(line - other) < 1e-3
+    return line == other
 
 
 def look(models: Models, root: Path, kind: str, parameters: str, said: list[object]) -> dict[str, object]:
     """What is left after the kill, and what becomes of the job; raises `AssertionError` for what must not be."""
     store = Store(root)
     acts = [act for act in said if isinstance(act, list)]
-    ids = [one for one in said if isinstance(one, str) and one != "ready"]
+    ids = [line for line in said if isinstance(line, str) and line != "ready"]
     log = store.log()
-    there = {one.id: (one.counterfactual, one.verdict) for one in log}
-    lost = [one for act in acts for one in act if there.get(one[0]) != (one[1], one[2])]
-    sizes = Counter(one.act for one in log if one.act != one.id)  # what was kept beforehand are acts of one
-    faults = [f"{one.kind} {one.where} {one.detail}" for one in maintenance.check(store) if one.is_fault]
+    there = {decision.id: (decision.counterfactual, decision.verdict) for decision in log}
+    lost = [line for act in acts for line in act if there.get(line[0]) != (line[1], line[2])]
+    sizes = Counter(
+        decision.act for decision in log if decision.act != decision.id
+    )  # what was kept beforehand are acts of one
+    faults = [
+        f"{finding.kind} {finding.where} {finding.detail}" for finding in maintenance.check(store) if finding.is_fault
+    ]
     known = [store.jobs.get(id_) for id_ in ids]
     report = {
         "acknowledged": sum(map(len, acts)),
@@ -197,7 +201,7 @@ def look(models: Models, root: Path, kind: str, parameters: str, said: list[obje
     store.close()
     report |= finish(models, root, kind, parameters)
     after = Store(root)
-    report["faults_after"] = [one.where for one in maintenance.check(after) if one.is_fault]
+    report["faults_after"] = [finding.where for finding in maintenance.check(after) if finding.is_fault]
     after.close()
     return report
 
@@ -213,7 +217,7 @@ def one_round(models: Models, base: Path, root: Path, kind: str, parameters: str
         lines = [ready, *pipe]
     os.waitpid(child, 0)
     said = [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
-    if any(isinstance(one, dict) for one in said):
+    if any(isinstance(item, dict) for item in said):
         raise AssertionError(str(said[-1]))
     report = answer(lambda: look(models, root, kind, parameters, said))
     shutil.rmtree(root)

@@ -28,7 +28,7 @@ def copied(folder: Path) -> int:
     """Copies the committed files that .dockerignore does not name; how many."""
     ignored = (ROOT / ".dockerignore").read_text().split()
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    kept = [file for file in files if file and not any(fnmatch.fnmatch(file, f"{one}*") for one in ignored)]
+    kept = [file for file in files if file and not any(fnmatch.fnmatch(file, f"{pattern}*") for pattern in ignored)]
     for file in kept:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, folder / file)

@@ -22,13 +22,13 @@ def split_of(
     of = [photo for photo in range(photos) for _ in range(edits)]
     targets = tuple(photo % labels for photo in of)
     hits = [[photo not in wrong for photo in of], [photo not in lost for photo in of]]
-    said = [[target if hit else target + 1 for target, hit in zip(targets, one, strict=True)] for one in hits]
+    said = [[target if hit else target + 1 for target, hit in zip(targets, right, strict=True)] for right in hits]
     return Answers(
         names=tuple(f"{photo}-{number}" for number, photo in enumerate(of)),
         photos=tuple(map(str, of)),
         targets=targets,
         predicted=tuple(map(tuple, said)),
-        ranks=tuple(tuple(0 if hit else rank for hit in one) for one in hits),
+        ranks=tuple(tuple(0 if hit else rank for hit in right) for right in hits),
         losses=(1.0, 0.5),
     )
 

@@ -42,9 +42,9 @@ def quarters(image: Image) -> np.ndarray:
     return np.concatenate([pixels[np.ix_(row, column)].mean(axis=(0, 1)) for row in rows for column in columns])
 
 
-def cosine(one: np.ndarray, other: np.ndarray) -> float:
+def cosine(first: np.ndarray, other: np.ndarray) -> float:
     """Of the angle between two vectors; 0 when one of them is 0."""
-    return float(one @ other / max(1e-9, float(np.linalg.norm(one) * np.linalg.norm(other))))
+    return float(first @ other / max(1e-9, float(np.linalg.norm(first) * np.linalg.norm(other))))
 
 
 class ColourClassifier:

@@ -86,7 +86,7 @@ class Server:
         """The number of a function of the page."""
         if not self.numbers:
             found = self.client.get("/config").json()["dependencies"]
-            self.numbers = {one["api_name"]: one["id"] for one in reversed(found)}  # the first of a name counts
+            self.numbers = {item["api_name"]: item["id"] for item in reversed(found)}  # the first of a name counts
         return self.numbers[name]
 
     def receive(self, content: bytes, name: str) -> Answer:

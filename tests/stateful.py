@@ -123,32 +123,32 @@ class Folder(Watched):
 
     @rule(window=WINDOW, photo=PHOTO, caption=CAPTION, words=SOME_WORDS, gates=st.sampled_from(GATES))
     def add_proposals(self, window: int, photo: int, caption: str, words: list[str], gates: tuple[str, ...]) -> None:
-        made = [perturbation(caption, one, gates) for one in words]
+        made = [perturbation(caption, word, gates) for word in words]
         with self.needs(photo):
             self.windows[window].store.add_proposals(key("photo", photo), caption, made)
             there = self.truth.proposals.setdefault((photo, caption), {})
-            for one in words:
-                there.setdefault(one, [(), None])[0] = gates
+            for word in words:
+                there.setdefault(word, [(), None])[0] = gates
 
     @rule(window=WINDOW, photo=PHOTO, caption=CAPTION, words=SOME_WORDS, choice=CHOICE, blind=st.booleans())
     def tick(self, window: int, photo: int, caption: str, words: list[str], choice: Choice, blind: bool) -> None:
         at, there = self.windows[window], self.truth.proposals.get((photo, caption), {})
         seen = {} if blind else {w: s for w in words if (s := at.memory.ticks.get((photo, caption, w))) is not None}
-        missing = next((place for place, one in enumerate(words) if one not in there), len(words))
+        missing = next((place for place, word in enumerate(words) if word not in there), len(words))
         wrong = [place for place, w in enumerate(words) if w in seen and w in there]
         late = next(
             (place for place in wrong if said(there[words[place]]) not in (seen[words[place]], choice)), len(words)
         )
-        decided = {f"{caption} {one}": choice for one in words}
-        expected = {f"{caption} {one}": value for one, value in seen.items()}
+        decided = {f"{caption} {word}": choice for word in words}
+        expected = {f"{caption} {name}": value for name, value in seen.items()}
         # The first of them that cannot be done names the fault.
         with (
             refused(DataError, missing < late or photo not in self.truth.photos),
             refused(ConflictError, late < missing),
         ):
             at.store.tick(key("photo", photo), caption, decided, expected)
-            for one in words:
-                there[one][1] = choice
+            for word in words:
+                there[word][1] = choice
 
     # -- pictures and judgements
 
@@ -167,33 +167,35 @@ class Folder(Watched):
 
     def draw(self, store: Store, photo: int, caption: str, words: list[str], judge: int) -> None:
         """Adds edits at every tau, in the store and then in the model."""
-        made = [drawn(photo, caption, one, tau, judge) for one in words for tau in TAUS]
+        made = [drawn(photo, caption, word, tau, judge) for word in words for tau in TAUS]
         store.add_counterfactuals(key("photo", photo), caption, made, JUDGES[judge])
         self.truth.use(judge)
         self.truth.proposals.setdefault((photo, caption), {})
-        for one in made:
-            shown = key_of(one.image)
-            words_of = one.perturbation.edit
-            self.truth.edits.setdefault(one.key, Edit(photo, caption, words_of, one.tau, judge, shown))
+        for item in made:
+            shown = key_of(item.image)
+            words_of = item.perturbation.edit
+            self.truth.edits.setdefault(item.key, Edit(photo, caption, words_of, item.tau, judge, shown))
             self.truth.judged.add((judge, shown))
 
     @rule(window=WINDOW, judge=JUDGE, photo=PHOTO)
     def judge_photo(self, window: int, judge: int, photo: int) -> None:
         """A classifier looks at everything there is of a photo."""
-        pictures = {key("photo", photo), *(one.picture for one in self.truth.edits.values() if one.photo == photo)}
+        pictures = {key("photo", photo), *(edit.picture for edit in self.truth.edits.values() if edit.photo == photo)}
         if photo not in self.truth.photos:
             return
-        self.windows[window].store.add_judgements(JUDGES[judge], {one: judgement(judge, one) for one in pictures})
+        self.windows[window].store.add_judgements(
+            JUDGES[judge], {picture: judgement(judge, picture) for picture in pictures}
+        )
         self.truth.use(judge)
-        self.truth.judged |= {(judge, one) for one in pictures}
+        self.truth.judged |= {(judge, picture) for picture in pictures}
 
     @rule(window=WINDOW, place=PLACE, missed=st.sampled_from(GATES))
     def score(self, window: int, place: int, missed: tuple[str, ...]) -> None:
         if name := self.edit_at(place):
-            one = self.truth.edits[name]
-            made = drawn(one.photo, one.caption, one.words, one.tau, one.judge)
+            item = self.truth.edits[name]
+            made = drawn(item.photo, item.caption, item.words, item.tau, item.judge)
             self.windows[window].store.set_scores([replace(made, missed=missed)])
-            one.missed = missed
+            item.missed = missed
 
     def edit_at(self, place: int) -> str:
         """One of the edits, "" while there are none."""
@@ -211,20 +213,20 @@ class Folder(Watched):
     )
     def decide(self, window: int, places: list[int], verdict: str, resolves: bool, blind: bool) -> None:
         at, names = self.windows[window], list(dict.fromkeys(filter(None, map(self.edit_at, places))))
-        names = [one for one in names if not self.truth.hidden(one)]  # a page offers what is shown
+        names = [name for name in names if not self.truth.hidden(name)]  # a page offers what is shown
         if not names:
             return
         act = f"act-{self.number()}"
         kind = RESOLVE if resolves and verdict else ""
         made = [
-            Decision(id=f"{act}-{n}", counterfactual=one, verdict=verdict, analyst=at.analyst, act=act, kind=kind)
-            for n, one in enumerate(names)
+            Decision(id=f"{act}-{n}", counterfactual=name, verdict=verdict, analyst=at.analyst, act=act, kind=kind)
+            for n, name in enumerate(names)
         ]
-        seen = {} if blind else {one: at.memory.numbers[one] for one in names if one in at.memory.numbers}
-        since = [entry for one, (_, count) in seen.items() for entry in self.truth.log.get(one, [])[count:]]
+        seen = {} if blind else {name: at.memory.numbers[name] for name in names if name in at.memory.numbers}
+        since = [entry for item, (_, count) in seen.items() for entry in self.truth.log.get(item, [])[count:]]
         late = any(kind or settles or analyst == at.analyst for analyst, settles in since)
         with refused(ConflictError, late):
-            stored = at.store.decide_all(made, {one: number for one, (number, _) in seen.items()})
+            stored = at.store.decide_all(made, {item: number for item, (number, _) in seen.items()})
             assert at.store.decide_all(made) == stored, "the same request again is the same act"
             self.truth.acts.append(Act(act, at.analyst, dict.fromkeys(names, verdict), bool(kind)))
             self.noted("do", self.truth.acts[-1])
@@ -232,8 +234,8 @@ class Folder(Watched):
     def noted(self, what: str, act: Act) -> None:
         """An act is in the log."""
         self.truth.steps.append((act.analyst, what, act.name))
-        for one in act.verdicts:
-            self.truth.log.setdefault(one, []).append((act.analyst, act.resolves and what != "undo"))
+        for name in act.verdicts:
+            self.truth.log.setdefault(name, []).append((act.analyst, act.resolves and what != "undo"))
 
     @rule(window=st.integers(0, 2))
     def undo(self, window: int) -> None:
@@ -241,7 +243,7 @@ class Folder(Watched):
         request = f"undo-{self.number()}"
         made = at.store.undo(at.analyst, request)
         assert at.store.undo(at.analyst, request) == made
-        assert {one.counterfactual for one in made} == set(done[-1].verdicts if done else ())
+        assert {name.counterfactual for name in made} == set(done[-1].verdicts if done else ())
         if done:
             done[-1].undone = True
             self.noted("undo", done[-1])
@@ -250,7 +252,7 @@ class Folder(Watched):
     def redo(self, window: int) -> None:
         at, (_, undone) = self.windows[window], self.truth.stacks(self.windows[window].analyst)
         made = at.store.redo(at.analyst, f"redo-{self.number()}")
-        assert {one.counterfactual for one in made} == set(undone[-1].verdicts if undone else ())
+        assert {name.counterfactual for name in made} == set(undone[-1].verdicts if undone else ())
         if undone:
             act = undone[-1]
             self.noted("redo", act)
@@ -260,9 +262,9 @@ class Folder(Watched):
 
     @rule(window=WINDOW, name=st.sampled_from(("robust", "weak")), words=st.none() | WORDS)
     def freeze(self, window: int, name: str, words: str | None) -> None:
-        chosen = None if words is None else {key for key, one in self.truth.edits.items() if one.words == words}
-        kept = [one for one in self.truth.edits if self.truth.holds(one) == "keep" and not self.truth.hidden(one)]
-        items = tuple(one for one in kept if chosen is None or one in chosen)
+        chosen = None if words is None else {key for key, edit in self.truth.edits.items() if edit.words == words}
+        kept = [edit for edit in self.truth.edits if self.truth.holds(edit) == "keep" and not self.truth.hidden(edit)]
+        items = tuple(item for item in kept if chosen is None or item in chosen)
         with refused(DataError, not items):
             frozen = self.windows[window].store.freeze(name, chosen)
             versions = self.truth.sets.setdefault(name, [])
@@ -315,25 +317,25 @@ class Folder(Watched):
         with lease(0.0 if lapsed else 1e9):
             hold = self.windows[window].store.jobs.take(PROFILE)
         free = [
-            name for name, one in self.truth.jobs.items() if one.state == WAITS or (lapsed and one.state == RUNNING)
+            name for name, job in self.truth.jobs.items() if job.state == WAITS or (lapsed and job.state == RUNNING)
         ]
         for name in free:
-            one = self.truth.jobs[name]
-            if one.stop:
-                one.state = CANCELLED
-            elif one.attempts >= ATTEMPTS:
-                one.state = INTERRUPTED
+            item = self.truth.jobs[name]
+            if item.stop:
+                item.state = CANCELLED
+            elif item.attempts >= ATTEMPTS:
+                item.state = INTERRUPTED
             else:
-                one.state, one.attempts, one.token = RUNNING, one.attempts + 1, self.number()
+                item.state, item.attempts, item.token = RUNNING, item.attempts + 1, self.number()
                 assert hold is not None
                 assert hold.job.id == name
-                self.holds.append((hold, one.token))
+                self.holds.append((hold, item.token))
                 return
         assert hold is None
 
     def hold_at(self, place: int) -> tuple[Hold, Held, bool] | None:
         """Somebody who took a job once and has not let it go: the hold, the job, and whether it is lost by now."""
-        holds = [one for one in self.holds if one[0].job.state == RUNNING]
+        holds = [name for name in self.holds if name[0].job.state == RUNNING]
         if not holds:
             return None
         hold, token = holds[place % len(holds)]
@@ -394,10 +396,12 @@ class Folder(Watched):
         at, truth = self.windows[window], self.truth
         at.catalogue.refresh()
         at.memory = Memory(
-            labels={photo: one.said for photo, one in truth.photos.items()},
-            captions={photo: one.caption for photo, one in truth.photos.items()},
-            ticks={(*of, words): said(one) for of, there in truth.proposals.items() for words, one in there.items()},
-            numbers={one: (at.catalogue.newest(one), len(truth.log.get(one, ()))) for one in truth.listed()},
+            labels={photo: name.said for photo, name in truth.photos.items()},
+            captions={photo: name.caption for photo, name in truth.photos.items()},
+            ticks={
+                (*of, words): said(photo) for of, there in truth.proposals.items() for words, photo in there.items()
+            },
+            numbers={name: (at.catalogue.newest(name), len(truth.log.get(name, ()))) for name in truth.listed()},
         )
 
 

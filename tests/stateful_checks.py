@@ -45,11 +45,11 @@ class Watched(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            for one in self.windows:
-                self.check(one)
+            for window in self.windows:
+                self.check(window)
         finally:
-            for one in self.windows:
-                one.store.close()
+            for window in self.windows:
+                window.store.close()
             shutil.rmtree(self.root, ignore_errors=True)
 
     @invariant()
@@ -67,42 +67,58 @@ class Watched(RuleBasedStateMachine):
 
     def check_photos(self, store: Store) -> None:
         truth = self.truth
-        there = {photo: one for photo, one in truth.photos.items() if not one.away}
+        there = {photo: shown_photo for photo, shown_photo in truth.photos.items() if not shown_photo.away}
         told = {
-            one.key: (one.label, one.label_source, one.caption, one.classifier, one.perturbations, one.counterfactuals)
-            for one in store.studies()
+            study.key: (
+                study.label,
+                study.label_source,
+                study.caption,
+                study.classifier,
+                study.perturbations,
+                study.counterfactuals,
+            )
+            for study in store.studies()
         }
         assert told == {
             key("photo", photo): (
-                *(one.label, one.source, one.caption, JUDGES[one.judge].name),
-                len(truth.proposals.get((photo, one.caption), {})),
-                sum((each.photo, each.caption) == (photo, one.caption) for each in truth.edits.values()),
+                *(shown_photo.label, shown_photo.source, shown_photo.caption, JUDGES[shown_photo.judge].name),
+                len(truth.proposals.get((photo, shown_photo.caption), {})),
+                sum((each.photo, each.caption) == (photo, shown_photo.caption) for each in truth.edits.values()),
             )
-            for photo, one in there.items()
+            for photo, shown_photo in there.items()
         }
         assert store.put_away_photos() == {key("photo", photo) for photo in truth.photos.keys() - there.keys()}
         for name in ("", "colour", "other"):
-            judges = {photo: truth.current.get(name or JUDGES[one.judge].name) for photo, one in there.items()}
+            judges = {
+                photo: truth.current.get(name or JUDGES[shown_photo.judge].name) for photo, shown_photo in there.items()
+            }
             shown = {
-                key("photo", photo): (one.label, one.caption, judge, self.keys_of(photo, one.caption, judge))
-                for photo, one in there.items()
+                key("photo", photo): (
+                    shown_photo.label,
+                    shown_photo.caption,
+                    judge,
+                    self.keys_of(photo, shown_photo.caption, judge),
+                )
+                for photo, shown_photo in there.items()
                 if (judge := judges[photo]) is not None and (judge, key("photo", photo)) in truth.judged
             }
             assert self.records(store, name) == shown
-        for photo, one in truth.photos.items():
-            self.check_study(store, photo, one)
+        for photo, shown_photo in truth.photos.items():
+            self.check_study(store, photo, shown_photo)
 
     def records(self, store: Store, name: str) -> dict[str, tuple[str, str, int, list[str]]]:
         """Photo -> what its record tells; the classifier by its numbers."""
         found = {}
-        for one in store.records(name):
-            judge = next(n for n, judge in enumerate(JUDGES) if same(one.photo.prediction, judgement(n, one.photo.key)))
-            keys = [each.key for each in one.counterfactuals]
-            assert all(
-                e.prediction == judgement(judge, self.truth.edits[e.key].picture).standing(one.photo.label)
-                for e in one.counterfactuals
+        for study in store.records(name):
+            judge = next(
+                n for n, judge in enumerate(JUDGES) if same(study.photo.prediction, judgement(n, study.photo.key))
             )
-            found[one.photo.key] = one.photo.label, one.caption, judge, keys
+            keys = [each.key for each in study.counterfactuals]
+            assert all(
+                e.prediction == judgement(judge, self.truth.edits[e.key].picture).standing(study.photo.label)
+                for e in study.counterfactuals
+            )
+            found[study.photo.key] = study.photo.label, study.caption, judge, keys
         return found
 
     def keys_of(self, photo: int, caption: str, judge: int) -> list[str]:
@@ -110,38 +126,38 @@ class Watched(RuleBasedStateMachine):
         edits = self.truth.edits.items()
         return [
             name
-            for name, one in edits
-            if (one.photo, one.caption) == (photo, caption) and (judge, one.picture) in self.truth.judged
+            for name, edit in edits
+            if (edit.photo, edit.caption) == (photo, caption) and (judge, edit.picture) in self.truth.judged
         ]
 
-    def check_study(self, store: Store, photo: int, one: Shown) -> None:
-        truth, judge = self.truth, self.truth.now(one.judge)
+    def check_study(self, store: Store, photo: int, shown_photo: Shown) -> None:
+        truth, judge = self.truth, self.truth.now(shown_photo.judge)
         study = store.load_study(key("photo", photo))
         if (judge, key("photo", photo)) not in truth.judged:
             assert study is None
             return
         assert study is not None
         assert (study.photo.label, study.caption, study.photo.classifier) == (
-            one.label,
-            one.caption,
+            shown_photo.label,
+            shown_photo.caption,
             JUDGES[judge].name,
         )
-        there = truth.proposals.get((photo, one.caption), {})
+        there = truth.proposals.get((photo, shown_photo.caption), {})
         assert [(each.edit, each.rejected_by) for each in study.perturbations] == [
             (w, said(e)) for w, e in there.items()
         ]
-        assert [each.key for each in study.counterfactuals] == self.keys_of(photo, one.caption, judge)
-        assert (study.reconstruction is not None) == ((photo, one.caption) in truth.reconstructed)
+        assert [each.key for each in study.counterfactuals] == self.keys_of(photo, shown_photo.caption, judge)
+        assert (study.reconstruction is not None) == ((photo, shown_photo.caption) in truth.reconstructed)
 
     def check_edits(self, store: Store) -> None:
         truth, entries = self.truth, store.entries()
-        assert [one.key for one in entries] == truth.listed()
-        for one in entries:
-            edit = truth.edits[one.key]
+        assert [entry.key for entry in entries] == truth.listed()
+        for entry in entries:
+            edit = truth.edits[entry.key]
             label = truth.photos[edit.photo].label
             after = judgement(truth.now(edit.judge), edit.picture).probability(label)
-            assert (one.label, one.caption, one.tau, one.missed) == (label, edit.caption, edit.tau, edit.missed)
-            assert abs(one.after - after) < 1e-6
+            assert (entry.label, entry.caption, entry.tau, entry.missed) == (label, edit.caption, edit.tau, edit.missed)
+            assert abs(entry.after - after) < 1e-6
         if truth.edits:
             assert [made.key for _, made in store.pairs(self.whole())] == self.whole()
 
@@ -149,40 +165,45 @@ class Watched(RuleBasedStateMachine):
         """Edits that can be opened: those whose photo was judged by the classifier they were drawn for."""
         return [
             name
-            for name, one in self.truth.edits.items()
-            if self.truth.is_judged(one.judge, one) or self.truth.is_judged(self.truth.now(one.judge), one)
+            for name, edit in self.truth.edits.items()
+            if self.truth.is_judged(edit.judge, edit) or self.truth.is_judged(self.truth.now(edit.judge), edit)
         ]
 
     def check_decisions(self, at: Window) -> None:
         truth = self.truth
-        shown = {one: truth.holds(one) for one in truth.edits if not truth.hidden(one)}
-        told = {one: decision.verdict for one, decision in at.store.decisions().items()}
-        assert told == {one: state for one, state in shown.items() if state not in (WAITING, CONFLICT)}
+        shown = {edit: truth.holds(edit) for edit in truth.edits if not truth.hidden(edit)}
+        told = {name: decision.verdict for name, decision in at.store.decisions().items()}
+        assert told == {name: state for name, state in shown.items() if state not in (WAITING, CONFLICT)}
         log = at.store.log()
-        assert len(log) == sum(len(entries) for one, entries in truth.log.items() if not truth.hidden(one))
-        assert len(log) == len({one.id for one in log})
+        assert len(log) == sum(len(entries) for decision, entries in truth.log.items() if not truth.hidden(decision))
+        assert len(log) == len({decision.id for decision in log})
         at.catalogue.refresh()
-        picked = {one for one in truth.log if not truth.hidden(one)}
+        picked = {name for name in truth.log if not truth.hidden(name)}
         assert at.catalogue.shown() == tuple(listed(at.store.entries(), picked))
-        for one in truth.listed():
-            assert at.catalogue.holds(one) == shown[one]
-            assert {each.analyst: each.verdict for each in at.catalogue.said(one)} == truth.spoken(one)
+        for name in truth.listed():
+            assert at.catalogue.holds(name) == shown[name]
+            assert {each.analyst: each.verdict for each in at.catalogue.said(name)} == truth.spoken(name)
         done, undone = stacks(at.catalogue.log, at.analyst)
         assert tuple(map(len, (done, undone))) == tuple(map(len, truth.stacks(at.analyst)))
 
     def check_rest(self, store: Store) -> None:
         truth = self.truth
-        frozen = [one for one in reversed(truth.frozen) if not all(map(truth.hidden, one[2]))]
-        assert [(one.name, one.version, one.items) for one in store.sets()] == frozen
+        frozen = [frozen for frozen in reversed(truth.frozen) if not all(map(truth.hidden, frozen[2]))]
+        assert [(frozen.name, frozen.version, frozen.items) for frozen in store.sets()] == frozen
         for photo in truth.photos:
-            written = [(one.before, one.caption, one.analyst) for one in store.rewordings(key("photo", photo))]
+            written = [
+                (rewording.before, rewording.caption, rewording.analyst)
+                for rewording in store.rewordings(key("photo", photo))
+            ]
             assert written == truth.rewordings.get(photo, [])
-        told = {one.id: (one.state, one.attempts, one.stop) for one in store.jobs.all()}
-        assert told == {name: (one.state, one.attempts, one.stop) for name, one in truth.jobs.items()}
+        told = {job.id: (job.state, job.attempts, job.stop) for job in store.jobs.all()}
+        assert told == {name: (job.state, job.attempts, job.stop) for name, job in truth.jobs.items()}
         for run in JOBS:
             assert store.finished(run) == {photo for name, photo in truth.finished if name == run}
-            assert {one.name for one in store.failures(run)} == {name for job, name in truth.failed if job == run}
+            assert {failure.name for failure in store.failures(run)} == {
+                name for job, name in truth.failed if job == run
+            }
 
 
-def same(one: Prediction, other: Prediction) -> bool:
-    return np.array_equal(one.probabilities, other.probabilities)
+def same(shown_photo: Prediction, other: Prediction) -> bool:
+    return np.array_equal(shown_photo.probabilities, other.probabilities)

@@ -128,17 +128,17 @@ class Truth:
 
     def visible(self, judge: int) -> list[str]:
         """Edits that are listed under a classifier, with the photos it judged."""
-        return [name for name, one in self.edits.items() if self.is_judged(judge, one) and not self.hidden(name)]
+        return [name for name, edit in self.edits.items() if self.is_judged(judge, edit) and not self.hidden(name)]
 
-    def is_judged(self, judge: int, one: Edit) -> bool:
-        return {(judge, one.picture), (judge, key("photo", one.photo))} <= self.judged
+    def is_judged(self, judge: int, entry: Edit) -> bool:
+        return {(judge, entry.picture), (judge, key("photo", entry.photo))} <= self.judged
 
     def listed(self) -> list[str]:
         """Edits that are listed under the classifiers that they were drawn for."""
         return [
             name
-            for name, one in self.edits.items()
-            if self.is_judged(self.now(one.judge), one) and not self.hidden(name)
+            for name, edit in self.edits.items()
+            if self.is_judged(self.now(edit.judge), edit) and not self.hidden(name)
         ]
 
 
@@ -152,7 +152,7 @@ class Memory:
     numbers: dict[str, tuple[int, int]] = field(default_factory=dict)  # edit -> newest number, entries until then
 
 
-def said(one: list[tuple[str, ...] | None]) -> tuple[str, ...]:
+def said(entry: list[tuple[str, ...] | None]) -> tuple[str, ...]:
     """Why a variation is left out: the analyst's word, else the gates'."""
-    gates, decided = one
+    gates, decided = entry
     return gates or () if decided is None else decided

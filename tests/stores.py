@@ -40,10 +40,10 @@ def contents(study: Study | None) -> object:
         (study.caption, study.reconstruction and encode(study.reconstruction), study.control, study.perturbations),
         [
             (
-                *(one.key, one.perturbation, one.tau, encode(one.image), one.scores, one.prediction, one.missed),
-                *(one.seed, one.models),
+                *(item.key, item.perturbation, item.tau, encode(item.image), item.scores, item.prediction, item.missed),
+                *(item.seed, item.models),
             )
-            for one in study.counterfactuals
+            for item in study.counterfactuals
         ],
     )
 
@@ -56,9 +56,9 @@ def told(study: StudyRecord) -> object:
         if isinstance(part, CounterfactualRecord):
             part = replace(part, prediction=part.prediction.standing(study.photo.label))
         if isinstance(part, tuple):
-            return [plain(one) for one in part]
+            return [plain(element) for element in part]
         kind = next((kind for kind in known if isinstance(part, kind)), None)
-        return part if kind is None else {one.name: plain(getattr(part, one.name)) for one in fields(kind)}
+        return part if kind is None else {field.name: plain(getattr(part, field.name)) for field in fields(kind)}
 
     return plain(study)
 

@@ -21,7 +21,7 @@ PHOTOS = [Image.effect_noise((240, 300), 90).convert("RGB")]
 
 
 def parameters(model: torch.nn.Module) -> int:
-    return sum(one.numel() for one in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def filled(architecture: str) -> torch.nn.Module:
@@ -48,8 +48,8 @@ def test_every_attention_layer_of_stable_diffusion_is_under_control(
     before = dict(unet.attn_processors)
     with controlled(unet):
         found = list(unet.attn_processors.values())
-    assert sum(isinstance(one, SelfAttentionInjection) for one in found) == layers
-    assert sum(isinstance(one, CrossAttentionInjection) for one in found) == layers
+    assert sum(isinstance(processor, SelfAttentionInjection) for processor in found) == layers
+    assert sum(isinstance(processor, CrossAttentionInjection) for processor in found) == layers
     assert len(found) == 2 * layers
     assert unet.attn_processors == before
 
@@ -62,9 +62,9 @@ def test_the_adapter_finds_its_projections(make: object, layers: int, rank: int)
         model = make()  # type: ignore[operator]
         config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
         adapted = get_peft_model(model, config)
-    trained = [one for one in adapted.parameters() if one.requires_grad]
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
     assert len(trained) == 2 * 2 * layers
-    assert sum(one.numel() for one in trained) == layers * rank
+    assert sum(processor.numel() for processor in trained) == layers * rank
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_papers_classifiers_run_at_full_size(architecture: str, width: int, 
     features, (weight, bias) = classifier.features(PHOTOS), classifier.head()
     assert features.shape == (1, width)
     assert weight.shape == (1000, width)
-    predicted = torch.tensor([one.probabilities.tolist() for one in classifier.predict(PHOTOS)])
+    predicted = torch.tensor([prediction.probabilities.tolist() for prediction in classifier.predict(PHOTOS)])
     torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(-1), atol=1e-5, rtol=1e-4)
     assert any("dogsled" in label for label in labels)
 

@@ -79,7 +79,7 @@ def count(page: Page, state: str, number: int) -> None:
 
 
 def verdicts(store: Store) -> list[str]:
-    return sorted(one.verdict for one in store.decisions().values())
+    return sorted(decision.verdict for decision in store.decisions().values())
 
 
 def tab_to(page: Page, part: str) -> None:
@@ -121,14 +121,14 @@ def test_from_a_picture_to_a_loaded_export_with_the_keyboard_only(page: Page, st
     page.wait_for_selector(SHOWN)
     press(page, "Control+Shift+z")
     count(page, "keep", 18)
-    assert {one.reason for one in store.decisions().values()} == {"", "artefact"}
+    assert {fault.reason for fault in store.decisions().values()} == {"", "artefact"}
     assert len(store.log()) == 37
 
     page.wait_for_selector("#counts .said:has-text('18 pairs now')")
     tab_to(page, "#freeze")
     press(page, "Enter")
     page.wait_for_selector("text=Frozen: counterfactuals v1 with 18 counterfactuals.")
-    kept = {key for key, one in store.decisions().items() if one.verdict == "keep"}
+    kept = {key for key, decision in store.decisions().items() if decision.verdict == "keep"}
     assert set(store.sets()[0].items) == kept
     assert first in kept
     page.wait_for_function("new URLSearchParams(location.search).get('set') === 'counterfactuals v1'")
@@ -194,19 +194,19 @@ def test_two_windows_on_one_set_lose_nothing_and_the_loser_is_told(
     browser: Browser, address: str, store: Store
 ) -> None:
     fill(store, 6)
-    with curating(browser, address, name="Ada") as one, curating(browser, address, name="Ada") as other:
-        first = shown(one)
+    with curating(browser, address, name="Ada") as window, curating(browser, address, name="Ada") as other:
+        first = shown(window)
         assert shown(other) == first
-        decide(one, "a")
-        saved(one)
+        decide(window, "a")
+        saved(window)
         other.keyboard.press("r")
         other.wait_for_selector("#deck .notice:has-text(\"Ada decided 'keep'\")")
         assert verdicts(store) == ["keep"]
         other.wait_for_selector(f"{SHOWN}[data-key='{first}'][data-state=keep]")
         decide(other, "r")
         saved(other)
-        decide(one, "a")
-        saved(one)
+        decide(window, "a")
+        saved(window)
         assert verdicts(store) == ["keep", "reject"]
         assert len(store.log()) == 3
 
@@ -235,7 +235,7 @@ def test_keys_rest_while_one_types_and_are_the_analysts_own(browser: Browser, ad
         press(page, "a")
         decide(page, "m")
         saved(page)
-        assert [one.verdict for one in store.log()] == ["keep"]
+        assert [decision.verdict for decision in store.log()] == ["keep"]
 
 
 def test_a_key_that_is_pressed_before_the_next_pair_is_here_counts(

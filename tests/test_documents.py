@@ -51,10 +51,10 @@ def test_pages_name_commands_that_exist() -> None:
 def test_the_command_line_is_told_whole() -> None:
     told = text_of("command-line.md")
     command = typer.main.get_command(commands)
-    for name, one in command.commands.items():  # type: ignore[attr-defined]
+    for name, group in command.commands.items():  # type: ignore[attr-defined]
         part = told.partition(f"## `python -m pipeline {name}`\n")[2].partition("\n## `")[0]
         assert part, name
-        for inner in getattr(one, "commands", {"": one}).values():
+        for inner in getattr(group, "commands", {"": group}).values():
             for parameter in inner.params:
                 assert any(f"`{flag}" in part or f", {flag}" in part for flag in parameter.opts if flag[0] == "-") or (
                     parameter.param_type_name == "argument"

@@ -28,12 +28,12 @@ def listed(heading: str, table: int = 0) -> set[str]:
 
 
 def test_every_endpoint_and_function_is_listed(built: gr.Blocks) -> None:
-    found = [one for one in built.fns.values() if one.fn is not None]
+    found = [function for function in built.fns.values() if function.fn is not None]
     names = {
         is_public: {
-            str(one.api_name) if is_public else f"{one.fn.__module__.rpartition('.')[2]}.{one.fn.__name__}"
-            for one in found
-            if (one.api_visibility == "public") is is_public
+            str(item.api_name) if is_public else f"{item.fn.__module__.rpartition('.')[2]}.{item.fn.__name__}"
+            for item in found
+            if (item.api_visibility == "public") is is_public
         }
         for is_public in (True, False)
     }

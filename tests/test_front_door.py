@@ -75,13 +75,13 @@ def test_classify_prints_the_five_most_probable(scenes: tuple[Scene, ...], tmp_p
         top5 = row["top5"]
         assert isinstance(top5, list)
         assert len(top5) == 5
-        probabilities = [one["probability"] for one in top5]
+        probabilities = [answer["probability"] for answer in top5]
         assert probabilities == sorted(probabilities, reverse=True)
-        assert {one["label"] for one in top5} <= set(LABELS)
+        assert {answer["label"] for answer in top5} <= set(LABELS)
 
 
 def test_an_edit_comes_nearer_to_the_true_counterfactual(scenes: tuple[Scene, ...], tmp_path: Path) -> None:
-    scene = next(one for one in scenes if one.domain == "photo" and one.background != "snowy field")
+    scene = next(scene for scene in scenes if scene.domain == "photo" and scene.background != "snowy field")
     twin = redraw(scene, "background", "snowy field")
     (path,) = write(tmp_path, (scene,))
     rows = run(
@@ -124,7 +124,9 @@ def test_the_classifiers_lean_on_backgrounds(models: LoadedModels) -> None:
         for bias in (BIAS, 0.0):
             drawn = sample(120, HELD_OUT_SEED + 8, bias)
             predictions = models.classifier(name).predict([draw(scene) for scene in drawn])
-            right = [one.top(1)[0][0] == scene.label for one, scene in zip(predictions, drawn, strict=True)]
+            right = [
+                prediction.top(1)[0][0] == scene.label for prediction, scene in zip(predictions, drawn, strict=True)
+            ]
             accuracy.append(float(np.mean(right)))
         assert accuracy[0] > 0.85, name
         assert accuracy[0] - accuracy[1] > 0.08, name

@@ -57,13 +57,13 @@ def ordinary(server: Server) -> str:
 PICTURES = list(hostile.pictures())
 
 
-@pytest.mark.parametrize("kind", dict.fromkeys(one.kind for one in PICTURES))
+@pytest.mark.parametrize("kind", dict.fromkeys(picture.kind for picture in PICTURES))
 def test_pictures(kind: str, server: Server, before: int) -> None:
-    for one in PICTURES:
-        if one.kind == kind:
-            answer = server.classify(one.content, one.file)
-            server.note(kind, one.name, answer, one.accepted)
-            assert answer[0] or "error" not in answer[1] or json.loads(answer[1])["error"], one.name
+    for picture in PICTURES:
+        if picture.kind == kind:
+            answer = server.classify(picture.content, picture.file)
+            server.note(kind, picture.name, answer, picture.accepted)
+            assert answer[0] or "error" not in answer[1] or json.loads(answer[1])["error"], picture.name
     ordinary(server)
 
 
@@ -71,10 +71,10 @@ def test_archives(server: Server, before: int) -> None:
     """Each through the page's upload; what is taken of them is the one good picture, and nothing lies elsewhere."""
     assert server.classify(PICTURE, "a.png")[0]
     around = set(server.data.parent.iterdir())
-    for one in archives(str(server.data.parent)):
-        answer = server.receive(one.content, one.file)
-        server.note(one.kind, one.name, answer, one.accepted)
-        assert "unexpectedly" not in answer[1], one.name
+    for content in archives(str(server.data.parent)):
+        answer = server.receive(content.content, content.file)
+        server.note(content.kind, content.name, answer, content.accepted)
+        assert "unexpectedly" not in answer[1], content.name
     assert set(server.data.parent.iterdir()) == around
     assert not [path for path in (server.data.parent / "tmp").iterdir() if path.name.startswith("explorer-")]
     for place in (server.data.parent.parent, ROOT, Path("/tmp"), Path("/")):
@@ -95,7 +95,7 @@ def test_texts_for_a_caption(server: Server) -> None:
 
 def seen(text: str) -> list[str]:
     """Its words as they are read: what is invisible goes."""
-    return "".join(one for one in text if one.isspace() or unicodedata.category(one)[0] != "C").split()
+    return "".join(part for part in text if part.isspace() or unicodedata.category(part)[0] != "C").split()
 
 
 def test_texts_elsewhere(server: Server) -> None:
@@ -218,7 +218,7 @@ def test_what_is_left(server: Server, before: int) -> None:
     """Only what was accepted is stored, as pixels and nothing else; the memory is back."""
     ordinary(server)
     store = Store.existing(server.data)
-    assert {one.key for one in store.studies()} == server.keys
+    assert {study.key for study in store.studies()} == server.keys
     assert not store.sets()
     assert not store.decisions()
     store.close()
@@ -229,9 +229,9 @@ def test_what_is_left(server: Server, before: int) -> None:
     assert not Path("/tmp/sprung").exists()
     once = server.process.memory_info().rss
     assert once < before + GROWTH
-    for one in PICTURES:
-        if one.kind == "bomb":
-            server.classify(one.content, one.file)
+    for picture in PICTURES:
+        if picture.kind == "bomb":
+            server.classify(picture.content, picture.file)
     ordinary(server)
     assert server.process.memory_info().rss < once + LEAK
     assert sum(server.counts.values()) >= 120
@@ -244,22 +244,22 @@ def _chunks(content: bytes) -> Iterator[bytes]:
         place += 12 + int.from_bytes(content[place : place + 4], "big")
 
 
-@pytest.mark.parametrize("kind", dict.fromkeys(one.kind for one in PICTURES))
+@pytest.mark.parametrize("kind", dict.fromkeys(picture.kind for picture in PICTURES))
 def test_the_command_line_refuses_in_one_line(kind: str, tmp_path: Path) -> None:
-    for number, one in enumerate(PICTURES):
-        if one.kind == kind and one.accepted is False and "\0" not in one.file:
+    for number, picture in enumerate(PICTURES):
+        if picture.kind == kind and picture.accepted is False and "\0" not in picture.file:
             file = tmp_path / f"{number}.png"
-            file.write_bytes(one.content)
-            _refused(one, "classify", str(file))
+            file.write_bytes(picture.content)
+            _refused(picture, "classify", str(file))
 
 
 def test_the_command_line_takes_no_archive(tmp_path: Path) -> None:
-    for number, one in enumerate(archives(str(tmp_path))):
+    for number, content in enumerate(archives(str(tmp_path))):
         file = tmp_path / f"{number}.zip"
-        file.write_bytes(one.content)
-        if not one.content.startswith(PICTURE):  # a picture is opened, whatever it is called
-            _refused(one, "classify", str(file))
-        _refused(one, "stress", str(file), "--out", str(tmp_path / "run"))
+        file.write_bytes(content.content)
+        if not content.content.startswith(PICTURE):  # a picture is opened, whatever it is called
+            _refused(content, "classify", str(file))
+        _refused(content, "stress", str(file), "--out", str(tmp_path / "run"))
         file.unlink()
     assert not list(tmp_path.iterdir())
 
@@ -271,9 +271,9 @@ def test_the_command_line_takes_texts(name: str) -> None:
         _refused(Hostile(kind="text", name=name), *arguments)
 
 
-def _refused(one: Hostile, *arguments: str) -> None:
+def _refused(item: Hostile, *arguments: str) -> None:
     told = CliRunner().invoke(app, arguments)
-    assert told.exit_code == 2, f"{one.name}: {told.output[:300]} {told.exception!r}"
+    assert told.exit_code == 2, f"{item.name}: {told.output[:300]} {told.exception!r}"
     is_usage = told.stderr.startswith("Usage: ")  # in the form of the library that reads the arguments
-    assert is_usage or len(told.stderr.strip().splitlines()) == 1, f"{one.name}: {told.output[:300]}"
+    assert is_usage or len(told.stderr.strip().splitlines()) == 1, f"{item.name}: {told.output[:300]}"
     assert "Traceback" not in told.output

@@ -67,7 +67,7 @@ def refuse_leak(server: Server, door: str, name: str, text: str, answer: Answer)
     """Fails when the answer holds anything of a file or the server's; what the visitor wrote may come back."""
     accepted, said = answer
     written = {text, json.dumps(text)[1:-1], quote(text), text.rpartition("/")[2]}
-    cut = {one[:most] for one in written for most in (40, 60, 80, 200)}  # as messages shorten it
+    cut = {caption[:most] for caption in written for most in (40, 60, 80, 200)}  # as messages shorten it
     for own in sorted(written | cut, key=len, reverse=True):
         said = said.replace(own, "") if own else said
     where = f"{door}, {name}: {said[:400]}"
@@ -82,7 +82,7 @@ def refuse_leak(server: Server, door: str, name: str, text: str, answer: Answer)
 def every(server: Server, texts: Sequence[tuple[str, str]], doors: Mapping[str, Callable[[str], Answer]]) -> None:
     """Each text through each door, several at once; where a door does not look at texts at all, a sample of them."""
 
-    def one(sent: tuple[str, Callable[[str], Answer], str, str]) -> None:
+    def check(sent: tuple[str, Callable[[str], Answer], str, str]) -> None:
         door, ask, name, text = sent
         try:
             answer = ask(text)
@@ -96,7 +96,7 @@ def every(server: Server, texts: Sequence[tuple[str, str]], doors: Mapping[str, 
         for name, text in (texts if not QUIET.match(door) else texts[number % SAMPLE :: SAMPLE])
     ]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(one, asked))
+        list(pool.map(check, asked))
     server.counts["paths", f"through {len(doors)} doors of {next(iter(doors))}"] += len(asked)
 
 
@@ -146,9 +146,9 @@ def test_every_function_of_the_pages(server: Server, texts: list[tuple[str, str]
 
     doors: dict[str, Callable[[str], Answer]] = {}
     config = server.client.get("/config").json()
-    for one in config["dependencies"]:
-        name, number, many = str(one["api_name"]), int(one["id"]), len(one["inputs"])
-        takes_event = any(target[1] == "act" for target in one["targets"])
+    for function in config["dependencies"]:
+        name, number, many = str(function["api_name"]), int(function["id"]), len(function["inputs"])
+        takes_event = any(target[1] == "act" for target in function["targets"])
         if name.startswith(("js_fn", "change")) or not (many or takes_event):  # no text of it is used
             continue
 
@@ -178,7 +178,7 @@ def test_files_on_the_pages(server: Server, texts: list[tuple[str, str]]) -> Non
 
 def test_server_functions(server: Server, texts: list[tuple[str, str]]) -> None:
     parts = server.client.get("/config").json()["components"]
-    ids = {one["props"].get("elem_id"): one["id"] for one in parts}
+    ids = {component["props"].get("elem_id"): component["id"] for component in parts}
 
     def asking(part: str, function: str) -> Callable[[str], Answer]:
         def ask(text: str) -> Answer:

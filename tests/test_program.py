@@ -33,7 +33,7 @@ def test_the_documented_script_goes_round_the_whole_loop(address: str, store: St
     script = part.strip().removeprefix("```python\n").removesuffix("```").replace("http://127.0.0.1:7860", address)
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert [one.verdict for one in store.log()] == ["keep"] * 4
+    assert [decision.verdict for decision in store.log()] == ["keep"] * 4
     (frozen,) = store.sets()
     assert set(frozen.items) == set(store.decisions())
     archive = Path(re.findall(r"and here: (.*)$", done.stdout, re.M)[0])

@@ -100,10 +100,10 @@ class Hand:
         entries = self.store.entries()
         chosen = self.rng.sample(entries, min(2, len(entries)))
         made = [
-            Decision(id=f"{name}-{one.key}", act=name, counterfactual=one.key, verdict="keep", analyst=self.analyst)
-            for one in chosen
+            Decision(id=f"{name}-{taken.key}", act=name, counterfactual=taken.key, verdict="keep", analyst=self.analyst)
+            for taken in chosen
         ]
-        self.decided += [one.id for one in self.store.decide_all(made)]
+        self.decided += [decision.id for decision in self.store.decide_all(made)]
 
     def undo(self, name: str) -> None:
         self.store.undo(self.analyst, f"undo-{name}")
@@ -126,8 +126,8 @@ class Hand:
     def read(self, _name: str) -> None:
         self.store.records()
         self.catalogue.refresh()
-        for one in self.catalogue.shown():
-            self.catalogue.said(one.key)
+        for entry in self.catalogue.shown():
+            self.catalogue.said(entry.key)
 
 
 @pytest.fixture
@@ -146,11 +146,11 @@ def hands(fresh: Callable[[], tuple[Path, str]], monkeypatch: pytest.MonkeyPatch
     )
     for number in range(2):
         made[0].store.jobs.add(Job(id=f"job-{number}", kind="study", title="", profile=PROFILE), "{}")
-    threads = [threading.Thread(target=one.run) for one in made]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    threads = [threading.Thread(target=taken.run) for taken in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     yield made
     for hand in made:
         hand.store.close()
@@ -170,20 +170,23 @@ def test_threads_lose_nothing_of_one_another(hands: list[Hand]) -> None:
         assert (len(passed), passed[-1]) == (len(links) + 1, last)
 
     log = store.log()
-    assert Counter(id_ for hand in hands for id_ in hand.decided) <= Counter(one.id for one in log)
-    assert set(Counter(one.id for one in log).values()) == {1}
-    undone = Counter(one.of for one in {(one.act, one.of): one for one in log if one.kind == UNDO}.values())
+    assert Counter(id_ for hand in hands for id_ in hand.decided) <= Counter(decision.id for decision in log)
+    assert set(Counter(decision.id for decision in log).values()) == {1}
+    undone = Counter(
+        decision.of
+        for decision in {(decision.act, decision.of): decision for decision in log if decision.kind == UNDO}.values()
+    )
     assert set(undone.values()) == {1}, "no act was undone twice"
 
     for hand in hands:
         hand.catalogue.refresh()
         assert tuple(hand.catalogue.log) == log
         assert hand.store.decisions() == store.decisions()
-        assert [one.key for one in hand.store.entries()] == [one.key for one in store.entries()]
-        assert [one.caption for one in hand.store.records()] == [summary.caption]
+        assert [entry.key for entry in hand.store.entries()] == [entry.key for entry in store.entries()]
+        assert [study.caption for study in hand.store.records()] == [summary.caption]
 
-    taken = sorted((one for hand in hands for one in hand.taken), key=lambda one: one[2])
-    for job, token, begun in (one for hand in hands for one in hand.saved):
+    taken = sorted((item for hand in hands for item in hand.taken), key=lambda taken: taken[2])
+    for job, token, begun in (item for hand in hands for item in hand.saved):
         later = [when for name, other, when in taken if name == job and other > token]
         assert not later or begun < min(later), "nobody saves for a job after somebody else had it in hand"
     store.close()

@@ -131,7 +131,7 @@ def word_piece(*special: str) -> BertTokenizer:
         "[MASK]",
         *special,
         *letters,
-        *("##" + one for one in letters),
+        *("##" + letter for letter in letters),
         *WORDS,
     )
     return BertTokenizer(vocab={piece: k for k, piece in enumerate(dict.fromkeys(pieces))})

@@ -240,7 +240,7 @@ def main() -> int:
                     sys.stdout.write(f"{json.dumps(figure.row()) if options.json else figure}\n")
                     sys.stdout.flush()
             browser.close()
-    return int(any(one.missed for one in figures))
+    return int(any(figure.missed for figure in figures))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class Bench:
             captions = [twin.caption() for twin in twins[:count]]
             with self.measured() as editing:
                 made = list(self.editor.edit(inversion, captions, settings))
-            edits = [(twins[one.index], one.image) for one in made]
+            edits = [(twins[figures.index], figures.image) for figures in made]
             outcomes[count] = Outcome(cost=inverting + editing, reconstruction=inversion.reconstruction, edits=edits)
         return outcomes
 
@@ -153,24 +153,24 @@ class Bench:
         scores = self.scorer.score(picture, scene.caption(), asked)
         return {
             "psnr": psnr(outcome.reconstruction, picture),
-            "directional_similarity": mean(one.directional_similarity for one in scores),
+            "directional_similarity": mean(score.directional_similarity for score in scores),
             "psnr_truth": mean(psnr(image, draw(twin)) for twin, image in outcome.edits),
             "ssim_truth": mean(ssim(image, draw(twin)) for twin, image in outcome.edits),
         }
 
 
-def psnr(one: Image.Image, other: Image.Image) -> float:
+def psnr(figures: Image.Image, other: Image.Image) -> float:
     """dB."""
-    error = np.mean((np.asarray(one, np.float64) - np.asarray(other, np.float64)) ** 2)
+    error = np.mean((np.asarray(figures, np.float64) - np.asarray(other, np.float64)) ** 2)
     return float(20 * np.log10(255) - 10 * np.log10(max(error, 1e-9)))
 
 
-def ssim(one: Image.Image, other: Image.Image) -> float:
+def ssim(figures: Image.Image, other: Image.Image) -> float:
     """Structural similarity (Wang et al., 2004) of the grey pictures: Gaussian window of 11 pixels, sigma 1.5."""
     position = torch.arange(11, dtype=torch.float64) - 5
     line = torch.exp(-(position**2) / (2 * 1.5**2))
     window = (line[:, None] * line[None, :] / line.sum() ** 2)[None, None]
-    x, y = (torch.from_numpy(np.asarray(image.convert("L"), np.float64))[None, None] for image in (one, other))
+    x, y = (torch.from_numpy(np.asarray(image.convert("L"), np.float64))[None, None] for image in (figures, other))
 
     def local(values: torch.Tensor) -> torch.Tensor:
         return conv2d(values, window)
@@ -208,16 +208,16 @@ def rows(bench: Bench, scenes: int, settings: Settings, say: Callable[[str], Non
                     bench.time_bare(outcome.cost.calls)
     for (method, count), outcomes in found.items():
         plain = found[REFERENCE, count]
-        ratios = [one.cost.seconds / other.cost.seconds for one, other in zip(plain, outcomes, strict=True)]
+        ratios = [outcome.cost.seconds / other.cost.seconds for outcome, other in zip(plain, outcomes, strict=True)]
         yield {
             "inversion": method,
             "variations": count,
-            "evaluations": round(median(one.cost.evaluations for one in outcomes)),
-            "seconds": round(median(one.cost.seconds for one in outcomes), 2),
+            "evaluations": round(median(outcome.cost.evaluations for outcome in outcomes)),
+            "seconds": round(median(outcome.cost.seconds for outcome in outcomes), 2),
             "ratio": round(median(ratios), 2),
             "overhead": None if method == REFERENCE else round(median(bench.overhead(o.cost) for o in outcomes), 3),
             **{
-                name: round(median(one[name] for one in quality[method, count]), 4)
+                name: round(median(figures[name] for figures in quality[method, count]), 4)
                 for name in quality[method, count][0]
             },
         }

@@ -52,7 +52,7 @@ def measure(folder: Path, steps: int, taus: tuple[float, ...], device: str, dtyp
     edited = time.perf_counter()
     unet = editor.model.unet
     row: dict[str, object] = {
-        "unet_parameters": sum(one.numel() for one in unet.parameters()),
+        "unet_parameters": sum(parameter.numel() for parameter in unet.parameters()),
         "latent": list(inversion.trajectory.shape[1:]),
         "edits": [edit.image.size for edit in edits],
         "steps": steps,

@@ -20,7 +20,7 @@ class Window:
     def see(self, key: str) -> DeckItem:
         """The pair as it is shown now."""
         items = self.triage.look({"analyst": self.analyst, "state": "all", "count": 48})["items"]
-        return next(one for one in items if one["key"] == key)  # type: ignore[return-value]
+        return next(pair for pair in items if pair["key"] == key)  # type: ignore[return-value]
 
     def decide(self, key: str, verdict: str) -> str:
         """A verdict upon what is shown; the error that is told, if any."""

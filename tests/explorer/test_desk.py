@@ -64,11 +64,11 @@ def test_items_come_in_order_and_progress_between_them(desk: Desk) -> None:
             assert told.wait(PATIENCE)
 
     answers = []
-    for one in desk.stream("photo", work):
-        answers.append(one if isinstance(one, str) else (one.done, one.total))
+    for answer in desk.stream("photo", work):
+        answers.append(answer if isinstance(answer, str) else (answer.done, answer.total))
         if answers[-1] == (1, 3):
             told.set()
-    assert [one for one in answers if isinstance(one, str)] == ["item 0", "item 1", "item 2"]
+    assert [answer for answer in answers if isinstance(answer, str)] == ["item 0", "item 1", "item 2"]
     assert answers.index("item 0") < answers.index((1, 3)) < answers.index("item 1")
     assert desk.running == {}
 
@@ -114,9 +114,9 @@ def test_a_piece_of_work_runs_to_its_true_end_before_the_next(desk: Desk) -> Non
     assert isinstance(waiting, Progress)
     assert waiting.waiting
     go.set()
-    assert [one for one in second if one == "quick"] == ["quick"]
+    assert [answer for answer in second if answer == "quick"] == ["quick"]
     assert order == ["slow done", "quick begun"]
-    assert [one for one in first if isinstance(one, str)] == []
+    assert [answer for answer in first if isinstance(answer, str)] == []
 
 
 def test_what_waits_for_the_models_can_be_cancelled(desk: Desk) -> None:
@@ -158,7 +158,7 @@ def test_all_work_with_the_models_is_done_by_the_same_thread(desk: Desk) -> None
     def work(models: Models, step: Step) -> Iterator[int]:
         yield threading.get_ident()
 
-    seen.update(one for one in desk.stream("photo", work) if isinstance(one, int))
+    seen.update(answer for answer in desk.stream("photo", work) if isinstance(answer, int))
     seen.add(desk.ask(lambda models: threading.get_ident()))
     assert len(seen) == 1
     assert threading.get_ident() not in seen

@@ -47,7 +47,7 @@ def study(desk: Desk) -> Study:
 
 def log(desk: Desk) -> list[tuple[str, str, str]]:
     """(analyst, verdict, kind) of every decision."""
-    return [(one.analyst, one.verdict, one.kind) for one in desk.store.log()]
+    return [(decision.analyst, decision.verdict, decision.kind) for decision in desk.store.log()]
 
 
 def seen(desk: Desk, key: str) -> int:
@@ -69,8 +69,10 @@ def test_explore_decides_in_the_visitors_name(desk: Desk, study: Study) -> None:
     place, key = place_of(study), study.counterfactuals[0].key
     desk.store.decide(Decision(id="1", counterfactual=key, verdict="", analyst="ada", label="green", tags=("night",)))
     edits.keep(desk, place, key, seen(desk, key), "bo", ADA)
-    (one,) = desk.store.decisions().values()
-    assert (one.analyst, one.label, one.tags) == ("ada", "green", ("night",)), "what she said before stays"
+    (decision,) = desk.store.decisions().values()
+    assert (decision.analyst, decision.label, decision.tags) == ("ada", "green", ("night",)), (
+        "what she said before stays"
+    )
     edits.reject(desk, place, key, seen(desk, key), "bo", NOBODY)
     assert log(desk)[1:] == [("ada", "keep", ""), ("bo", "reject", "")]
     assert desk.store.decisions() == {}, "two analysts who differ are in conflict; nobody overruled the other"
@@ -129,7 +131,7 @@ def test_an_edit_that_a_gate_objects_to_says_so_and_can_be_overruled(tmp_path: P
     words = "a photo of a red plane on green"
     with pytest.raises(InputError, match=r"gate of the test objects: 0.1 is below 0.2.*overrule=True"):
         api.edit(desk, place_of(study), words, [0.4])
-    assert [one["tau"] for one in api.edit(desk, place_of(study), words, [0.4], overrule=True)] == [0.4]
+    assert [word["tau"] for word in api.edit(desk, place_of(study), words, [0.4], overrule=True)] == [0.4]
     with pytest.raises(gr.Error, match="below 0\\.2"):
         guard_handler(api.edit)(desk, place_of(study), "a photo of a red plane on blue", [0.4])
     desk.close()
@@ -165,7 +167,7 @@ def visiting(browser: Browser, address: str, name: str) -> Iterator[Page]:
 def test_two_who_signed_in_are_told_apart_on_every_page(
     browser: Browser, address: str, desk: Desk, study: Study
 ) -> None:
-    key = next(one.key for one in study.counterfactuals if not one.missed)
+    key = next(item.key for item in study.counterfactuals if not item.missed)
     with visiting(browser, address, "ada") as ada, visiting(browser, address, "bo") as bo:
         for page in (ada, bo):
             page.goto(f"{address}/?photo={study.photo.key}&frame={key}")
@@ -191,7 +193,7 @@ def test_nobody_decides_in_anothers_name(address: str, desk: Desk, study: Study)
     with httpx.Client(base_url=address, timeout=SLOW / 1000) as client:
         assert client.post("/login", data={"username": "bo", "password": "b"}).status_code == 200
         components = client.get("/config").json()["components"]
-        (number,) = (one["id"] for one in components if one["props"].get("elem_id") == "deck")
+        (number,) = (component["id"] for component in components if component["props"].get("elem_id") == "deck")
         items = [{"key": key, "expected": 0}]
         data = {"state": "all", "act": "x", "verdict": "keep", "analyst": "ada", "items": items}
         body = {"session_hash": "s", "component_id": number, "fn_name": "decide", "data": data}

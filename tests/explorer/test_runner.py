@@ -80,7 +80,7 @@ def kept(desk: Desk, each: int = 4) -> TrainingTask:
         study = workflow.open_photo(desk.models, picture(label, number), label)
         study = workflow.propose(desk.models, workflow.describe(desk.models, study, SETTINGS), SETTINGS)
         save(desk.store, list(workflow.edit(desk.models, study, study.perturbations, SETTINGS))[-1])
-    items = tuple((one.key, one.label) for one in desk.store.entries())
+    items = tuple((entry.key, entry.label) for entry in desk.store.entries())
     return TrainingTask(classifier="colour", items=items, recipes=(Recipe(max_epochs=8),), source="all")
 
 
@@ -107,7 +107,7 @@ def test_a_photo_is_studied_under_all_factors_and_only_once(desk: Desk) -> None:
     assert (job.state, job.error, job.analyst, job.result) == (DONE, "", "Ada", f"{task.photo}@colour")
     study = desk.store.load_study(task.photo)
     assert study is not None
-    assert {one.factor for one in study.perturbations} == set(SETTINGS.factors)
+    assert {variation.factor for variation in study.perturbations} == set(SETTINGS.factors)
     assert len(study.counterfactuals) == 9
     asked = desk.models.captioner.calls
     assert desk.runner.add(task, "Bo") == job
@@ -163,7 +163,7 @@ def test_two_servers_on_one_folder_do_every_job_once(desk: Desk) -> None:
     assert {ended(desk, job).state for job in found} == {DONE}
     other.close()
     other.store.close()
-    inverted = [one.models.editor.inversions for one in both]  # type: ignore[attr-defined]
+    inverted = [item.models.editor.inversions for item in both]  # type: ignore[attr-defined]
     assert sum(inverted) == len(tasks)
 
 
@@ -232,7 +232,7 @@ def test_a_labelled_folder_is_studied_and_a_new_picture_makes_it_another_job(des
     task = folder_task(desk.store, "mine", "colour", SETTINGS)
     job = ended(desk, desk.runner.add(task))
     assert (job.state, job.done, job.total, job.error) == (DONE, 3, 3, "")
-    assert sorted(one.label for one in desk.store.studies()) == sorted(LABELS)
+    assert sorted(study.label for study in desk.store.studies()) == sorted(LABELS)
     assert desk.runner.add(folder_task(desk.store, "mine", "colour", SETTINGS)) == job
     picture("red", seed=99).save(root / "red" / "more.png")
     more = desk.runner.add(folder_task(desk.store, "mine", "colour", SETTINGS))
@@ -325,7 +325,7 @@ def test_a_training_that_was_cut_off_ends_as_one_that_was_not(
     job = ended(desk, desk.runner.add(other))
     assert job.state == DONE
     assert len(counts) == len(reference.losses) - 1  # no epoch was trained twice
-    assert [one.number for one in course_of(job).epochs] == list(range(1, len(reference.losses)))
+    assert [epoch.number for epoch in course_of(job).epochs] == list(range(1, len(reference.losses)))
     again = read_run(desk.store.root / FOLDER / job.result)
     assert (again.losses, again.answers) == (reference.losses, reference.answers)
     assert all((a == b).all() for a, b in zip(again.theta_1, reference.theta_1, strict=True))
@@ -358,10 +358,14 @@ def test_a_training_takes_what_the_edits_show_and_leaves_out_what_nobody_knows(
     kept(desk)
     first, second, *rest = desk.store.entries()
     wrong = next(label for label in LABELS if label != first.label)
-    for one, label in ((first, wrong), (second, "unicorn"), *((one, "") for one in rest)):
-        desk.store.decide(Decision(id=one.key, counterfactual=one.key, verdict="keep", analyst="ada", label=label))
+    for item, label in ((first, wrong), (second, "unicorn"), *((item, "") for item in rest)):
+        desk.store.decide(Decision(id=item.key, counterfactual=item.key, verdict="keep", analyst="ada", label=label))
     task = task_for(desk, "", "colour", Recipe(max_epochs=2))
-    assert dict(task.items) == {first.key: wrong, second.key: "unicorn", **{one.key: one.label for one in rest}}
+    assert dict(task.items) == {
+        first.key: wrong,
+        second.key: "unicorn",
+        **{item.key: item.label for item in rest},
+    }
 
     learnt: list[Example] = []
 
@@ -372,8 +376,11 @@ def test_a_training_takes_what_the_edits_show_and_leaves_out_what_nobody_knows(
     monkeypatch.setattr(training, "reinforce", watched)
     job = ended(desk, desk.runner.add(task))
     assert (job.state, job.error) == (DONE, "")
-    shown = {one.key: (one.label, one.shown) for one in learnt}
-    assert shown == {first.key: (first.label, wrong), **{one.key: (one.label, one.label) for one in rest}}
+    shown = {picture.key: (picture.label, picture.shown) for picture in learnt}
+    assert shown == {
+        first.key: (first.label, wrong),
+        **{picture.key: (picture.label, picture.label) for picture in rest},
+    }
     source = read_run(desk.store.root / FOLDER / job.result).source
     assert "1 pair is left out: the classifier colour does not know 'unicorn'" in source
 
@@ -385,7 +392,7 @@ def test_an_analysts_ticks_survive_the_job_that_edits(desk: Desk, monkeypatch: p
     gate.reached.wait(PATIENCE)
     study = desk.store.load_study(task.photo)
     assert study is not None
-    unticked = tuple(replace(one, rejected_by=("You rejected it.",)) for one in study.perturbations)
+    unticked = tuple(replace(variation, rejected_by=("You rejected it.",)) for variation in study.perturbations)
     save(desk.store, replace(study, perturbations=unticked))
     gate.open.set()
     assert ended(desk, job).state == DONE

@@ -124,8 +124,8 @@ def test_rows_hold_finished_and_awaited_frames_in_the_order_of_tau() -> None:
 def test_the_strip_hatches_what_missed_a_gate_and_marks_what_was_chosen() -> None:
     poor = counterfactual(0.4, prediction(0.3), ("directional similarity 0.19 is below 0.20",))
     good = counterfactual(0.6, prediction(0.2, 0.7))
-    one = study(poor, good)
-    markup = strip_markup(one, views.rows(one, (), frozenset({good.key})), good.key)
+    shown = study(poor, good)
+    markup = strip_markup(shown, views.rows(shown, (), frozenset({good.key})), good.key)
     first, second = markup.split('data-key="')[1:]
     assert 'class="frame missed"' in markup
     assert "direction 0.19&lt;0.20" in first
@@ -150,9 +150,9 @@ def test_a_thumbnail_is_encoded_once_and_keeps_no_picture_alive(monkeypatch: pyt
 
 def test_hostile_words_stay_words() -> None:
     item = counterfactual(0.4, prediction(0.3), (HOSTILE,), edited=HOSTILE)
-    one = study(item)
+    entry = study(item)
     shown = [
-        strip_markup(one, views.rows(one, ())),
+        strip_markup(entry, views.rows(entry, ())),
         variations_markup([perturbation(HOSTILE, factor=HOSTILE, rejected_by=(HOSTILE,))]),
         compare_markup(item.image, item.image, HOSTILE, HOSTILE),
         tag("a", HOSTILE, href=HOSTILE),
@@ -194,10 +194,10 @@ def test_the_label_is_shown_even_when_it_is_in_neither_top_five() -> None:
 def test_the_failure_point_is_the_most_careful_flip_that_passes_the_gates() -> None:
     flips, stays = prediction(0.2, 0.7), prediction(0.8)
     items = [counterfactual(0.4, flips), counterfactual(0.6, flips), counterfactual(0.7, flips, ("image similarity",))]
-    one = study(*items, counterfactual(0.8, stays))
-    (row,) = views.rows(one, ())
+    shown = study(*items, counterfactual(0.8, stays))
+    (row,) = views.rows(shown, ())
     assert [frame.tau for frame in row.frames if frame.fails] == [0.6]
-    assert strip_markup(one, [row]).count("mark fails") == 1
+    assert strip_markup(shown, [row]).count("mark fails") == 1
 
 
 def test_where_a_classifier_looks_is_told_on_one_scale() -> None:
@@ -239,5 +239,5 @@ def test_an_editor_names_its_own_axis() -> None:
     assert frame.strength == "s_I 1.40"
     assert frame.title.startswith("Edit at image guidance 1.40: ")
     (row,) = views.rows(study(item), (0.4, 0.6), waiting=(perturbation(),), axis=IMAGE_GUIDANCE)
-    assert [one.title for one in row.frames][1] == "The edit at image guidance 1.60 is being made"
+    assert [frame.title for frame in row.frames][1] == "The edit at image guidance 1.60 is being made"
     assert tau_figure(row, "sled", None, 0.4, IMAGE_GUIDANCE).layout.xaxis.title.text == "image guidance"

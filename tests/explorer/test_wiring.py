@@ -23,7 +23,9 @@ RECORDS = {
 
 def test_what_touches_records_is_not_in_the_queue_of_the_models(built: gr.Blocks) -> None:
     found = [
-        (one.fn.__module__, one.fn.__name__, one.concurrency_id) for one in built.fns.values() if one.fn is not None
+        (function.fn.__module__, function.fn.__name__, function.concurrency_id)
+        for function in built.fns.values()
+        if function.fn is not None
     ]
     queued = {(module.rpartition(".")[2], name) for module, name, queue in found if queue == "models"}
     assert ("edits", "run") in queued

@@ -70,7 +70,7 @@ def test_propose_keeps_what_is_there_and_takes_the_new_judgement(models: SeamMod
     study = workflow.propose(models, opened(models), settings(factors=("background",)))
     models.perturber.rejected = ("background",)
     again = workflow.propose(models, study, SETTINGS)
-    assert [(one.factor, one.accepted) for one in again.perturbations] == [
+    assert [(variation.factor, variation.accepted) for variation in again.perturbations] == [
         ("background", False),
         ("subject", True),
         ("object", True),
@@ -80,7 +80,7 @@ def test_propose_keeps_what_is_there_and_takes_the_new_judgement(models: SeamMod
 def test_one_broken_factor_loses_none_of_the_others(models: SeamModels, caplog: pytest.LogCaptureFixture) -> None:
     models.perturber.broken = ("object",)
     study = workflow.propose(models, opened(models), SETTINGS)
-    assert [one.factor for one in study.perturbations] == ["subject", "background"]
+    assert [variation.factor for variation in study.perturbations] == ["subject", "background"]
     assert "object" in caplog.text
 
 
@@ -102,19 +102,19 @@ def test_edit_yields_the_control_and_then_one_more_each_time(models: SeamModels)
     grown = list(
         workflow.edit(models, study, study.perturbations, SETTINGS, step=lambda done, all: steps.append((done, all)))
     )
-    assert [len(one.counterfactuals) for one in grown] == list(range(10))
+    assert [len(study.counterfactuals) for study in grown] == list(range(10))
     first, last = grown[0], grown[-1]
     assert first.reconstruction is not None
     assert first.control is not None
     assert first.control != first.photo.prediction
     assert models.editor.inversions == 1
     assert models.scorer.batches == [3, 3, 3]
-    assert [one.tau for one in last.counterfactuals] == [0.2, 0.5, 0.8] * 3
-    assert len({one.key for one in last.counterfactuals}) == 9
+    assert [item.tau for item in last.counterfactuals] == [0.2, 0.5, 0.8] * 3
+    assert len({item.key for item in last.counterfactuals}) == 9
     assert steps == [(1, 3), (2, 3), (3, 3)] * 2
-    for one in last.counterfactuals:
-        alone = models.classifier().predict([one.image])[0].probabilities
-        assert one.prediction.probabilities.tolist() == pytest.approx(alone.tolist())
+    for item in last.counterfactuals:
+        alone = models.classifier().predict([item.image])[0].probabilities
+        assert item.prediction.probabilities.tolist() == pytest.approx(alone.tolist())
 
 
 def test_edit_passes_over_rejected_and_doubled_perturbations(models: SeamModels) -> None:
@@ -123,7 +123,7 @@ def test_edit_passes_over_rejected_and_doubled_perturbations(models: SeamModels)
     wanted = (*study.perturbations, study.perturbations[0])
     list(workflow.edit(models, study, wanted, SETTINGS))
     assert [words.split()[-1] for words in models.editor.edited] == ["blue", "yellow"]
-    overruled = [replace(one, rejected_by=()) for one in study.perturbations]
+    overruled = [replace(variation, rejected_by=()) for variation in study.perturbations]
     assert len(list(workflow.edit(models, study, overruled, SETTINGS))) == 10
 
 
@@ -138,8 +138,8 @@ def test_edit_makes_nothing_twice_and_judges_again(models: SeamModels) -> None:
     again = list(workflow.edit(models, study, study.perturbations, strict))
     assert len(again) == 1
     assert len(models.editor.edited) == 3
-    assert not all(one.missed for one in study.counterfactuals)
-    assert all(any("image similarity" in line for line in one.missed) for one in again[0].counterfactuals)
+    assert not all(item.missed for item in study.counterfactuals)
+    assert all(any("image similarity" in line for line in item.missed) for item in again[0].counterfactuals)
     more = list(workflow.edit(models, study, study.perturbations, settings(taus=(0.2, 0.3))))
     assert len(more[-1].counterfactuals) == 12
 
@@ -149,9 +149,9 @@ def test_another_classifier_judges_anew(models: SeamModels) -> None:
     other = list(workflow.edit(models, study, study.perturbations, SETTINGS, classifier="other"))[-1]
     assert other.photo.classifier == "other"
     assert other.photo.prediction == models.classifier("other").predict([study.photo.image])[0]
-    assert [one.key for one in other.counterfactuals] == [one.key for one in study.counterfactuals]
-    expected = models.classifier("other").predict([one.image for one in study.counterfactuals])
-    assert tuple(one.prediction for one in other.counterfactuals) == expected
+    assert [item.key for item in other.counterfactuals] == [item.key for item in study.counterfactuals]
+    expected = models.classifier("other").predict([item.image for item in study.counterfactuals])
+    assert tuple(item.prediction for item in other.counterfactuals) == expected
     assert len(models.editor.edited) == 3  # no picture was drawn again
 
 
@@ -174,7 +174,7 @@ def test_the_key_hangs_on_everything_that_determines_the_picture(models: SeamMod
     study = workflow.propose(models, opened(models), SETTINGS)
     plain = list(workflow.edit(models, study, study.perturbations, SETTINGS))[-1]
     changed = list(workflow.edit(models, study, study.perturbations, settings(**change)))[-1]
-    assert not {one.key for one in plain.counterfactuals} & {one.key for one in changed.counterfactuals}
+    assert not {item.key for item in plain.counterfactuals} & {item.key for item in changed.counterfactuals}
 
 
 def test_edits_share_a_given_cache(models: SeamModels) -> None:
@@ -193,14 +193,14 @@ def test_explore_runs_all_stages(models: SeamModels) -> None:
 def test_chosen_is_the_best_passing_tau_of_each_caption(models: SeamModels) -> None:
     study = complete(models)
     best = workflow.chosen(study)
-    for one in best:
+    for item in best:
         rivals = [
             other
             for other in study.counterfactuals
-            if other.perturbation.edited_caption == one.perturbation.edited_caption and not other.missed
+            if other.perturbation.edited_caption == item.perturbation.edited_caption and not other.missed
         ]
-        assert one.scores.directional_similarity == max(other.scores.directional_similarity for other in rivals)
-    missed = tuple(replace(one, missed=("no",)) for one in study.counterfactuals)
+        assert item.scores.directional_similarity == max(other.scores.directional_similarity for other in rivals)
+    missed = tuple(replace(item, missed=("no",)) for item in study.counterfactuals)
     assert best
     assert workflow.chosen(replace(study, counterfactuals=missed)) == ()
 
@@ -259,11 +259,11 @@ def test_one_bad_picture_does_not_stop_a_run(models: SeamModels, store: Store, t
     picture("blue", 98).point(lambda value: value // 8).save(folder / "blue" / "dark.png")
     models.editor.broken_below = 0.1
     assert len(list(studio.stress(models, folder, store, SETTINGS))) == 3
-    assert [one.name for one in store.failures()] == ["blue/dark.png", "blue/text.png", "sled/0.png"]
+    assert [failure.name for failure in store.failures()] == ["blue/dark.png", "blue/text.png", "sled/0.png"]
     assert "'sled'" in store.failures()[2].message
     models.editor.broken_below = -1.0
     assert [study.photo.name for study in studio.stress(models, folder, store, SETTINGS)] == ["blue/dark.png"]
-    assert [one.name for one in store.failures()] == ["blue/text.png", "sled/0.png"]
+    assert [failure.name for failure in store.failures()] == ["blue/text.png", "sled/0.png"]
 
 
 def test_cancelling_and_a_failing_store_end_a_run(models: SeamModels, store: Store, tmp_path: Path) -> None:

@@ -91,10 +91,10 @@ def fill(store: Store, version: int, *, puts_away: bool) -> list[str]:
     left = studied(models, store, opened(models, store, "green", 5, "green"), ONE)
     ticks(models, store, again)
 
-    keys = [one.key for one in first.counterfactuals]
+    keys = [item.key for item in first.counterfactuals]
     analysts.says("Ada", "keep", keys[0], keys[1])
     analysts.says("Ada", "reject", keys[1], reason="the wall is gone")
-    analysts.says("Ada", "keep", *(one.key for one in both.counterfactuals[:2]))
+    analysts.says("Ada", "keep", *(item.key for item in both.counterfactuals[:2]))
     analysts.says("Ada", "unsure", other.counterfactuals[0].key)
     analysts.says("Grace", "keep", left.counterfactuals[0].key)
     analysts.says("Grace", "reject", again.counterfactuals[0].key)
@@ -134,7 +134,7 @@ def ticks(models: SeamModels, store: Store, study: Study) -> None:
     models.perturber.rejected = ("subject",)
     own = models.perturber.judge(study.caption, "a red wall beside green", "object", study.photo.label, FEW)
     refused = models.perturber.judge(study.caption, "a red wall under blue", "subject", study.photo.label, FEW)
-    unticked = tuple(replace(one, rejected_by=UNTICKED) for one in study.perturbations)
+    unticked = tuple(replace(variation, rejected_by=UNTICKED) for variation in study.perturbations)
     store.save_study(replace(study, perturbations=(*unticked, own, refused)))
 
 
@@ -199,10 +199,10 @@ def pixels(image: Image.Image) -> str:
 
 def read_back(store: Store, runs: list[str], *, puts_away: bool) -> dict[str, object]:
     """What the folder holds, as the version that wrote it reads it."""
-    photos = {one.key: one for one in store.studies()}
+    photos = {study.key: study for study in store.studies()}
     asked: dict[str, Callable[[], object]] = {
-        "rewordings": lambda: {key: [asdict(one) for one in store.rewordings(key)] for key in photos},
-        "jobs": lambda: [{**asdict(one), "parameters": store.jobs.parameters(one.id)} for one in store.jobs.all()],
+        "rewordings": lambda: {key: [asdict(rewording) for rewording in store.rewordings(key)] for key in photos},
+        "jobs": lambda: [{**asdict(job), "parameters": store.jobs.parameters(job.id)} for job in store.jobs.all()],
         "away": lambda: sorted(store.put_away_photos()) if puts_away else [],
     }
     return {
@@ -212,13 +212,15 @@ def read_back(store: Store, runs: list[str], *, puts_away: bool) -> dict[str, ob
             for classifier in ("colour", "other")
             if (study := store.load_study(key, classifier)) is not None
         ],
-        "current": {key: {"label": one.label, "caption": one.caption, "name": one.name} for key, one in photos.items()},
-        "log": [asdict(one) for one in store.log()],
-        "holding": {key: one.verdict for key, one in store.decisions().items()},
-        "sets": [asdict(one) for one in store.sets()],
+        "current": {
+            key: {"label": photo.label, "caption": photo.caption, "name": photo.name} for key, photo in photos.items()
+        },
+        "log": [asdict(decision) for decision in store.log()],
+        "holding": {key: decision.verdict for key, decision in store.decisions().items()},
+        "sets": [asdict(frozen) for frozen in store.sets()],
         "pictures": {key: pixels(Image.open(store.file(key))) for key in [*photos, *made(store)]},
         "finished": {run: sorted(store.finished(run)) for run in runs},
-        "failures": [asdict(one) for one in store.failures()],
+        "failures": [asdict(failure) for failure in store.failures()],
     } | {name: read() for name, read in asked.items() if name in known(store, puts_away=puts_away)}
 
 
@@ -246,21 +248,21 @@ def study_told(study: Study) -> dict[str, object]:
         "prediction": list(study.photo.prediction.probabilities),
         "control": None if study.control is None else list(study.control.probabilities),
         "reconstruction": None if study.reconstruction is None else pixels(study.reconstruction),
-        "proposals": [asdict(one) for one in study.perturbations],
+        "proposals": [asdict(variation) for variation in study.perturbations],
         "counterfactuals": [
             {
-                "key": one.key,
-                "edited_caption": one.perturbation.edited_caption,
-                "factor": one.perturbation.factor,
-                "tau": one.tau,
-                "scores": asdict(one.scores),
-                "missed": list(one.missed),
-                "prediction": list(one.prediction.probabilities),
-                "picture": pixels(one.image),
-                "seed": getattr(one, "seed", None),
-                "models": getattr(one, "models", {}),
+                "key": item.key,
+                "edited_caption": item.perturbation.edited_caption,
+                "factor": item.perturbation.factor,
+                "tau": item.tau,
+                "scores": asdict(item.scores),
+                "missed": list(item.missed),
+                "prediction": list(item.prediction.probabilities),
+                "picture": pixels(item.image),
+                "seed": getattr(item, "seed", None),
+                "models": getattr(item, "models", {}),
             }
-            for one in study.counterfactuals
+            for item in study.counterfactuals
         ],
     }
 

@@ -38,4 +38,6 @@ def test_blank_words_write_nothing(desk: Desk) -> None:
     assert captions.save_caption(desk, study, "", request) is study
     assert desk.store.rewordings(study.photo.key) == ()
     captions.rewrite(desk, place_of(study), "a red square", request)
-    assert [(one.caption, one.analyst) for one in desk.store.rewordings(study.photo.key)] == [("a red square", "ada")]
+    assert [(rewording.caption, rewording.analyst) for rewording in desk.store.rewordings(study.photo.key)] == [
+        ("a red square", "ada")
+    ]

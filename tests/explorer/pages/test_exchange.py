@@ -37,7 +37,7 @@ def test_many_uploads_fill_the_shelf_and_a_bad_one_hides_none(page: Page, store:
     assert [line.split()[0] for line in sorted(told)] == ["../up.png", "fake.png", "third.png"]
     assert "fits no class" in page.inner_text(".refusals")
     assert page.locator("#history [data-photo]").count() == 2
-    labels = {one.name: one.label for one in store.studies()}
+    labels = {study.name: study.label for study in store.studies()}
     assert set(labels) == {"first.png", "second.png"}
     assert labels["second.png"] == second.label
     page.wait_for_function("(document.querySelector('#caption textarea')?.value || '').length > 5")
@@ -45,15 +45,15 @@ def test_many_uploads_fill_the_shelf_and_a_bad_one_hides_none(page: Page, store:
 
 def test_the_address_leads_back_to_photo_and_frame(page: Page, store: Store, models: Models) -> None:
     stock(models, store, SCENES[:2])
-    one, other = (store.load_study(summary.key) for summary in store.studies())
-    assert one
+    first, other = (store.load_study(summary.key) for summary in store.studies())
+    assert first
     assert other
-    extra = replace(one.counterfactuals[0], key="second", tau=0.25)
-    save(store, replace(one, counterfactuals=(*one.counterfactuals, extra)))
+    extra = replace(first.counterfactuals[0], key="second", tau=0.25)
+    save(store, replace(first, counterfactuals=(*first.counterfactuals, extra)))
 
     page.reload()
-    page.click(f"[data-photo='{one.photo.key}']")
-    page.wait_for_url(f"**photo={one.photo.key}**")
+    page.click(f"[data-photo='{first.photo.key}']")
+    page.wait_for_url(f"**photo={first.photo.key}**")
     page.wait_for_selector(".frame[data-key=second]")
     page.click(".frame[data-key=second]")
     page.wait_for_url("**frame=second")
@@ -75,25 +75,25 @@ def test_the_address_leads_back_to_photo_and_frame(page: Page, store: Store, mod
 
 def test_what_a_window_left_open_would_overwrite_is_refused_and_told(page: Page, store: Store, models: Models) -> None:
     stock(models, store, SCENES[:1])
-    (one,) = store.studies()
+    (first,) = store.studies()
     page.reload()
-    page.click(f"[data-photo='{one.key}']")
+    page.click(f"[data-photo='{first.key}']")
     page.wait_for_selector("#caption-card [data-seen]")
-    store.set_caption(one.key, "a drum at the sea", analyst="ada")  # in another window
+    store.set_caption(first.key, "a drum at the sea", analyst="ada")  # in another window
     words = page.locator("#caption textarea")
     words.fill("a drum on the moon")
     words.blur()
     page.wait_for_selector(".status.failed:has-text('Meanwhile the caption became')")
-    assert store.caption_of(one.key) == ("a drum at the sea", True)
+    assert store.caption_of(first.key) == ("a drum at the sea", True)
     assert words.input_value() == "a drum on the moon"
     page.wait_for_selector("#caption-card [data-seen='a drum at the sea']")
     words.focus()
     words.blur()  # who was told and saves it all the same means it
     page.wait_for_selector("#caption-card [data-seen='a drum on the moon']")
-    assert store.caption_of(one.key) == ("a drum on the moon", True)
+    assert store.caption_of(first.key) == ("a drum on the moon", True)
 
-    other, third = [label for label in models.classifier().labels if label != one.label][:2]
-    store.set_label(one.key, other)
+    other, third = [label for label in models.classifier().labels if label != first.label][:2]
+    store.set_label(first.key, other)
     page.click("#label input")
     page.click(f"#label li:has-text('{third}')")
     page.wait_for_selector(".toast-body:has-text('Meanwhile the label became')")
@@ -118,7 +118,7 @@ def test_a_pasted_picture_and_a_dropped_folder_are_uploads(page: Page, store: St
         held[:1],
     )
     page.wait_for_selector("#history [data-photo]")
-    assert [one.name for one in store.studies()] == ["pasted-1.png"]
+    assert [study.name for study in store.studies()] == ["pasted-1.png"]
     # A page cannot make a folder, so that its entries are made by hand.
     page.evaluate(
         """([labels, files]) => {
@@ -143,6 +143,6 @@ def test_a_pasted_picture_and_a_dropped_folder_are_uploads(page: Page, store: St
         [[second.label, third.label], held[1:]],
     )
     page.wait_for_selector("text=2 photos taken in.")
-    found = {one.name: (one.label, one.label_source) for one in store.studies()}
+    found = {study.name: (study.label, study.label_source) for study in store.studies()}
     assert found["caf\u00e9.png"] == (second.label, FOLDER)
     assert found[f"{'a' * 120}.png"] == (third.label, FOLDER)

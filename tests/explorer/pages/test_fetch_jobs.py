@@ -82,7 +82,7 @@ def test_its_size_is_told_first_and_then_a_job_brings_it(server: Server) -> None
 def test_pages_go_on_while_it_comes_and_a_cancel_ends_it(server: Server) -> None:
     asked(server, "fetch_own", "me/silent", "slow")
     store = Store.existing(server.data)
-    job = next(one for one in store.jobs.all() if "silent" in one.title)
+    job = next(job for job in store.jobs.all() if "silent" in job.title)
     until = time.monotonic() + PATIENCE
     while store.jobs.all()[0].state != "running" and time.monotonic() < until:
         time.sleep(0.05)
@@ -92,7 +92,7 @@ def test_pages_go_on_while_it_comes_and_a_cancel_ends_it(server: Server) -> None
     assert latest.state == "running"
     store.jobs.cancel(job.id)
     assert ended(server, "silent").state == CANCELLED  # though nothing comes that could notice
-    assert not [one for one in server.process.children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+    assert not [child for child in server.process.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
     store.close()
     assert not (server.data / "classifiers" / "slow").exists()
 
@@ -103,7 +103,7 @@ def test_what_is_too_large_is_refused_before_it_begins(server: Server) -> None:
         accepted, told = server.page(server.function(function), list(values))
         assert not accepted
         assert "me/large has 3 MB to fetch, and this server fetches at most 2 MB at once" in told
-    assert not [one for one in Store.existing(server.data).jobs.all() if "large" in one.title]
+    assert not [job for job in Store.existing(server.data).jobs.all() if "large" in job.title]
 
 
 def test_what_is_no_classifier_is_fetched_and_not_kept(server: Server) -> None:

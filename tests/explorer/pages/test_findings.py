@@ -116,9 +116,9 @@ def test_only_a_reliable_change_of_enough_photos_is_bold(store: Store) -> None:
 def test_every_score_has_the_same_name_in_charts_and_sheets() -> None:
     found = separations(())
     assert {row[0] for row in thresholds_sheet(found).rows} == {score.name for score in SCORES.values()}
-    for one in found:
-        assert charts.score_figure(one).layout.xaxis.title.text == SCORES[one.score].name
-        assert values_sheet(one).columns[1] == SCORES[one.score].name
+    for chart in found:
+        assert charts.score_figure(chart).layout.xaxis.title.text == SCORES[chart.score].name
+        assert values_sheet(chart).columns[1] == SCORES[chart.score].name
 
 
 def test_charts_and_sheets_hold_the_same_figures(store: Store) -> None:
@@ -134,7 +134,7 @@ def test_the_map_shows_every_photo_before_its_edits_or_a_sample(store: Store, mo
     studies = store.records()
     whole = landmarks(studies)
     assert {mark.key for mark in whole if mark.kind == "original"} == {study.photo.key for study in studies}
-    edits = {one.key for study in studies for one in chosen(study)}
+    edits = {item.key for study in studies for item in chosen(study)}
     assert {mark.key for mark in whole if mark.kind != "original"} == edits
     assert whole[0].kind == "original"
     assert all(store.file(mark.key).is_file() for mark in whole)

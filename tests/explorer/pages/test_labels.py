@@ -39,11 +39,11 @@ class LabelPerturber(WordPerturber):
     """With a gate that asks for the label's own word, as the real one does."""
 
     def judge(self, caption: str, edited_caption: str, factor: str, label: str, settings: Settings) -> Perturbation:
-        one = super().judge(caption, edited_caption, factor, label, settings)
+        variation = super().judge(caption, edited_caption, factor, label, settings)
         if not label:
-            return one
+            return variation
         check = Check(gate="label", passed=label in edited_caption, says=f"the label '{label}' is named or not")
-        return replace(one, checks=(check,), rejected_by=() if check.passed else (check.says,))
+        return replace(variation, checks=(check,), rejected_by=() if check.passed else (check.says,))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def guessed(desk: Desk, seed: int = 0, *, colour: str = "red") -> Study:
     words = f"a photo of a {colour} plane on yellow"
     api.edit(desk, place_of(study), words, [0.2, 0.5])
     study = require_study(desk, place_of(study))
-    key = next(one.key for one in study.counterfactuals if not one.missed)
+    key = next(item.key for item in study.counterfactuals if not item.missed)
     desk.store.decide(Decision(id=f"keep-{seed}", counterfactual=key, verdict="keep", analyst="ada"))
     return study
 
@@ -113,7 +113,7 @@ def test_a_guess_protects_nothing(desk: Desk) -> None:
     study = studio.take_in(desk.models, desk.store, picture("red"))
     desk.store.set_caption(study.photo.key, "a photo of a plane on white")
     place = place_of(study)
-    assert [one["rejected_by"] for one in api.perturb(desk, place, ["background"], ADA)] == [[]]
+    assert [variation["rejected_by"] for variation in api.perturb(desk, place, ["background"], ADA)] == [[]]
     assert api.edit(desk, place, "a photo of a boat on white", [0.5])
     assert "no gate protects what the picture" in str(photo.page(desk, require_study(desk, place)))
     api.perturb(desk, place, ["object"], ADA, label="red")
@@ -135,12 +135,12 @@ def test_another_label_judges_the_variations_again(desk: Desk, monkeypatch: pyte
     assert second.accepted
     desk.store.tick(key, "a photo of a red plane on white", {second.edited_caption: ("You rejected it.",)})
     photo.relabel(desk, place, "", "blue", "red", "", ADA)
-    now = {one.edited_caption: one.rejected_by for one in require_study(desk, place).perturbations}
+    now = {variation.edited_caption: variation.rejected_by for variation in require_study(desk, place).perturbations}
     assert now[first.edited_caption] == ("the label 'blue' is named or not",)
     assert len(notes) == 1
     assert "1 variation is no longer ticked" in notes[0]
     photo.relabel(desk, place, "", "red", "blue", "", ADA)
-    now = {one.edited_caption: one.rejected_by for one in require_study(desk, place).perturbations}
+    now = {variation.edited_caption: variation.rejected_by for variation in require_study(desk, place).perturbations}
     assert now[first.edited_caption] == ()
 
 
@@ -253,31 +253,31 @@ def test_the_label_that_comes_with_a_picture_replaces_a_guess_and_asks_before_it
         picture("red", number).save(tmp_path / f"{number}.png")
     pictures = [tmp_path / "0.png", tmp_path / "1.png"]
     assert uploaded(desk, *pictures)[1] == ()
-    assert {one.label_source for one in desk.store.studies()} == {GUESS}
+    assert {study.label_source for study in desk.store.studies()} == {GUESS}
     (tmp_path / "list.csv").write_text("file;label\n0.png;Blue\n1.png; Blue\n")
     told, differing = uploaded(desk, *pictures, tmp_path / "list.csv")
     assert differing == ()
     assert "2 photos taken in." in told
     assert "Its columns are parted by semicolons." in told
-    assert {(one.label, one.label_source) for one in desk.store.studies()} == {("blue", FOLDER)}
+    assert {(study.label, study.label_source) for study in desk.store.studies()} == {("blue", FOLDER)}
 
     ada, other = desk.store.studies()
     desk.store.set_label(ada.key, "green", analyst="ada")
     (tmp_path / "list.csv").write_text("file,label\n0.png,red\n1.png,red\n")
     told, differing = uploaded(desk, *pictures, tmp_path / "list.csv")
-    assert {(one.key, one.label, one.known) for one in differing} == {
+    assert {(picture.key, picture.label, picture.known) for picture in differing} == {
         (ada.key, "red", "green"),
         (other.key, "red", "blue"),
     }
     assert "came as &#39;red&#39;, is &#39;green&#39; by what was said before" in told
-    assert {one.label for one in desk.store.studies()} == {"green", "blue"}
+    assert {study.label for study in desk.store.studies()} == {"green", "blue"}
 
     desk.store.set_label(ada.key, "blue", analyst="bo")
     shown = place_of(studio.require_study(desk.store, ada.key))
     answer = uploads.take_labels(desk, differing, shown, "", "cy", ADA)
     assert "1 label taken." in str(answer[0])
     assert "Meanwhile the label became" in str(answer[0])
-    assert {one.key: one.label for one in desk.store.studies()} == {ada.key: "blue", other.key: "red"}
+    assert {study.key: study.label for study in desk.store.studies()} == {ada.key: "blue", other.key: "red"}
 
 
 def test_labels_of_an_upload_that_mean_one_class_are_refused(desk: Desk, tmp_path: Path) -> None:

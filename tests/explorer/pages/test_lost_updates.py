@@ -85,7 +85,7 @@ def test_a_label_that_is_corrected_while_a_job_works_stays(desk: Desk, key: str)
     assert len(list(pieces)) > 3
     assert study(desk, key).photo.label == "blue"
     assert len(study(desk, key).counterfactuals) == 9
-    assert {one.label for one in desk.store.entries()} == {"blue"}
+    assert {entry.label for entry in desk.store.entries()} == {"blue"}
 
 
 def test_a_caption_that_is_written_while_a_job_works_stays(desk: Desk, key: str) -> None:
@@ -93,7 +93,7 @@ def test_a_caption_that_is_written_while_a_job_works_stays(desk: Desk, key: str)
     captions.rewrite(desk, key, "a red square at dusk", ADA)
     list(pieces)
     assert study(desk, key).caption == "a red square at dusk"
-    assert [one.caption for one in desk.store.studies()] == ["a red square at dusk"]
+    assert [study.caption for study in desk.store.studies()] == ["a red square at dusk"]
     captions.rewrite(desk, key, before, ADA)
     assert len(study(desk, key).counterfactuals) == 9  # what the job made is kept with the caption it was made for
 
@@ -122,7 +122,7 @@ def test_variations_written_and_ticks_set_while_a_run_works_stay(
     list(frames)
     saying.join(PATIENCE)
     after = study(desk, key)
-    assert [one.accepted for one in after.perturbations] == [False] * 3
+    assert [variation.accepted for variation in after.perturbations] == [False] * 3
     assert after.photo.label == "green"
     assert len(after.counterfactuals) == 9
 
@@ -137,7 +137,7 @@ def test_a_caption_upon_one_that_is_no_longer_there_is_refused_and_told(desk: De
     assert 'data-seen="a red wall"' in str(card)
     captions.rewrite(desk, key, "a red door", ADA, "a red wall")  # who has seen that may overrule it
     assert study(desk, key).caption == "a red door"
-    told = [(one.before, one.caption) for one in desk.store.rewordings(key.partition("@")[0])]
+    told = [(rewording.before, rewording.caption) for rewording in desk.store.rewordings(key.partition("@")[0])]
     assert told == [(seen, "a red wall"), ("a red wall", "a red door")]
 
 
@@ -151,16 +151,18 @@ def test_a_label_upon_one_that_is_no_longer_there_is_refused_and_told(
     assert study(desk, key).photo.label == "blue"
     assert len(told) == 1
     assert "Meanwhile the label became" in told[0]
-    assert any(isinstance(one, dict) and one.get("value") == "blue" for one in shown)  # the page shows what holds
+    assert any(
+        isinstance(update, dict) and update.get("value") == "blue" for update in shown
+    )  # the page shows what holds
     photo.relabel(desk, key, "", "green", "blue", "", gr.Request())
     assert study(desk, key).photo.label == "green"
 
 
 def test_ticks_of_two_windows_are_each_about_their_own_variation(desk: Desk, key: str) -> None:
-    first, second, third = (one.edited_caption for one in study(desk, key).perturbations)
+    first, second, third = (variation.edited_caption for variation in study(desk, key).perturbations)
     for words in (first, second, first):  # the third comes from a window that still shows it ticked
         list(proposals.act(desk, key, Event(do="leave", caption=words)))  # type: ignore[arg-type]
-    ticks = {one.edited_caption: one.accepted for one in study(desk, key).perturbations}
+    ticks = {variation.edited_caption: variation.accepted for variation in study(desk, key).perturbations}
     assert ticks == {first: False, second: False, third: True}
 
 
@@ -188,5 +190,5 @@ def test_a_job_takes_the_caption_that_a_person_wrote_while_it_read_the_picture(
     list(job(desk, place))
     after = study(desk, place)
     assert after.caption == "a green lawn on white"
-    assert {one.caption for one in after.perturbations} == {"a green lawn on white"}
+    assert {variation.caption for variation in after.perturbations} == {"a green lawn on white"}
     assert len(after.counterfactuals) == 9

@@ -175,7 +175,7 @@ def test_the_slider_shows_no_test_set_until_alpha_is_fixed_and_a_later_change_is
 def a_run(models: Models, store: Store) -> Reinforcement:
     """A run called "first" on what is kept."""
     pairs = store.pairs(list(selection(store).labels))
-    items = [Example(photo.label, photo.image, one.image, photo.key, key=one.key) for photo, one in pairs]
+    items = [Example(photo.label, photo.image, edit.image, photo.key, key=edit.key) for photo, edit in pairs]
     recipe = Recipe(learning_rate=models.profile.settings.learning_rate, max_epochs=4)
     made = reinforce(models.classifier(), items, {}, recipe)
     save(made, models.classifier(), store.root / "reinforced" / "first")

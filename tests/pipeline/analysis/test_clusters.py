@@ -19,16 +19,16 @@ WORDS = ("cat", "zebra", "kite", "boat", "tent", "drum", "lamp", "door")
 def edited(name: str, old: str, new: str, rank: int, factor: str = "background") -> Study:
     """A study with one edit that puts the label at this rank."""
     study = study_of(name, "a", 1, (factor, rank, ()))
-    one = study.counterfactuals[0]
-    words = replace(one.perturbation, original=old, edit=new)
-    return replace(study, counterfactuals=(replace(one, perturbation=words),))
+    item = study.counterfactuals[0]
+    words = replace(item.perturbation, original=old, edit=new)
+    return replace(study, counterfactuals=(replace(item, perturbation=words),))
 
 
 def test_alike_words_are_one_group_and_the_certain_harm_comes_first() -> None:
     beach = [edited(f"b{n}", "snowy field", "sandy beach" if n % 3 else "beach", 6 + n % 2) for n in range(24)]
     desert = [edited(f"d{n}", "snowy field", "hot desert", 1 + n % 2) for n in range(24)]
     found = insights([*desert, *beach], EMBED, clusters=2)
-    assert sum(one.n + one.ranked.n for one in found) == 48
+    assert sum(item.n + item.ranked.n for item in found) == 48
     assert set(found[0].edits) == {"snowy field -> beach", "snowy field -> sandy beach"}
     assert found[0].flips.value == 1.0
     assert found[0].sensitivity.high < found[1].sensitivity.high
@@ -46,13 +46,13 @@ def test_a_large_harm_on_few_pictures_ranks_below_a_smaller_one_on_many() -> Non
 def test_no_photo_that_ranks_a_group_is_in_its_figures() -> None:
     """Twice over: what one half shows is told of the other, edit by edit of a photo together."""
     studies = [edited(f"p{n}", "dog", "cat", 1 + n % 6) for n in range(40)]
-    two = [replace(one, counterfactuals=one.counterfactuals * 2) for one in studies]
+    two = [replace(study, counterfactuals=study.counterfactuals * 2) for study in studies]
     twice = [
         replace(
             study,
             counterfactuals=tuple(
-                replace(one, key=f"{one.key}-{n}", perturbation=replace(one.perturbation, edited_caption=f"c {n}"))
-                for n, one in enumerate(study.counterfactuals)
+                replace(item, key=f"{item.key}-{n}", perturbation=replace(item.perturbation, edited_caption=f"c {n}"))
+                for n, item in enumerate(study.counterfactuals)
             ),
         )
         for study in two
@@ -90,7 +90,7 @@ def test_factors_are_never_mixed_and_nothing_is_a_word() -> None:
     inserted = [edited(f"i{n}", "", "old", 2, "adjective") for n in range(20)]
     moved = [edited(f"m{n}", "", "old", 2) for n in range(20)]
     found = insights([*inserted, *moved], EMBED)
-    assert {(one.factor, one.edits, one.n + one.ranked.n) for one in found} == {
+    assert {(insight.factor, insight.edits, insight.n + insight.ranked.n) for insight in found} == {
         ("adjective", ("nothing -> old",), 20),
         ("background", ("nothing -> old",), 20),
     }

@@ -27,20 +27,24 @@ def mean_colour(images: Sequence[Image]) -> np.ndarray:
 def test_every_factor_has_its_row_and_all_of_them_one() -> None:
     studies = [study_of(seed) for seed in range(3)]
     rows = appraise(studies, mean_colour, ColourClassifier.plain())
-    best = [one for study in studies for one in chosen(study)]
+    best = [item for study in studies for item in chosen(study)]
     assert rows[0].factor == "all"
     assert (rows[0].n, rows[0].photos) == (len(best), 3)
     assert sum(row.n for row in rows[1:]) == len(best)
-    left = [sparsity(study.photo.image, one.image) for study in studies for one in chosen(study)]
+    left = [sparsity(study.photo.image, item.image) for study in studies for item in chosen(study)]
     assert rows[0].sparsity.value == pytest.approx(np.mean(left))
 
 
 def test_other_distances_are_measured_as_they_are_named() -> None:
     studies = [study_of(seed) for seed in range(2)]
-    row = appraise(studies, mean_colour, ColourClassifier.plain(), {"width": lambda one, other: float(one.width)})[0]
-    best = [one for study in studies for one in chosen(study)]
+    row = appraise(
+        studies, mean_colour, ColourClassifier.plain(), {"width": lambda source, other: float(source.width)}
+    )[0]
+    best = [item for study in studies for item in chosen(study)]
     assert row.distances["width"].value == best[0].image.width
-    large = [replace(one, photo=replace(one.photo, image=one.photo.image.resize((201, 150)))) for one in studies]
+    large = [
+        replace(study, photo=replace(study.photo, image=study.photo.image.resize((201, 150)))) for study in studies
+    ]
     assert appraise(large, mean_colour, ColourClassifier.plain())[0].n == row.n  # seen as the editor saw it
 
 
@@ -68,10 +72,10 @@ def test_every_measure_is_printed_under_its_name() -> None:
 def test_cout_is_of_flips_alone() -> None:
     studies = [study_of(seed) for seed in range(2)]
     flips = sum(
-        one.prediction.top(1)[0][0] != study.control.top(1)[0][0]
+        item.prediction.top(1)[0][0] != study.control.top(1)[0][0]
         for study in studies
         if study.control is not None
-        for one in chosen(study)
+        for item in chosen(study)
     )
     row = appraise(studies, mean_colour, ColourClassifier.plain())[0]
     assert row.cout.n == flips > 0
@@ -83,7 +87,7 @@ def test_edits_that_are_their_photos_are_as_real_as_they_and_not_diverse() -> No
     studies = []
     for seed in range(3):
         study = study_of(seed)
-        same = tuple(replace(one, image=study.photo.image) for one in study.counterfactuals)
+        same = tuple(replace(item, image=study.photo.image) for item in study.counterfactuals)
         studies.append(replace(study, counterfactuals=same))
     row = appraise(studies, mean_colour, ColourClassifier.plain())[0]
     assert row.sparsity.value == 1.0

@@ -59,7 +59,7 @@ def test_verdicts_are_counted_and_unsure_ones_wait() -> None:
     row = of_image(zip(["photo"] * 9, made, verdicts, strict=True))
     assert (len(row.kept), len(row.rejected), len(row.undecided)) == (2, 1, 6)
     assert row.threshold is None
-    assert row.kept == tuple(one.scores.image_similarity for one in made[:2])
+    assert row.kept == tuple(item.scores.image_similarity for item in made[:2])
 
 
 def of_image(verdicts: Iterable[Verdict]) -> Separation:

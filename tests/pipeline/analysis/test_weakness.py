@@ -25,9 +25,9 @@ LABELS = ("a", "b", "c", "d", "e", "f", "g")
 
 def prediction(label: str, rank: int) -> Prediction:
     """A distribution that puts the label at this rank."""
-    others = [one for one in LABELS if one != label]
+    others = [item for item in LABELS if item != label]
     order = [*others[: rank - 1], label, *others[rank - 1 :]]
-    return Prediction(labels=LABELS, probabilities=tuple((7 - order.index(one)) / 28 for one in LABELS))
+    return Prediction(labels=LABELS, probabilities=tuple((7 - order.index(label)) / 28 for label in LABELS))
 
 
 def study_of(name: str, label: str, control: int, *edits: tuple[str, int, tuple[str, ...]]) -> Study:
@@ -102,11 +102,11 @@ def test_rows_that_rest_on_too_little_are_shown_last() -> None:
 
 def test_the_best_tau_counts_and_others_do_not() -> None:
     study = study_of("1", "a", 1, ("background", 7, ()))
-    one = study.counterfactuals[0]
+    item = study.counterfactuals[0]
     better = replace(
-        one, key="better", scores=replace(one.scores, directional_similarity=0.9), prediction=prediction("a", 1)
+        item, key="better", scores=replace(item.scores, directional_similarity=0.9), prediction=prediction("a", 1)
     )
-    row = weakness([replace(study, counterfactuals=(one, better))])[0]
+    row = weakness([replace(study, counterfactuals=(item, better))])[0]
     assert (row.n, row.counterfactual_acc1.value) == (1, 1.0)
 
 
@@ -122,9 +122,9 @@ def test_the_same_run_gives_the_same_figures() -> None:
 
 def with_taus(study: Study, *ranks: tuple[float, int, tuple[str, ...]]) -> Study:
     """The study's one edit at several tau, as (tau, rank, missed gates)."""
-    one = study.counterfactuals[0]
+    item = study.counterfactuals[0]
     made = tuple(
-        replace(one, key=f"{one.key}-{tau}", tau=tau, prediction=prediction(study.photo.label, rank), missed=missed)
+        replace(item, key=f"{item.key}-{tau}", tau=tau, prediction=prediction(study.photo.label, rank), missed=missed)
         for tau, rank, missed in ranks
     )
     return replace(study, counterfactuals=made)
@@ -143,7 +143,10 @@ def test_the_failure_point_is_the_most_conservative_flip_that_passes() -> None:
     flips = with_taus(study_of("1", "a", 1, ("background", 1, ())), (0.2, 7, ()), (0.6, 2, ()), (0.8, 7, ("no",)))
     holds = study_of("2", "a", 1, ("object", 1, ()))
     found = failure_points([flips, holds, replace(holds, control=None)])
-    assert [(one.photo, one.factor, one.tau) for one in found] == [("1", "background", 0.6), ("2", "object", None)]
+    assert [(point.photo, point.factor, point.tau) for point in found] == [
+        ("1", "background", 0.6),
+        ("2", "object", None),
+    ]
 
 
 def test_the_margin_is_a_difference_of_logits() -> None:
@@ -183,12 +186,12 @@ def test_a_thousand_classes_make_a_row_each() -> None:
     for n in range(100):
         study = study_of(str(n), "a", 1, *((("background", "object")[k % 2], 1, ()) for k in range(20)))
         judged = [Prediction(labels=labels, probabilities=tuple(draw.dirichlet(np.ones(1000)))) for _ in range(22)]
-        edits = (replace(one, prediction=judged[k + 2]) for k, one in enumerate(study.counterfactuals))
+        edits = (replace(item, prediction=judged[k + 2]) for k, item in enumerate(study.counterfactuals))
         photo = replace(study.photo, label=labels[n], prediction=judged[0])
         studies.append(replace(study, photo=photo, control=judged[1], counterfactuals=tuple(edits)))
     assert len(weakness(studies)) == 101 * 3
-    one = studies[0]
-    assert effects([one])[0].ranks[1] == one.control.rank(one.photo.label)  # type: ignore[union-attr]
+    entry = studies[0]
+    assert effects([entry])[0].ranks[1] == entry.control.rank(entry.photo.label)  # type: ignore[union-attr]
 
 
 def test_a_labels_standing_is_what_the_whole_prediction_says() -> None:

@@ -30,30 +30,32 @@ def test_there_are_enough_of_every_factor(written: tuple[WrittenVariation, ...])
     assert len(captions) >= 120
     assert len(written) >= 1800
     assert all(12 <= len(caption.split()) <= 30 for caption in captions)
-    assert sum(one[0].label in HARD_IMAGENET for one in captions.values()) >= 40
-    assert {one.label for one in written} >= HARD_IMAGENET
+    assert sum(caption[0].label in HARD_IMAGENET for caption in captions.values()) >= 40
+    assert {caption.label for caption in written} >= HARD_IMAGENET
     for members in captions.values():
-        counts = Counter(one.factor for one in members)
+        counts = Counter(member.factor for member in members)
         assert set(counts) == set(Settings().factors)
         assert min(counts.values()) >= 3
 
 
 def test_every_line_is_a_single_change_that_keeps_its_label(written: tuple[WrittenVariation, ...]) -> None:
     assert list(faults(written)) == []
-    assert 0.15 < sum(one.split == "test" for one in written) / len(written) < 0.25
+    assert 0.15 < sum(caption.split == "test" for caption in written) / len(written) < 0.25
 
 
 def test_the_validator_finds_every_kind_of_fault(written: tuple[WrittenVariation, ...]) -> None:
-    one = next(one for one in written if one.label == "howler monkey" and one.factor == "object")
-    lost = replace(one, edited_caption=one.caption.replace("a howler monkey", "a group of monkeys"), factor="subject")
-    assert "is there twice" in next(faults([one, one]))
-    assert "changes nothing" in next(faults([replace(one, edited_caption=one.caption)]))
-    assert "names no kind of picture" in next(faults([replace(one, factor="domain")]))
+    howler = next(caption for caption in written if caption.label == "howler monkey" and caption.factor == "object")
+    lost = replace(
+        howler, edited_caption=howler.caption.replace("a howler monkey", "a group of monkeys"), factor="subject"
+    )
+    assert "is there twice" in next(faults([howler, howler]))
+    assert "changes nothing" in next(faults([replace(howler, edited_caption=howler.caption)]))
+    assert "names no kind of picture" in next(faults([replace(howler, factor="domain")]))
     assert any("is named 0 times instead of 1" in fault for fault in faults([lost]))
 
 
 def test_examples_come_from_the_training_split(written: tuple[WrittenVariation, ...]) -> None:
-    held_out = {key(one.caption) for one in written if one.split == "test"}
+    held_out = {key(caption.caption) for caption in written if caption.split == "test"}
     shown = [pair for factor in Settings().factors for pair in examples(factor, 3)]
     assert len(shown) == 15
     assert not held_out & {key(caption) for caption, _ in shown}

@@ -83,11 +83,13 @@ def test_gates_and_hand_labels_agree_on_held_out_captions(gates: Gates, pairs: t
 
     def accepted(caption: str, edited: str, factor: str, label: str) -> bool:
         checks = [gates.words(caption, edited, SETTINGS), factor_check(caption, edited, factor)]
-        return all(one.passed for one in (*checks, *([gates.label(caption, edited, label, SETTINGS)] if label else [])))
+        return all(
+            check.passed for check in (*checks, *([gates.label(caption, edited, label, SETTINGS)] if label else []))
+        )
 
-    right = [one for one in read(WRITTEN) if one.split == "test"]
-    rows = [(accepted(one.caption, one.edited_caption, one.factor, one.label), True) for one in right]
-    known = {one.caption for one in right}
+    right = [caption for caption in read(WRITTEN) if caption.split == "test"]
+    rows = [(accepted(entry.caption, entry.edited_caption, entry.factor, entry.label), True) for entry in right]
+    known = {check.caption for check in right}
     wrong = [pair for pair in pairs if pair["caption"] in known]
     rows += [(accepted(p["caption"], p["edited_caption"], p["factor"] or "own", p["label"]), False) for p in wrong]
     precision, recall, n = precision_and_recall(rows)
@@ -103,8 +105,8 @@ def test_other_words_for_the_same_are_sometimes_found_and_real_changes_never_ref
     same = [pair for pair in pairs if pair["verdict"] == "same"]
     found = [not gates.words(pair["caption"], pair["edited_caption"], SETTINGS).passed for pair in same]
     assert sum(found) >= len(same) / 3
-    changes = [one for one in read(WRITTEN) if one.split == "test"]
-    assert all(gates.words(one.caption, one.edited_caption, SETTINGS).passed for one in changes)
+    changes = [caption for caption in read(WRITTEN) if caption.split == "test"]
+    assert all(gates.words(entry.caption, entry.edited_caption, SETTINGS).passed for entry in changes)
 
 
 def test_every_check_has_its_figure_and_its_bound(gates: Gates) -> None:

@@ -88,7 +88,7 @@ def test_the_factor_of_own_words_is_guessed(factor: str) -> None:
 def test_the_factor_of_written_variations_is_mostly_guessed() -> None:
     lines = (ROOT / "assets" / "perturbations.jsonl").read_text(encoding="utf-8").splitlines()
     written = [json.loads(line) for line in lines]
-    right = [guess_factor(one["caption"], one["edited_caption"]) == one["factor"] for one in written]
+    right = [guess_factor(caption["caption"], caption["edited_caption"]) == caption["factor"] for caption in written]
     assert sum(right) / len(right) > 0.85
 
 

@@ -137,10 +137,10 @@ def test_a_seed_gives_the_same_proposals_and_leaves_the_callers_randomness_alone
     first = perturber.perturb(CAPTION, SUBJECT, "sled", EASY)
     torch.testing.assert_close(torch.rand(3), expected)
     assert perturber.perturb(CAPTION, SUBJECT, "sled", EASY) == first
-    one = [
+    said = [
         perturber.perturb(CAPTION, SUBJECT, "sled", replace(EASY, proposals=1, seed=seed))[0].edit for seed in range(8)
     ]
-    assert set(one) == {"cat", "horse"}
+    assert set(said) == {"cat", "horse"}
 
 
 def test_a_proposal_that_misses_a_gate_comes_last_and_says_why(sentences: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_two_wordings_of_one_thing_are_one_proposal(llama: Path, sentences: Path
     alike = replace(EASY, max_word_similarity=-1.0)
     proposals = opened(llama, sentences).perturb(CAPTION, SUBJECT, "sled", alike)
     assert proposals
-    assert all("have similarity" in one.rejected_by[0] for one in proposals)
+    assert all("have similarity" in variation.rejected_by[0] for variation in proposals)
 
 
 def test_the_adapter_changes_what_the_model_says(llama: Path, sentences: Path, tmp_path: Path) -> None:
@@ -186,7 +186,9 @@ def test_the_adapter_changes_what_the_model_says(llama: Path, sentences: Path, t
     sober = replace(EASY, temperature=0.1)
     taught = LlamaPerturber.from_pretrained(str(llama), str(tmp_path), str(sentences), device="cpu", dtype="float32")
     bare = opened(llama, sentences)
-    said = [{one.edited_caption for one in p.perturb(CAPTION, SUBJECT, "sled", sober)} for p in (taught, bare)]
+    said = [
+        {variation.edited_caption for variation in p.perturb(CAPTION, SUBJECT, "sled", sober)} for p in (taught, bare)
+    ]
     assert TRAPS[0] in said[0]
     assert TRAPS[0] not in said[1]
 
@@ -362,4 +364,4 @@ def test_hostile_captions_are_varied_or_refused(perturber: LlamaPerturber, monke
             proposals = perturber.perturb(text, SUBJECT, "sled", brief)
         except (CaptionError, PerturbationError):
             continue
-        assert all(one.edited_caption.isprintable() for one in proposals)
+        assert all(variation.edited_caption.isprintable() for variation in proposals)

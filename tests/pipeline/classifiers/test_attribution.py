@@ -116,8 +116,8 @@ def test_a_shipped_classifier_tells_where_it_looks(models: Models, scenes: tuple
     judge = models.classifier(name)
     pictures = [draw(scene) for scene in scenes[:2]]
     maps = judge.grad_cam(pictures, scenes[0].label)
-    assert [one.shape for one in maps] == [picture.size[::-1] for picture in pictures]
+    assert [word_map.shape for word_map in maps] == [picture.size[::-1] for picture in pictures]
     assert maps[0].max() > 0
-    assert min(one.min() for one in maps) >= 0
+    assert min(word_map.min() for word_map in maps) >= 0
     with pytest.raises(LabelError, match="'nothing'"):
         judge.grad_cam(pictures, "nothing")

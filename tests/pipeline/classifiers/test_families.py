@@ -66,7 +66,7 @@ def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> LinearHeadClas
 
 def noise(count: int) -> list[Image.Image]:
     pixels = torch.randint(0, 256, (count, 40, 48, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    return [Image.fromarray(one.numpy()) for one in pixels]
+    return [Image.fromarray(pixel.numpy()) for pixel in pixels]
 
 
 def test_features_and_head_make_the_prediction(classifier: LinearHeadClassifier) -> None:
@@ -74,14 +74,14 @@ def test_features_and_head_make_the_prediction(classifier: LinearHeadClassifier)
     features, (weight, bias) = classifier.features(pictures), classifier.head()
     assert classifier.labels == tuple(LABELS)
     assert features.shape == (3, weight.shape[1])
-    predicted = torch.tensor([one.probabilities.tolist() for one in classifier.predict(pictures)])
+    predicted = torch.tensor([picture.probabilities.tolist() for picture in classifier.predict(pictures)])
     torch.testing.assert_close(predicted, (features @ weight.T + bias).softmax(1), atol=1e-5, rtol=0)
 
 
 def test_another_head_is_saved_and_opened_by_the_same_loader(classifier: LinearHeadClassifier, tmp_path: Path) -> None:
     weight, bias = classifier.head()
     other = classifier.with_head(weight * 2, bias + torch.tensor([0.0, 3.0, 0.0]))
-    assert [one.top(1)[0][0] for one in other.predict(noise(2))] == ["ball", "ball"]
+    assert [prediction.top(1)[0][0] for prediction in other.predict(noise(2))] == ["ball", "ball"]
     other.save(tmp_path / "saved", "# How it was made")
     assert (tmp_path / "saved" / "README.md").read_text() == "# How it was made"
     again = type(classifier).from_pretrained(str(tmp_path / "saved"), name="again", device="cpu")

@@ -62,7 +62,9 @@ def test_classifiers_of_imagenet_answer_to_synsets_and_lemmas(kind: str) -> None
     for place, (key, lemmas) in enumerate(zip(SYNSETS, LEMMAS, strict=True)):
         assert find_label(key, labels) == labels[place]
         for lemma in lemmas.split(","):
-            several = sum(lemma.strip().lower() in [one.strip().lower() for one in text.split(",")] for text in LEMMAS)
+            several = sum(
+                lemma.strip().lower() in [part.strip().lower() for part in text.split(",")] for text in LEMMAS
+            )
             if several == 1:
                 assert find_label(lemma, labels) == labels[place], lemma
     assert find_label("n04228054", labels) == labels[SYNSETS.index("n04228054")]
@@ -94,7 +96,9 @@ def _stress(folder: Path, store: Store, label: str) -> str:
     (folder / label).mkdir()
     picture("red", 1).save(folder / label / "1.png")
     failures: list[object] = []
-    found = [one.photo.label for one in studio.stress(SeamModels(), folder, store, SETTINGS, failed=failures.append)]
+    found = [
+        study.photo.label for study in studio.stress(SeamModels(), folder, store, SETTINGS, failed=failures.append)
+    ]
     return found[0] if found else str(failures)
 
 
@@ -119,7 +123,7 @@ def _classified(folder: Path, store: Store, label: str) -> str:
     (known,) = store.studies()
     with pytest.raises(InputError, match="somebody said that it shows 'red', which stays"):
         api.classify(desk, upload, label="blue")  # type: ignore[arg-type]
-    assert [one.label for one in store.studies()] == [known.label]
+    assert [study.label for study in store.studies()] == [known.label]
     api.classify(desk, upload)  # type: ignore[arg-type]
     return known.label
 

@@ -79,7 +79,7 @@ def made(judge: TimmClassifier, items: list[Example], tests: dict[str, list[tupl
 def state(classifier: TimmClassifier) -> dict[str, torch.Tensor]:
     network = classifier._model
     assert isinstance(network, torch.nn.Module)
-    return {name: one.clone() for name, one in network.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 def logits(classifier: TimmClassifier, images: list[Image]) -> torch.Tensor:
@@ -94,23 +94,23 @@ def test_both_ends_are_exact_and_weights_are_not_logits(
     judge: TimmClassifier, made: Reinforcement, tests: dict[str, list[tuple[Image, str]]]
 ) -> None:
     inputs = BlockInputs(judge)
-    zero, one, part = made.theta_0, made.theta_1, inputs.part(tests["original"])
-    blend = inputs.blend(zero, one, tests["original"])
-    ends = inputs.logits(zero, part.features), inputs.logits(one, part.features)
+    zero, answer, part = made.theta_0, made.theta_1, inputs.part(tests["original"])
+    blend = inputs.blend(zero, answer, tests["original"])
+    ends = inputs.logits(zero, part.features), inputs.logits(answer, part.features)
     assert all(map(torch.equal, (blend.at(0.0), blend.at(1.0)), ends))
     torch.testing.assert_close(ends[0], logits(judge, shown(tests)), atol=1e-5, rtol=1e-4)
     middle = blend.at(0.5)
     assert not torch.allclose(middle, 0.5 * ends[0] + 0.5 * ends[1], atol=1e-2)
-    mixed = judge.with_parameters(dict(zip(made.parameters, interpolate(zero, one, 0.5), strict=True)))
+    mixed = judge.with_parameters(dict(zip(made.parameters, interpolate(zero, answer, 0.5), strict=True)))
     torch.testing.assert_close(middle, logits(mixed, shown(tests)), atol=1e-5, rtol=1e-4)
     said = [LABELS[row] for row in made.answers["original"].predicted[0]]
-    assert said == [one.top(1)[0][0] for one in judge.predict(shown(tests))]
+    assert said == [prediction.top(1)[0][0] for prediction in judge.predict(shown(tests))]
 
 
 def test_only_the_block_and_the_head_are_trained(judge: TimmClassifier, items: list[Example]) -> None:
     before = state(judge)
     run = reinforce(judge, items, {}, RECIPE)
-    assert all(torch.equal(one, before[name]) for name, one in state(judge).items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state(judge).items())
     assert run.block == "layer4"
     assert {name.split(".")[0] for name in run.parameters} == {"layer4", "fc"}
     assert all(not torch.equal(old, new) for old, new in zip(run.theta_0, run.theta_1, strict=True))
@@ -121,9 +121,9 @@ def test_only_the_block_and_the_head_are_trained(judge: TimmClassifier, items: l
 
 
 def test_it_learns_what_it_is_shown(made: Reinforcement) -> None:
-    one = made.answers["original"]
+    answer = made.answers["original"]
     assert min(made.losses) < 0.5 * made.losses[0]
-    assert sum(one.hits(-1)) > sum(one.hits(0)) + 0.2 * len(one.targets)
+    assert sum(answer.hits(-1)) > sum(answer.hits(0)) + 0.2 * len(answer.targets)
 
 
 def test_inputs_are_computed_once_per_picture(
@@ -146,7 +146,7 @@ def stopping(number: int) -> Callable[[Epoch], None]:
 
 def parts(judge: TimmClassifier, items: list[Example]) -> tuple[BlockInputs, Part, Part]:
     inputs = BlockInputs(judge)
-    pictures = [(one.counterfactual, one.label) for one in items]
+    pictures = [(item.counterfactual, item.label) for item in items]
     return inputs, inputs.part(pictures[::2]), inputs.part(pictures[1::2])
 
 
@@ -188,7 +188,7 @@ def test_the_run_is_read_and_saved_again_at_any_alpha(
     opened = TimmClassifier.from_pretrained(str(tmp_path / "two"), name="two", device="cpu")
     expected = judge.with_parameters(dict(zip(made.parameters, interpolate(made.theta_0, made.theta_1, 0.8),
                                               strict=True)))  # fmt: skip
-    assert all(torch.equal(one, state(expected)[name]) for name, one in state(opened).items())
+    assert all(torch.equal(tensor, state(expected)[name]) for name, tensor in state(opened).items())
     text = (tmp_path / "one" / "README.md").read_text()
     assert "The block `layer4` and the classification head were trained" in text
     with pytest.raises(ModelError, match="cannot take other weights in its block 'layer4'"):
@@ -216,7 +216,7 @@ def test_a_fresh_process_gives_the_reported_figures(
     arguments = [sys.executable, "-c", FRESH, str(tmp_path / "new"), str(tmp_path / "pictures")]
     told = json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
     labels = [label for _, label in tests["original"]]
-    right = sum(one == label for one, label in zip(told, labels, strict=True))
+    right = sum(answer == label for answer, label in zip(told, labels, strict=True))
     place = made.alphas.index(made.alpha)
     assert right == sum(made.answers["original"].hits(place))
     assert told == [LABELS[row] for row in made.answers["original"].predicted[place]]
@@ -274,9 +274,9 @@ def test_the_other_families_are_cut_too(tmp_path: Path) -> None:
     config = TorchvisionConfig(architecture="squeezenet", label_names=list(LABELS), arguments={})
     for architecture, block in (("resnet18", "layer4"), ("mobilenet_v3_small", "features.12")):
         network = get_model(architecture, num_classes=3).eval()
-        one = TorchvisionClassifier(network, "x", LABELS, config.preprocess())
-        one.config = config
-        inputs = BlockInputs(one)
+        answer = TorchvisionClassifier(network, "x", LABELS, config.preprocess())
+        answer.config = config
+        inputs = BlockInputs(answer)
         assert inputs.block == block
         inputs.refuse_foreign_head(inputs.theta_0(), picture("red"))
     for kind, block in (("vit", "0"), ("resnet", "1")):
@@ -299,7 +299,7 @@ def test_the_command_line_trains_the_block(
     folder_of(tmp_path / "pictures", each=5)
     for arguments in (["stress", "pictures", "--out", "run"], ["reinforce", "run", "--out", "new"]):
         options = ["--unfreeze", "last-block", "--json"] if arguments[0] == "reinforce" else []
-        paths = [str(tmp_path / one) if one in ("pictures", "run", "new") else one for one in arguments]
+        paths = [str(tmp_path / answer) if answer in ("pictures", "run", "new") else answer for answer in arguments]
         result = CliRunner().invoke(app, [*paths, *options])
         assert result.exit_code == 0, result.output
     assert json.loads(result.stdout.splitlines()[0])["block"] == "layer4"

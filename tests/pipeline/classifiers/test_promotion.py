@@ -38,7 +38,9 @@ def saved(models: LoadedModels, tmp_path_factory: pytest.TempPathFactory) -> tup
     """A reinforced classifier and how many of 24 test pictures it names right by its own report."""
     folder = tmp_path_factory.mktemp("reinforced") / "new"
     scenes = [scene for scene in sample(60, 970_001, BIAS) if scene.label in LABELS[:3]]
-    items = [Example(one.label, draw(one), draw(twins(one)[12][2]), str(number)) for number, one in enumerate(scenes)]
+    items = [
+        Example(scene.label, draw(scene), draw(twins(scene)[12][2]), str(number)) for number, scene in enumerate(scenes)
+    ]
     tests = [(draw(scene), scene.label) for scene in sample(24, 970_002)]
     classifier = models.classifier("repvgg")
     made = reinforce(classifier, items, {"ood": tests}, Recipe(learning_rate=0.01, max_epochs=3, alpha=1.0))

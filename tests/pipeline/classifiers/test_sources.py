@@ -71,7 +71,10 @@ def test_a_profile_of_five_lines_takes_a_classifier_to_reinforce(
     row = weakness(studies)[0]
     assert (row.label, row.n + row.unpaired) == ("all", 4)
     judge = mine.classifier()
-    items = [Example(one.photo.label, one.photo.image, one.counterfactuals[0].image, one.photo.key) for one in studies]
+    items = [
+        Example(study.photo.label, study.photo.image, study.counterfactuals[0].image, study.photo.key)
+        for study in studies
+    ]
     made = reinforce(judge, items, {}, Recipe(max_epochs=2, learning_rate=1e-2))
     save(made, judge, tmp_path / "new")
     after = mine.classifier(mine.admit(str(tmp_path / "new")))

@@ -54,13 +54,13 @@ def transformers_folder(folder: Path, labels: list[str] = LABELS, **arguments: o
 
 def prefixed(folder: Path, prefix: str) -> Path:
     weights = folder / "model.safetensors"
-    save_file({f"{prefix}{name}": one for name, one in load_file(weights).items()}, weights, {"format": "pt"})
+    save_file({f"{prefix}{name}": tensor for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
     return folder
 
 
 def bare(folder: Path, architecture: str, network: nn.Module, prefix: str = "") -> str:
     folder.mkdir()
-    state = {f"{prefix}{name}": one.clone() for name, one in network.state_dict().items()}
+    state = {f"{prefix}{name}": tensor.clone() for name, tensor in network.state_dict().items()}
     save_file(state, folder / "w.safetensors")
     (folder / "labels.txt").write_text("\n".join(LABELS))
     return f"{architecture} + {folder}/w.safetensors + {folder}/labels.txt"

@@ -45,7 +45,7 @@ def test_perturb(models: SeamModels) -> None:
 def test_classify(models: SeamModels, red: Path) -> None:
     (row,) = rows("classify", red)
     assert row["image"] == str(red)
-    assert [one["label"] for one in row["top5"]] == ["red", "green", "blue"]  # type: ignore[index, union-attr, attr-defined]
+    assert [answer["label"] for answer in row["top5"]] == ["red", "green", "blue"]  # type: ignore[index, union-attr, attr-defined]
 
 
 def test_edit(models: SeamModels, red: Path, tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ def opened(store: Store) -> Catalogue:
 def walk(catalogue: Catalogue, view: View, count: int = 4) -> list[str]:
     """All keys of a view, window by window."""
     window = catalogue.window(view, count)
-    keys = [one.key for one in window.entries]
+    keys = [entry.key for entry in window.entries]
     while window.entries:
         window = catalogue.window(view, count, after=keys[-1])
-        keys += [one.key for one in window.entries]
+        keys += [entry.key for entry in window.entries]
     return keys
 
 
@@ -42,12 +42,12 @@ def test_windows_give_every_item_once_in_its_order(store: Store, order: str) -> 
     fill(store, 30)
     catalogue, view = opened(store), View(order=order, seed=3)
     keys = walk(catalogue, view)
-    assert keys == [one.key for one in catalogue.ordered(order, 3)]
+    assert keys == [entry.key for entry in catalogue.ordered(order, 3)]
     assert len(set(keys)) == 30
     back = catalogue.window(view, 4, before=keys[10])
-    assert ([one.key for one in back.entries], back.start) == (keys[6:10], 6)
+    assert ([entry.key for entry in back.entries], back.start) == (keys[6:10], 6)
     assert catalogue.window(view, 4, before=keys[0]).entries == ()
-    assert [one.key for one in catalogue.window(view, 2, at=keys[5]).entries] == keys[5:7]
+    assert [entry.key for entry in catalogue.window(view, 2, at=keys[5]).entries] == keys[5:7]
 
 
 def test_a_window_goes_on_where_it_was_though_its_last_item_left_the_view(store: Store) -> None:
@@ -58,18 +58,18 @@ def test_a_window_goes_on_where_it_was_though_its_last_item_left_the_view(store:
         decide(store, key, "keep")
     catalogue.refresh()
     window = catalogue.window(view, 4, after=keys[3])
-    assert ([one.key for one in window.entries], window.start, window.total) == (keys[4:8], 0, 8)
+    assert ([entry.key for entry in window.entries], window.start, window.total) == (keys[4:8], 0, 8)
 
 
 def test_of_a_variation_the_best_is_shown_and_every_strength_is_there(store: Store) -> None:
     fill(store, 6, taus=TAUS)
     catalogue = opened(store)
     assert len(catalogue.shown()) == 6
-    one = catalogue.shown()[0]
-    strengths = catalogue.strengths(one.key)
+    entry = catalogue.shown()[0]
+    strengths = catalogue.strengths(entry.key)
     assert [other.tau for other in strengths] == list(TAUS)
-    assert one.directional_similarity == max(other.directional_similarity for other in strengths)
-    weaker = next(other for other in strengths if other.key != one.key)
+    assert entry.directional_similarity == max(other.directional_similarity for other in strengths)
+    weaker = next(other for other in strengths if other.key != entry.key)
     decide(store, weaker.key, "keep")
     catalogue.refresh()
     assert len(catalogue.shown()) == 7
@@ -93,7 +93,7 @@ def test_filters_and_their_counts_agree(store: Store) -> None:
     by_factor = [catalogue.window(View(factor=factor), 1).total for factor in FACTORS]
     assert sum(by_factor) == 40
     assert set(catalogue.classes()) <= set(LABELS)
-    assert all("desert" in one.edited_caption for one in catalogue.matching(View(text="DESERT")))
+    assert all("desert" in entry.edited_caption for entry in catalogue.matching(View(text="DESERT")))
     assert catalogue.window(View(text="desert no-such-word"), 1).total == 0
 
 
@@ -117,7 +117,7 @@ def test_a_blind_reviewer_sees_only_what_is_their_own(store: Store) -> None:
 def test_what_holds_is_what_the_store_says(store: Store) -> None:
     fill(store, 8)
     catalogue = opened(store)
-    keys = [one.key for one in catalogue.shown()]
+    keys = [entry.key for entry in catalogue.shown()]
     script = [(0, "keep", "Ada"), (0, "reject", "Bo"), (1, "keep", "Ada"), (1, "", "Ada"), (2, "unsure", "Bo")]
     for place, verdict, analyst in script:
         decide(store, keys[place], verdict, analyst)
@@ -161,8 +161,8 @@ def test_only_new_entries_of_the_log_are_read(store: Store, monkeypatch: pytest.
         lengths.append(len(found))
         return found
 
-    for one in catalogue.shown():
-        decide(store, one.key, "keep")
+    for entry in catalogue.shown():
+        decide(store, entry.key, "keep")
         monkeypatch.setattr(Store, "log", noted)
         catalogue.refresh()
         monkeypatch.setattr(Store, "log", log)
@@ -171,8 +171,8 @@ def test_only_new_entries_of_the_log_are_read(store: Store, monkeypatch: pytest.
 
 def test_labels_and_tags_are_kept_and_undone_with_the_rest(store: Store) -> None:
     fill(store, 1)
-    (one,) = opened(store).shown()
-    first = Decision(id="a", counterfactual=one.key, verdict="keep", label="boat", tags=("night", "odd"))
+    (entry,) = opened(store).shown()
+    first = Decision(id="a", counterfactual=entry.key, verdict="keep", label="boat", tags=("night", "odd"))
     assert store.decide(first).tags == ("night", "odd")
     store.decide(replace(first, id="b", label="tent", tags=()))
     store.undo("", "u1")
@@ -201,7 +201,7 @@ def test_reading_while_decisions_and_edits_come_in_meets_no_half_made_state(
 ) -> None:
     fill(store, 6, per_photo=3)
     catalogue = opened(store)
-    keys = [one.key for one in catalogue.shown()]
+    keys = [entry.key for entry in catalogue.shown()]
     made = [
         Decision(id=f"{name}-{key}", counterfactual=key, verdict="keep", analyst=name)
         for name in map(str, range(40))
@@ -220,7 +220,7 @@ def test_reading_while_decisions_and_edits_come_in_meets_no_half_made_state(
                     window = catalogue.window(View(state=state, order="newest"), 4, after=keys[2])
                     assert window.start <= window.total
                 catalogue.counts(View())
-                assert [one.tau for one in catalogue.strengths(keys[0])] == [0.5]
+                assert [entry.tau for entry in catalogue.strengths(keys[0])] == [0.5]
             except Exception as error:
                 faults.append(f"{type(error).__name__}: {error}")
                 return

@@ -37,9 +37,9 @@ def run(tmp_path: Path) -> Iterator[Store]:
     """Three photos, two kept edits each, one of them judged by two analysts."""
     store = Store(tmp_path / "run")
     for study in studio.stress(SeamModels(), folder_of(tmp_path / "pictures", each=1), store, SETTINGS):
-        for one in study.counterfactuals[:2]:
-            store.decide(Decision(id=one.key, counterfactual=one.key, verdict="keep", analyst="ada", reason="=1+1"))
-    store.decide(Decision(id="second", counterfactual=one.key, verdict="keep", analyst="bob"))
+        for item in study.counterfactuals[:2]:
+            store.decide(Decision(id=item.key, counterfactual=item.key, verdict="keep", analyst="ada", reason="=1+1"))
+    store.decide(Decision(id="second", counterfactual=item.key, verdict="keep", analyst="bob"))
     yield store
     store.close()
 
@@ -75,8 +75,8 @@ def test_datasets_loads_an_export_with_every_column(
 
 
 def test_an_export_holds_what_the_edits_show(run: Store, frozen: CounterfactualSet, tmp_path: Path) -> None:
-    first, second, third, *_ = (one for _, one in run.items(frozen))
-    photos = {one.key: one.label for one in run.entries()}
+    first, second, third, *_ = (item for _, item in run.items(frozen))
+    photos = {entry.key: entry.label for entry in run.entries()}
     before = archive(run, frozen).read_bytes()
 
     def say(key: str, analyst: str, **more: object) -> None:
@@ -95,7 +95,7 @@ def test_an_export_holds_what_the_edits_show(run: Store, frozen: CounterfactualS
     assert (rows[third.key]["label"], rows[third.key]["corrected_label"]) == (photos[third.key], "")
 
     folder = export(run, frozen, tmp_path / "out")
-    assert [one.label for one in load_folder(folder).pictures].count("kite") == 1
+    assert [picture.label for picture in load_folder(folder).pictures].count("kite") == 1
     assert "1 pair is left out: analysts disagree" in (folder / "README.md").read_text()
     assert archive(run, frozen).read_bytes() != before, "the zip in the data folder is of what is said now"
     say(second.key, "cy", kind="resolve")
@@ -219,7 +219,7 @@ def test_a_class_called_originals_is_no_folder_of_originals(tmp_path: Path) -> N
     save(store, replace(study, photo=photo, control=said))
     store.decide(Decision(id="1", counterfactual=study.counterfactuals[0].key, verdict="keep"))
     folder = export(store, store.freeze("set"), tmp_path / "out")
-    assert [one.label for one in load_folder(folder).pictures] == ["originals"]
+    assert [picture.label for picture in load_folder(folder).pictures] == ["originals"]
     assert not list((folder / "originals").rglob(f"{study.counterfactuals[0].key[:32]}.png"))
     store.close()
 
@@ -237,18 +237,18 @@ def test_whatever_is_exported_is_read_back(label: str, caption: str, words: str,
     with TemporaryDirectory() as place, closing(Store(Path(place) / "run")) as store:
         *_, study = workflow.explore(SeamModels(), picture("red"), "red", SETTINGS)
         said = replace(study.photo.prediction, labels=(label, "green\0", "blue\0"))
-        one = study.counterfactuals[0]
-        one = replace(
-            one,
-            prediction=replace(one.prediction, labels=said.labels),
-            perturbation=replace(one.perturbation, caption=caption, edited_caption=words),
+        item = study.counterfactuals[0]
+        item = replace(
+            item,
+            prediction=replace(item.prediction, labels=said.labels),
+            perturbation=replace(item.perturbation, caption=caption, edited_caption=words),
             settings={"steps": 3, "words": words},
         )
         photo = replace(study.photo, label=label, prediction=said, name=note, label_source=FOLDER)
         save(
-            store, replace(study, photo=photo, control=said, caption=caption, perturbations=(), counterfactuals=(one,))
+            store, replace(study, photo=photo, control=said, caption=caption, perturbations=(), counterfactuals=(item,))
         )
-        store.decide(Decision(id="1", counterfactual=one.key, verdict="keep", analyst="ada", reason=reason))
+        store.decide(Decision(id="1", counterfactual=item.key, verdict="keep", analyst="ada", reason=reason))
         frozen = store.freeze("set")
         (row,) = (pair.row for pair in pairs(store, frozen))
         for form in FORMS:
@@ -256,7 +256,7 @@ def test_whatever_is_exported_is_read_back(label: str, caption: str, words: str,
             if form == "csv":  # which names the pictures of the folder and holds none
                 made = made.rename(Path(place) / "imagefolder" / title_of(frozen) / made.name)
             (read,) = open_source(made).pictures
-            assert encode(open_image(read.path)) == encode(one.image)
+            assert encode(open_image(read.path)) == encode(item.image)
             assert read.label == tidy(label)
             for name in ("caption", "edited_caption", "verdict", "reason", "photo_name", "settings", "tau", "scores"):
                 told = read.cells[name]

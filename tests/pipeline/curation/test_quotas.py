@@ -15,13 +15,15 @@ def test_a_quota_takes_the_best_of_each_class_and_factor(store: Store) -> None:
     fill(store, 80)
     entries = store.entries()
     taken = select(map(kept, entries), Rule(quota=2))
-    chosen = {one.key: one for one in entries if one.key in taken.keys}
+    chosen = {entry.key: entry for entry in entries if entry.key in taken.keys}
     assert len(chosen) == sum(count for count, _ in taken.cells.values())
     for (label, factor), (count, there) in taken.cells.items():
-        cell = [one for one in entries if (one.label, one.factor) == (label, factor)]
+        cell = [entry for entry in entries if (entry.label, entry.factor) == (label, factor)]
         assert (count, there) == (min(2, len(cell)), len(cell))
-        best = sorted((one.directional_similarity for one in cell), reverse=True)[:2]
-        ours = [one.directional_similarity for one in chosen.values() if (one.label, one.factor) == (label, factor)]
+        best = sorted((item.directional_similarity for item in cell), reverse=True)[:2]
+        ours = [
+            entry.directional_similarity for entry in chosen.values() if (entry.label, entry.factor) == (label, factor)
+        ]
         assert sorted(ours, reverse=True) == best
 
 
@@ -31,7 +33,7 @@ def test_without_a_quota_everything_asked_for_is_taken(store: Store) -> None:
     assert len(select(map(kept, entries), Rule()).keys) == 40
     label = entries[0].label
     some = select(map(kept, entries), Rule(labels=(label,), factors=("subject", "weather")))
-    assert {(one.label, one.factor) for one in entries if one.key in some.keys} == set(some.cells)
+    assert {(entry.label, entry.factor) for entry in entries if entry.key in some.keys} == set(some.cells)
     assert {label} == {of for of, _ in some.cells}
 
 
@@ -52,8 +54,8 @@ def test_leaks_are_counted_by_source_photo(store: Store) -> None:
     fill(store, 6, per_photo=2)
     catalogue = Catalogue(store)
     catalogue.refresh()
-    a1, a2, b1, _, c1, _ = (one.key for one in catalogue.shown())
-    photos = {one.key: one.photo for one in catalogue.shown()}
+    a1, a2, b1, _, c1, _ = (entry.key for entry in catalogue.shown())
+    photos = {entry.key: entry.photo for entry in catalogue.shown()}
     sets = {"test v1": (a2, b1), "other v1": (c1,)}
     assert leaks((a1,), sets, photos) == {"test v1": 1}
     assert leaks((a1, a2, c1), sets, photos) == {"test v1": 1, "other v1": 1}

@@ -69,7 +69,7 @@ def test_a_single_photo_goes_to_the_first_part() -> None:
 
 def test_selection_is_the_set_or_the_kept_or_the_undecided(run: Store) -> None:
     studies = [run.load_study(summary.key) for summary in run.studies()]
-    best = [one.key for study in studies if study for one in workflow.chosen(study)]
+    best = [item.key for study in studies if study for item in workflow.chosen(study)]
     assert list(selection(run).labels) == best
     assert len(best) > 3
     verdict(run, best[0], "reject")
@@ -90,7 +90,7 @@ def test_selection_is_the_set_or_the_kept_or_the_undecided(run: Store) -> None:
 def test_what_is_learnt_is_what_the_edit_shows(run: Store) -> None:
     keys = list(selection(run).labels)
     first, second, third = keys[:3]
-    photos = {one.key: one.label for one in run.entries()}
+    photos = {entry.key: entry.label for entry in run.entries()}
     wrong = {key: next(label for label in LABELS if label != photos[key]) for key in keys}
 
     def say(key: str, analyst: str, said: str, **more: object) -> None:
@@ -123,19 +123,19 @@ def test_what_is_learnt_is_what_the_edit_shows(run: Store) -> None:
 
 def test_an_exported_set_reads_back(run: Store, tmp_path: Path) -> None:
     pairs = run.pairs(list(selection(run).labels))
-    for _, one in pairs:
-        verdict(run, one.key, "keep")
+    for _, edit in pairs:
+        verdict(run, edit.key, "keep")
     folder = export_set(run, run.freeze("set"), tmp_path / "out")
     found = load_folder(folder).pictures
-    assert Counter(one.label for one in found) == Counter(photo.label for photo, _ in pairs)
+    assert Counter(picture.label for picture in found) == Counter(photo.label for photo, _ in pairs)
     lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
-    kept = {one.key[:32]: (photo, one) for photo, one in pairs}
+    kept = {edit.key[:32]: (photo, edit) for photo, edit in pairs}
     assert len(lines) == len(kept)
     for line in lines:
-        photo, one = kept[Path(line["file_name"]).stem]
-        assert encode(open_image(folder / line["file_name"])) == encode(one.image)
-        assert (line["label"], line["photo"], line["tau"]) == (photo.label, photo.key, one.tau)
-        assert (line["edited_caption"], line["verdict"]) == (one.perturbation.edited_caption, "keep")
+        photo, edit = kept[Path(line["file_name"]).stem]
+        assert encode(open_image(folder / line["file_name"])) == encode(edit.image)
+        assert (line["label"], line["photo"], line["tau"]) == (photo.label, photo.key, edit.tau)
+        assert (line["edited_caption"], line["verdict"]) == (edit.perturbation.edited_caption, "keep")
     sums = json.loads((folder / "MANIFEST.json").read_text())
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     assert set(sums) == set(files) - {"MANIFEST.json"}
@@ -156,8 +156,8 @@ def test_labels_that_are_no_folder_names_survive_the_export(tmp_path: Path) -> N
         save(store, replace(study, photo=photo, control=said))
         verdict(store, study.counterfactuals[0].key, "keep")
     folder = export_set(store, store.freeze("set"), tmp_path / "deep" / "out")
-    assert sorted(one.label for one in load_folder(folder).pictures) == sorted(names)
-    assert all(one.path.parent.parent == folder for one in load_folder(folder).pictures)
+    assert sorted(picture.label for picture in load_folder(folder).pictures) == sorted(names)
+    assert all(picture.path.parent.parent == folder for picture in load_folder(folder).pictures)
     store.close()
 
 

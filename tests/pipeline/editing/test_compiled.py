@@ -29,9 +29,9 @@ def test_compiled_blocks_give_the_same_edits(editor: StableDiffusionEditor, pict
     assert compiled.model.fingerprint == editor.model.fingerprint
     settings = Settings(num_inference_steps=4, taus=(0.3, 0.8), guidance_scale=3.0)
     made = []
-    for one in (editor, compiled):
-        inversion = one.invert(picture, CAPTION, settings)
-        made.append([np.asarray(edit.image, dtype=int) for edit in one.edit(inversion, [EDITED], settings)])
+    for engine in (editor, compiled):
+        inversion = engine.invert(picture, CAPTION, settings)
+        made.append([np.asarray(edit.image, dtype=int) for edit in engine.edit(inversion, [EDITED], settings)])
     assert counters["stats"]["unique_graphs"] > 0
     for eager, fast in zip(*made, strict=True):
         assert np.abs(eager - fast).max() <= 2

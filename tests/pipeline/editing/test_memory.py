@@ -71,16 +71,16 @@ def test_memory_does_not_grow_with_the_steps(
 
 
 def test_memory_is_linear_in_the_rows(measured: StableDiffusionEditor, picture: Image.Image) -> None:
-    one, two, three = (held(measured, picture, captions, 4) for captions in (1, 2, 3))
-    assert two > 1.2 * one
-    assert three - two == pytest.approx(two - one, rel=0.05)
+    single, two, three = (held(measured, picture, captions, 4) for captions in (1, 2, 3))
+    assert two > 1.2 * single
+    assert three - two == pytest.approx(two - single, rel=0.05)
 
 
 def test_no_map_of_self_attention_is_made(measured: StableDiffusionEditor, picture: Image.Image) -> None:
     class Shapes(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             result = func(*args, **(kwargs or {}))
-            shapes.update(tuple(one.shape) for one in tree_leaves(result) if isinstance(one, torch.Tensor))
+            shapes.update(tuple(leaf.shape) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
             return result
 
     shapes: set[tuple[int, ...]] = set()

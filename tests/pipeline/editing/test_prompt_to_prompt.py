@@ -34,9 +34,9 @@ def settings(method: str = "pnp", taus: tuple[float, ...] = TAUS, **changes: obj
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def distance(one: Image.Image, other: Image.Image) -> int:
+def distance(first: Image.Image, other: Image.Image) -> int:
     """The largest difference of any channel of any pixel, in levels of 0..255."""
-    return int(np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max())
+    return int(np.abs(np.asarray(first, dtype=int) - np.asarray(other, dtype=int)).max())
 
 
 @contextmanager
@@ -71,8 +71,8 @@ def test_equals_the_plain_loop(either: StableDiffusionEditor, picture: Image.Ima
     for edit in edits:
         plain = plain_edit(either.model, inverted, EDITED[edit.index], edit.tau, settings(method))
         assert distance(edit.image, plain) <= 2
-    for one, other in itertools.combinations(edits, 2):
-        assert distance(one.image, other.image) > 8, "edits that look alike would make this test blind"
+    for first, other in itertools.combinations(edits, 2):
+        assert distance(first.image, other.image) > 8, "edits that look alike would make this test blind"
 
 
 @pytest.mark.parametrize("method", ["null-text", "negative-prompt"])
@@ -132,11 +132,13 @@ def test_every_kind_of_control_equals_the_plain_loop(
 ) -> None:
     wanted, before = settings(taus=(0.2, 0.8), **change), settings(taus=(0.2, 0.8))
     inverted = either.invert(picture, CAPTION, wanted)
-    edits, others = (list(either.edit(inverted, EDITED, one)) for one in (wanted, before))
+    edits, others = (list(either.edit(inverted, EDITED, first)) for first in (wanted, before))
     for edit in edits:
         plain = plain_edit(either.model, inverted, EDITED[edit.index], edit.tau, wanted)
         assert distance(edit.image, plain) <= 2
-    assert max(distance(one.image, other.image) for one, other in zip(edits, others, strict=True)) > 8, "has no effect"
+    assert max(distance(edit.image, other.image) for edit, other in zip(edits, others, strict=True)) > 8, (
+        "has no effect"
+    )
 
 
 @pytest.mark.parametrize("method", ["pnp", "ddim"])

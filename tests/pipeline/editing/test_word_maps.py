@@ -19,9 +19,9 @@ def test_one_map_a_word_in_order(editor: StableDiffusionEditor, picture: Image.I
     before = dict(editor.model.unet.attn_processors)
     inversion = editor.invert(picture, CAPTION, SETTINGS)
     maps = editor.word_maps(inversion, lambda done, total: calls.append((done, total)))
-    assert " ".join(one.word for one in maps) == CAPTION
-    assert all(one.weights.shape == (8, 8) and one.weights.dtype == np.float32 for one in maps)
-    total = np.sum([one.weights for one in maps], axis=0)
+    assert " ".join(word_map.word for word_map in maps) == CAPTION
+    assert all(word_map.weights.shape == (8, 8) and word_map.weights.dtype == np.float32 for word_map in maps)
+    total = np.sum([word_map.weights for word_map in maps], axis=0)
     assert (total > 0).all()
     assert (total < 1).all(), "begin, end and padding take their share"
     assert calls == [(done, 4) for done in range(1, 5)]

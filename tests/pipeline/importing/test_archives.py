@@ -28,8 +28,8 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
 def arrived(tmp_path: Path, *files: Path) -> tuple[dict[str, str], dict[str, str]]:
     """(name -> label, name -> reason)"""
     found = arrivals(files, tmp_path / "unpacked")
-    labels = {one.path.name: one.label for one in found.pictures}
-    return labels, {one.name: one.reason for one in found.faults}
+    labels = {picture.path.name: picture.label for picture in found.pictures}
+    return labels, {fault.name: fault.reason for fault in found.faults}
 
 
 @pytest.mark.parametrize("around", ["", "photos/"])
@@ -59,7 +59,7 @@ def test_metadata_of_every_kind_names_the_labels(tmp_path: Path, suffix: str) ->
     else:
         frame.to_json(buffer, orient="records", lines=True)
     (folder / f"metadata.{suffix}").write_bytes(buffer.getvalue())
-    found = {one.path.parent.name: one.label for one in load_folder(folder).pictures}
+    found = {picture.path.parent.name: picture.label for picture in load_folder(folder).pictures}
     assert found == {"red": "sled, sleigh", "green": "green"}
 
 
@@ -68,7 +68,7 @@ def test_a_damaged_table_is_told(tmp_path: Path) -> None:
     (folder / "metadata.parquet").write_bytes(b"PAR1 no")
     found = load_folder(folder)
     assert len(found.pictures) == 3
-    assert [one.name for one in found.faults] == ["metadata.parquet"]
+    assert [fault.name for fault in found.faults] == ["metadata.parquet"]
     assert "cannot be read as Parquet" in found.faults[0].reason
 
 
@@ -114,7 +114,7 @@ def test_bytes_that_are_listed_many_times_are_unpacked_once(tmp_path: Path, monk
     monkeypatch.setattr(importing, "MAX_UNPACKED", 2 * importing.MAX_BYTES - 1)
     bomb = bytes(importing.MAX_BYTES + 1)
     (tmp_path / "a.zip").write_bytes(overlapping(zipped(tmp_path / "one.zip", {"x.png": bomb}).read_bytes(), 9))
-    refusals = [one.reason for one in unpack(tmp_path / "a.zip", tmp_path / "a")[0]]
+    refusals = [fault.reason for fault in unpack(tmp_path / "a.zip", tmp_path / "a")[0]]
     assert refusals == ["It is larger than 20 MB; make it smaller."] + [importing.SAME_NAME] * 8
     two = zipped(tmp_path / "two.zip", {"x.png": bomb, "y.png": bomb})
     with pytest.raises(DataError, match="unpacks to more"):

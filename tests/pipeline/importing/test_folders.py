@@ -59,7 +59,7 @@ def labels(door: str, tmp_path: Path, files: Mapping[str, bytes]) -> dict[str, s
     """The label of every picture by its place, seen from the folder."""
     root = tmp_path / ("in" if door == "folder" else "out")
     found = looked(door, tmp_path, files)
-    return {one.path.relative_to(root).as_posix(): one.label for one in found.pictures}
+    return {picture.path.relative_to(root).as_posix(): picture.label for picture in found.pictures}
 
 
 def jsonl(*rows: object) -> bytes:
@@ -132,7 +132,7 @@ def test_a_picture_is_what_its_first_bytes_say(door: str, tmp_path: Path) -> Non
     }
     files = {f"red/{name}": data for name, data in names.items()}
     found = looked(door, tmp_path, files | {"red/notes.txt": b"red", "red/fake.png": b"no picture", "README": b""})
-    assert {one.path.name for one in found.pictures} == {
+    assert {picture.path.name for picture in found.pictures} == {
         *names,
         "fake.png",
     }  # which is told to be none when it is opened
@@ -144,7 +144,7 @@ def test_what_systems_leave_behind_is_passed_over_and_counted(door: str, tmp_pat
     left = ("__MACOSX/sled/two.png", "sled/@eaDir/one.png/THUMB.png", ".ipynb_checkpoints/one.png", "sled/._one.png",
             "Thumbs.db", "sled/desktop.ini", "$RECYCLE.BIN/a.png", "sled/.DS_Store")  # fmt: skip
     found = looked(door, tmp_path, {"sled/one.png": PNG} | dict.fromkeys(left, PNG))
-    assert [(one.path.name, one.label) for one in found.pictures] == [("one.png", "sled")]
+    assert [(picture.path.name, picture.label) for picture in found.pictures] == [("one.png", "sled")]
     assert found.passed == {SYSTEMS: len(left)}
     assert found.told == (f"{len(left)} files passed over: of the system, or hidden.",)
 
@@ -161,9 +161,9 @@ def test_faults_of_lists_are_told_and_leave_no_label_of_the_folder(door: str, tm
         "metadata.csv": b"",
     }
     found = looked(door, tmp_path, files)
-    told = {one.path.parent.name + one.path.name[0]: one.label for one in found.pictures}
+    told = {picture.path.parent.name + picture.path.name[0]: picture.label for picture in found.pictures}
     assert told == {"red1": "", "red2": "x", "blue1": "blue"}
-    assert sorted((one.name, one.reason) for one in found.faults) == [
+    assert sorted((fault.name, fault.reason) for fault in found.faults) == [
         ("metadata.csv", "metadata.jsonl lies beside it and counts; remove one of them."),
         ("metadata.jsonl", "Line 1 holds a label that is neither text nor a whole number."),
         ("metadata.jsonl", "Line 2 names 'red/none.png', which is not there."),
@@ -177,16 +177,16 @@ def test_two_uploads_of_one_name_cannot_be_told_apart(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("path,label\n1.png,red\n")
     paths = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png", tmp_path / "l.csv"]
     found = gather([(PurePosixPath(path.name), path) for path in paths], chosen=True)
-    assert [one.label for one in found.pictures] == ["", ""]
+    assert [picture.label for picture in found.pictures] == ["", ""]
     reason = "Line 2 names '1.png', and several files are called so; rename them."
-    assert [(one.name, one.reason) for one in found.faults] == [("l.csv", reason)]
+    assert [(fault.name, fault.reason) for fault in found.faults] == [("l.csv", reason)]
 
 
 def test_a_zip_of_windows_parts_its_names_by_backslashes(tmp_path: Path) -> None:
     files = {"set\\red\\1.png": PNG, "set\\blue\\2.png": PNG, "set\\red\\..\\..\\up.png": PNG}
     found = looked("zip", tmp_path, files)
-    assert {one.path.name: one.label for one in found.pictures} == {"1.png": "red", "2.png": "blue"}
-    assert [one.name for one in found.faults] == ["set\\red\\..\\..\\up.png"]
+    assert {picture.path.name: picture.label for picture in found.pictures} == {"1.png": "red", "2.png": "blue"}
+    assert [fault.name for fault in found.faults] == ["set\\red\\..\\..\\up.png"]
 
 
 def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path) -> None:
         member.size = len(PNG)
         tar.addfile(member, io.BytesIO(PNG))
     found = unpacked(tmp_path / "in.tar", tmp_path / "out")
-    assert [one.path.name for one in found.pictures] == ["1.png"]
+    assert [picture.path.name for picture in found.pictures] == ["1.png"]
     assert len(found.faults) == 4
-    assert all("link or a device" in one.reason for one in found.faults)
+    assert all("link or a device" in fault.reason for fault in found.faults)
 
 
 def test_other_archives_are_refused(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def read(door: str, form: str, rows: Rows, tmp_path: Path) -> tuple[dict[str, st
         rows = [{**row, "file_name": str(row["file_name"]).replace("\\", "/").rpartition("/")[2]} for row in rows]
     files = {name: PNG for name in PICTURES} | {f"metadata.{suffix}": write(rows)}
     found = DOORS[door](tmp_path, files)
-    return {one.path.name: one.label for one in found.pictures if one.label}, [one.reason for one in found.faults]
+    return {picture.path.name: picture.label for picture in found.pictures if picture.label}, [
+        fault.reason for fault in found.faults
+    ]
 
 
 def doors(form: str) -> list[str]:
@@ -215,8 +217,8 @@ def test_parquet_from_outside_is_refused_with_the_reason(tmp_path: Path) -> None
     for door in ("archive", "page"):
         (tmp_path / door).mkdir()
         found = DOORS[door](tmp_path / door, {"one.png": PNG, "metadata.parquet": data})
-        assert [(one.name, one.reason) for one in found.faults] == [("metadata.parquet", PARQUET)]
-        assert [one.label for one in found.pictures] == [""]
+        assert [(fault.name, fault.reason) for fault in found.faults] == [("metadata.parquet", PARQUET)]
+        assert [picture.label for picture in found.pictures] == [""]
 
 
 def test_labels_of_a_class_list(tmp_path: Path) -> None:

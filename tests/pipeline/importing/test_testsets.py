@@ -31,8 +31,8 @@ def test_sorted_folders_of_imagenet_give_the_hard_classes_alone(tmp_path: Path) 
         for number in range(2):
             jpeg(tmp_path / "val" / key / f"ILSVRC2012_val_{number}.JPEG")
     found = load_hard_imagenet(tmp_path)
-    assert [one.label for one in found] == ["ski", "ski", "patio", "patio"]
-    assert {one.path.parent.name for one in found} == {SKI, PATIO}
+    assert [picture.label for picture in found] == ["ski", "ski", "patio", "patio"]
+    assert {picture.path.parent.name for picture in found} == {SKI, PATIO}
     assert load_hard_imagenet(tmp_path / "val") == found
     assert load_test_set(f"id:hard-imagenet={tmp_path}").pictures == found
     assert len(HARD_IMAGENET) == 15
@@ -53,7 +53,7 @@ def test_the_official_list_names_flat_pictures(tmp_path: Path, numbers: bool) ->
             load_hard_imagenet(tmp_path)
         listed.with_name("synsets.txt").write_text(f"{TENCH}\n{PATIO}\n{SKI}\n")
     found = load_hard_imagenet(tmp_path)
-    assert [(one.path.name[-9:], one.label) for one in found] == [
+    assert [(picture.path.name[-9:], picture.label) for picture in found] == [
         ("0002.JPEG", "ski"), ("0003.JPEG", "patio"), ("0004.JPEG", "ski"),
     ]  # fmt: skip
     jpeg(tmp_path / "val" / "ILSVRC2012_val_00000005.JPEG")
@@ -74,7 +74,7 @@ def test_roles_and_the_hybrid_of_them(tmp_path: Path) -> None:
     plain, table = load_test_set(f"beach={folder}"), load_test_set(f"ID={tmp_path / 'b.csv'}")
     assert (plain.role, table.role, table.name) == ("ood", "id", "ID")
     both = hybrid([named, table])
-    assert [(one.role, len(one.pictures)) for one in both] == [("ood", 6), ("id", 2), ("hybrid", 8)]
+    assert [(test_set.role, len(test_set.pictures)) for test_set in both] == [("ood", 6), ("id", 2), ("hybrid", 8)]
     own = TestSet(name="mine", role="hybrid", pictures=table.pictures)
     assert hybrid([named, table, own]) == (named, table, own)
     assert hybrid([named]) == (named,)

@@ -18,7 +18,7 @@ from tests import architectures
 
 def report(name: str, **changes: str) -> dict[str, Diagnosis]:
     profile = replace(load_profile(name), **changes)  # type: ignore[arg-type]
-    return {one.what: one for one in examine(profile, "cpu")}
+    return {diagnosis.what: diagnosis for diagnosis in examine(profile, "cpu")}
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _plenty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tiny_is_complete_and_paper_is_to_be_fetched() -> None:
     tiny = report("tiny")
-    assert not any(one.hinders for one in tiny.values())
+    assert not any(diagnosis.hinders for diagnosis in tiny.values())
     assert tiny["diffusion"].state == "here"
     assert tiny["precision"].detail == "float32: half precision is slow and partly missing on a CPU"
     with pytest.raises(InputError, match="needs nothing from a hub"):
@@ -49,7 +49,9 @@ def test_what_will_not_work_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     own = {"mine": f"resnet18 + {tmp_path}/weights.safetensors + {tmp_path}/labels.txt"}
     assert (
         "no file"
-        in {one.what: one for one in examine(replace(load_profile("tiny"), classifiers=own))}["classifier mine"].detail
+        in {diagnosis.what: diagnosis for diagnosis in examine(replace(load_profile("tiny"), classifiers=own))}[
+            "classifier mine"
+        ].detail
     )
     monkeypatch.setattr(doctor, "free_memory", lambda device: 35 * 10**9)
     tight = report("paper")["memory"]
@@ -67,7 +69,7 @@ def test_memory_is_read_from_the_files_own_headers() -> None:
     from pipeline.classifiers.families import TimmClassifier
 
     network = TimmClassifier.from_pretrained(folder, name="resnet", device="cpu")._model
-    numbers = sum(one.numel() for one in network.state_dict().values())  # type: ignore[attr-defined]
+    numbers = sum(tensor.numel() for tensor in network.state_dict().values())  # type: ignore[attr-defined]
     assert weight_bytes(folder, "float32") == 4 * numbers
     assert weight_bytes(folder, "bfloat16") == 2 * numbers
     assert weight_bytes("/nowhere", "float32") == 0
@@ -101,7 +103,7 @@ def test_memory_is_read_from_the_files_own_headers() -> None:
 )
 def test_profiles_tell_the_parameters_of_their_architectures(name: str, role: str, make: tuple[object, ...]) -> None:
     with torch.device("meta"):
-        counted = sum(p.numel() for one in make for p in one().parameters())  # type: ignore[operator]
+        counted = sum(p.numel() for diagnosis in make for p in diagnosis().parameters())  # type: ignore[operator]
     slack = 0.06 if make == (architectures.blip_large,) else 0.02  # BLIP's file holds its output layer twice
     assert load_profile(name).parameters[role] == pytest.approx(counted / 1e9, rel=slack)
 

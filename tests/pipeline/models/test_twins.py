@@ -64,7 +64,7 @@ def studied(models: LoadedModels, colour: str) -> Study:
     settings = models.profile.settings
     study = workflow.open_photo(models, Image.new("RGB", (80, 60), colour))
     study = workflow.propose(models, workflow.describe(models, study, settings), settings)
-    wanted = [replace(one, rejected_by=()) for one in study.perturbations]
+    wanted = [replace(variation, rejected_by=()) for variation in study.perturbations]
     return deque(workflow.edit(models, study, wanted, settings), maxlen=1).pop()
 
 
@@ -74,10 +74,10 @@ def loop(models: LoadedModels, folder: Path) -> None:
     for colour in ("navy", "olive", "salmon", "teal", "gold"):
         study = studied(models, colour)
         assert study.caption.startswith("a photo of ")
-        assert [one.tau for one in study.counterfactuals] == [0.5, 1.0]
+        assert [item.tau for item in study.counterfactuals] == [0.5, 1.0]
         assert len(study.counterfactuals[0].prediction.labels) == 1000
         photo = study.photo
-        items += [Example(photo.label, photo.image, one.image, photo.key) for one in study.counterfactuals]
+        items += [Example(photo.label, photo.image, item.image, photo.key) for item in study.counterfactuals]
     for name in models.profile.classifiers:
         judge = models.classifier(name)
         assert len(judge.predict([items[0].photo])[0].probabilities) == 1000
@@ -105,7 +105,9 @@ def test_the_whole_loop_from_folders_with_an_adapter(tmp_path: Path) -> None:
     plain = studied(load(quick(paper), "cpu"), "navy")
     adapted = studied(models, "navy")
     assert adapted.caption == plain.caption
-    assert [one.edited_caption for one in adapted.perturbations] != [one.edited_caption for one in plain.perturbations]
+    assert [variation.edited_caption for variation in adapted.perturbations] != [
+        variation.edited_caption for variation in plain.perturbations
+    ]
     assert len(adapted.counterfactuals) == 2
 
 

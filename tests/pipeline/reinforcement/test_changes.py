@@ -12,13 +12,13 @@ def test_every_picture_that_is_named_wrong_is_told_with_its_name(made: Reinforce
     named = [item._replace(key=f"edit-{number}") for number, item in enumerate(items_of())]
     run = reinforce(ColourClassifier.plain(), named, evaluation(), RECIPE)
     found = changes(run, run.answers)
-    held = [one for one in found if one.split == "held-out counterfactuals"]
+    held = [change for change in found if change.split == "held-out counterfactuals"]
     labels = {item.key: item.label for item in named}
-    assert all(labels[one.name] == one.label != one.before for one in held)
-    assert [one.after == one.label for one in held] == [one.kind == "fixed" for one in held]
+    assert all(labels[change.name] == change.label != change.before for change in held)
+    assert [change.after == change.label for change in held] == [change.kind == "fixed" for change in held]
     right = run.answers["held-out counterfactuals"].hits(run.alphas.index(run.alpha))
-    assert sum(one.kind == "fixed" for one in held) == sum(right)
-    assert {one.photo for one in held} <= {item.photo_key for item in named}
+    assert sum(change.kind == "fixed" for change in held) == sum(right)
+    assert {change.photo for change in held} <= {item.photo_key for item in named}
     assert changes(at_alpha(run, 0.0), run.answers) == tuple(
-        one._replace(kind="still failing", after=one.before) for one in found if one.kind != "newly broken"
+        change._replace(kind="still failing", after=change.before) for change in found if change.kind != "newly broken"
     )

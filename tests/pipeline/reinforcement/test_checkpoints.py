@@ -25,7 +25,9 @@ def test_two_that_are_written_at_once_are_whole(tmp_path: Path) -> None:
 
     def keep(number: int) -> None:
         parameters, optimizer, generator = training()
-        at = Progressed(best=tuple(one.detach() for one in parameters), losses=[1.0, 0.5], accuracies=[0.0, number])
+        at = Progressed(
+            best=tuple(parameter.detach() for parameter in parameters), losses=[1.0, 0.5], accuracies=[0.0, number]
+        )
         for _ in range(100):
             write(file, mark, parameters, optimizer, generator, at)
 

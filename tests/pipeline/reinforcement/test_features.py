@@ -55,8 +55,8 @@ def test_a_later_run_finds_them_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_two_processes_lose_nothing_of_one_another(tmp_path: Path) -> None:
-    one, other = Features(counting(), tmp_path), Features(counting(), tmp_path)
-    one.part(PICTURES[:5])
+    first, other = Features(counting(), tmp_path), Features(counting(), tmp_path)
+    first.part(PICTURES[:5])
     other.part(PICTURES[5:])
     assert len(Features(counting(), tmp_path)._known) == len(PICTURES)
 

@@ -13,8 +13,8 @@ OUT = Path("out")
 
 
 def one_of(found: tuple[Figure, ...], split: str, label: str = "", k: int = 1) -> Figure:
-    (one,) = [one for one in found if (one.split, one.label, one.k) == (split, label, k)]
-    return one
+    (figure,) = [given for given in found if (given.split, given.label, given.k) == (split, label, k)]
+    return figure
 
 
 def told(answers: dict[str, Answers]) -> tuple[Figure, ...]:
@@ -51,9 +51,9 @@ def test_what_holds_alone_falls_when_it_is_told_with_others() -> None:
     others = {f"set {number}": split_of(photos=60, wrong=set()) for number in range(3)}
     together = told({**alone, **others})
     assert not one_of(together, "ood").reliable
-    counted = [one for one in together if one.tested]
+    counted = [figure for figure in together if figure.tested]
     assert one_of(together, "ood").change.p_adjusted == min(1.0, len(counted) * 2 / 2**6)
-    assert {bool(one.label) for one in counted} == {True, False}
+    assert {bool(picture.label) for picture in counted} == {True, False}
 
 
 def test_classes_keep_their_splits_apart() -> None:
@@ -92,7 +92,7 @@ def test_a_run_that_kept_no_photos_and_no_ranks_tells_values_alone() -> None:
     old = Answers(names=known.names, photos=(), targets=known.targets, predicted=known.predicted)
     (found, *_) = told({EDITS: old})
     assert (found.n, found.photos, found.tested) == (75, 0, False)
-    assert {one.k for one in told({EDITS: old})} == {1}
+    assert {figure.k for figure in told({EDITS: old})} == {1}
 
 
 def test_nothing_is_told_of_nothing() -> None:

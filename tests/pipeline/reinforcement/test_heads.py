@@ -105,8 +105,8 @@ def test_cached_features_give_what_the_plain_way_gives(models: LoadedModels, sce
     slow = plain(classifier, *parts, recipe)
     fast = cached(classifier, *parts, recipe, Features(classifier))
     assert fast[1] == pytest.approx(slow[1], abs=1e-4)
-    for one, other in ((fast[0][0], slow[0][0]), (fast[0][1], slow[0][1]), (fast[2], slow[2])):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    for first, other in ((fast[0][0], slow[0][0]), (fast[0][1], slow[0][1]), (fast[2], slow[2])):
+        torch.testing.assert_close(first, other, atol=1e-4, rtol=0)
     start, end = classifier.head(), fast[0]
     part = Features(classifier).part(parts[2])
     torch.testing.assert_close(fast[2][0], linear(part.features, *start), atol=0, rtol=0)

@@ -27,7 +27,7 @@ def bank(seed: int = 0) -> Bank:
     moved = photos[place] + torch.randn(PHOTOS * EACH, WIDTH, generator=chance)
     return Bank(
         photo_keys=keys,
-        labels={key: str(int(one)) for key, one in zip(keys, classes, strict=True)},
+        labels={key: str(int(draw)) for key, draw in zip(keys, classes, strict=True)},
         photo=place,
         factors=("background", "object") * PHOTOS,
         photos=photos,
@@ -57,7 +57,7 @@ def test_a_stack_of_one_is_the_training_of_a_head(method: str) -> None:
     assert torch.allclose(weight, alone.theta[0], atol=1e-5)
     assert torch.allclose(bias, alone.theta[1], atol=1e-5)
     assert float(loss) == pytest.approx(min(alone.losses), abs=1e-5)
-    assert any(float(alpha) == pytest.approx(one) for one in ALPHAS)
+    assert any(float(alpha) == pytest.approx(draw) for draw in ALPHAS)
 
 
 def test_a_stack_holds_what_each_would_be_alone() -> None:
@@ -89,10 +89,10 @@ def test_a_photo_that_is_drawn_twice_stays_in_one_part() -> None:
     assert len(found) == 12
     assert sorted([*found[0].taught, *found[0].checked]) == list(range(PHOTOS))
     assert found[0] != found[1]
-    for one in found:
-        assert not set(one.taught) & set(one.checked)
-        assert len(one.taught) + len(one.checked) == PHOTOS
-    assert any(len(set(one.taught)) < len(one.taught) for one in found[2:])
+    for draw in found:
+        assert not set(draw.taught) & set(draw.checked)
+        assert len(draw.taught) + len(draw.checked) == PHOTOS
+    assert any(len(set(draw.taught)) < len(draw.taught) for draw in found[2:])
     again = found[2].taught
     rows = known.rows(again)
     assert len(rows) == len(again) * (EACH + 1)
@@ -127,8 +127,8 @@ def test_intervals_cover_what_other_photos_would_have_given(photo_spread: float,
         luck = chance.random(pictures)
         values = np.stack(
             [
-                np.mean([luck < hard + one.mean() + chance.normal(0, seed_spread) for _ in range(seeds)], axis=0)
-                for one in drawn
+                np.mean([luck < hard + scene.mean() + chance.normal(0, seed_spread) for _ in range(seeds)], axis=0)
+                for scene in drawn
             ]
         )
         _, low, high, _ = refitted(values)

@@ -39,7 +39,7 @@ def test_every_figure_comes_with_its_top_five(made: Reinforcement) -> None:
     """Of three labels the right one is always among the five first."""
     found = figures_of(made)
     assert {k for _, _, k in found} == {1, 5}
-    assert {one.after.value for one in found.values() if one.k == 5} == {1.0}
+    assert {figure.after.value for figure in found.values() if figure.k == 5} == {1.0}
     said = made.answers["held-out counterfactuals"]
     assert set(said.ranks[0]) == {1}  # the next colour is taken for it
     assert [rank == 0 for rank in said.ranks[0]] == said.hits(0)
@@ -51,20 +51,20 @@ def test_the_curve_is_one_of_validation_photos_alone(made: Reinforcement) -> Non
     assert tuple(alpha for alpha, _ in found) == ALPHAS
     splits = {"validation originals", "validation counterfactuals"}
     assert {split for _, shares in found for split, _ in shares} == set(made.validation) == splits
-    photos = {photo for one in made.validation.values() for photo in one.photos}
-    tested = {photo for one in made.answers.values() for photo in one.photos}
+    photos = {photo for answers in made.validation.values() for photo in answers.photos}
+    tested = {photo for answers in made.answers.values() for photo in answers.photos}
     assert len(photos) == 6
     assert not photos & tested
     place = made.alphas.index(0.5)
-    one = made.validation["validation counterfactuals"]
-    assert found[place][1]["validation counterfactuals", 1].value == sum(one.hits(place)) / len(one.targets)
+    figure = made.validation["validation counterfactuals"]
+    assert found[place][1]["validation counterfactuals", 1].value == sum(figure.hits(place)) / len(figure.targets)
 
 
 def test_the_curve_runs_from_theta_0_to_theta_1(made: Reinforcement) -> None:
     plain = ColourClassifier.plain()
     assert all(map(torch.equal, made.theta_0, plain.head()))
     labels = [label for _, label in evaluation()["original"]]
-    told = [one.top(1)[0][0] for one in plain.predict([image for image, _ in evaluation()["original"]])]
+    told = [prediction.top(1)[0][0] for prediction in plain.predict([image for image, _ in evaluation()["original"]])]
     assert [LABELS[row] for row in made.answers["original"].targets] == labels
     assert [LABELS[row] for row in made.answers["original"].predicted[0]] == told
     with pytest.raises(SettingsError, match=r"alpha 0\.25 was not measured"):
@@ -77,7 +77,7 @@ def test_alpha_is_chosen_on_validation_when_it_is_not_given(made: Reinforcement)
     assert chosen.alpha == chosen.chosen == made.chosen
     assert chosen.alpha > 0.3
     assert chosen.answers == made.answers
-    right = [sum(sum(one.hits(place)) for one in made.validation.values()) for place in range(len(made.alphas))]
+    right = [sum(sum(answers.hits(place)) for answers in made.validation.values()) for place in range(len(made.alphas))]
     assert right[made.alphas.index(chosen.alpha)] == max(right)
     harmful = [item._replace(label=LABELS[(LABELS.index(item.label) + 1) % 3]) for item in items_of()]
     confused = reinforce(ColourClassifier.plain(), [*harmful, *harmful], {}, replace(RECIPE, alpha=None))
@@ -93,8 +93,8 @@ def test_originals_can_be_left_out() -> None:
 @pytest.mark.parametrize("method", ["afr", "dfr", "fine-tuning", "standard"])
 def test_every_recipe_is_measured_on_the_same_splits(method: str, made: Reinforcement) -> None:
     rival = reinforce(ColourClassifier.plain(), items_of(), evaluation(), replace(RECIPE, method=method))
-    assert {name: one.predicted[0] for name, one in rival.answers.items()} == {
-        name: one.predicted[0] for name, one in made.answers.items()
+    assert {name: answers.predicted[0] for name, answers in rival.answers.items()} == {
+        name: answers.predicted[0] for name, answers in made.answers.items()
     }
     assert rival.alpha == (0.5 if method == "standard" else 1.0)
     assert f"Recipe: {method}" in card(rival)

@@ -37,14 +37,14 @@ def folder(made: Reinforcement, tmp_path: Path) -> Path:
 def test_a_run_of_the_first_version_opens_without_what_it_did_not_keep(tmp_path: Path) -> None:
     made = read_run(FIRST)
     assert (made.alpha, made.earlier, made.chosen, made.validation) == (0.3, True, None, {})
-    found = {(one.split, one.k): one for one in figures(made, made.answers) if not one.label}
+    found = {(figure.split, figure.k): figure for figure in figures(made, made.answers) if not figure.label}
     assert {split for split, _ in found} == {"original", "held-out originals", EDITS}
     assert {k for _, k in found} == {1}
     assert (found["original", 1].n, found["original", 1].photos) == (18, 18)
     assert (found[EDITS, 1].n, found[EDITS, 1].photos, found[EDITS, 1].tested) == (6, 0, False)
     stored = json.loads((FIRST / "run.json").read_text())
-    assert {split: one.after.value for (split, _), one in found.items()} == {
-        name: one["value"] for name, one in stored["after"].items()
+    assert {split: values.after.value for (split, _), values in found.items()} == {
+        name: values["value"] for name, values in stored["after"].items()
     }
     assert "showed the test sets at every alpha" in card(made)
     write_run(made, tmp_path)

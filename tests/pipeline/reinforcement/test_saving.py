@@ -65,7 +65,7 @@ def test_a_run_is_read_as_it_was_written(made: Reinforcement, tmp_path: Path) ->
     assert set(runs(tmp_path)) == {tmp_path / "one", tmp_path / "two"}
     again = read_run(tmp_path / "one")
     tensors = ("theta_0", "theta_1")
-    for name in (one.name for one in fields(made) if one.name not in tensors):
+    for name in (field.name for field in fields(made) if field.name not in tensors):
         assert getattr(again, name) == getattr(made, name), name
     assert all(map(torch.equal, (*again.theta_0, *again.theta_1), (*made.theta_0, *made.theta_1)))
     assert figures_of(at_alpha(again, 0.8)) == figures_of(read_run(tmp_path / "two"))

@@ -18,21 +18,25 @@ from tests.seams import ColourClassifier
 
 
 def test_interpolation_is_exact_at_both_ends() -> None:
-    zero, one = random_head(0), random_head(1)
-    for alpha, expected in ((0.0, zero), (1.0, one)):
-        assert all(map(torch.equal, interpolate(zero, one, alpha), expected))
-    middle = interpolate(zero, one, 0.3)
-    assert torch.allclose(middle[0], 0.7 * zero[0] + 0.3 * one[0])
+    zero, full = random_head(0), random_head(1)
+    for alpha, expected in ((0.0, zero), (1.0, full)):
+        assert all(map(torch.equal, interpolate(zero, full, alpha), expected))
+    middle = interpolate(zero, full, 0.3)
+    assert torch.allclose(middle[0], 0.7 * zero[0] + 0.3 * full[0])
     for alpha in (-0.1, 1.1, float("nan")):
         with pytest.raises(SettingsError):
-            interpolate(zero, one, alpha)
+            interpolate(zero, full, alpha)
 
 
 def test_blending_heads_is_blending_logits() -> None:
-    zero, one, features = random_head(0), random_head(1), torch.randn(7, 12, generator=torch.Generator().manual_seed(2))
+    zero, full, features = (
+        random_head(0),
+        random_head(1),
+        torch.randn(7, 12, generator=torch.Generator().manual_seed(2)),
+    )
     for alpha in ALPHAS:
-        weight, bias = interpolate(zero, one, alpha)
-        logits = (1 - alpha) * (features @ zero[0].T + zero[1]) + alpha * (features @ one[0].T + one[1])
+        weight, bias = interpolate(zero, full, alpha)
+        logits = (1 - alpha) * (features @ zero[0].T + zero[1]) + alpha * (features @ full[0].T + full[1])
         assert torch.allclose(features @ weight.T + bias, logits, atol=1e-5)
 
 

@@ -28,7 +28,7 @@ def test_every_recipe_gets_as_many_pictures_and_each_photo_once(method: str) -> 
         kinds = {"reconstruction": "reconstruction", "text-to-image": "samples"}
         kept = kinds.get(METHODS[method].kind.name, "counterfactual")
         shown = [getattr(item, kept) for item in ITEMS]
-        assert [image for image, _ in found.pictures[:6]] == [one[0] if kept == "samples" else one for one in shown]
+        assert [image for image, _ in found.pictures[:6]] == [made[0] if kept == "samples" else made for made in shown]
     assert [image for image, _ in found.pictures[6:]] == [ITEMS[0].photo, ITEMS[3].photo]
     assert len(lesson(ITEMS, Recipe(method=method, originals=False)).pictures) == 6
 

@@ -33,7 +33,9 @@ def test_few_bits_need_cuda_and_bitsandbytes(monkeypatch: pytest.MonkeyPatch) ->
     assert place("cpu", "float16").obstacle == ""
     with pytest.raises(InputError, match="quantization = '4-bit', but weights in 4-bit need CUDA, and this is cpu"):
         load(replace(TINY, quantization="4-bit"), "cpu")
-    found = {one.what: one for one in examine(replace(TINY, quantization="8-bit"), "cpu")}["quantization"]
+    found = {diagnosis.what: diagnosis for diagnosis in examine(replace(TINY, quantization="8-bit"), "cpu")}[
+        "quantization"
+    ]
     assert found.hinders
     assert "need CUDA" in found.detail
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -88,7 +90,7 @@ def test_the_keys_are_checked(line: str, words: str, tmp_path: Path) -> None:
 def test_the_tiny_models_work_in_few_bits(bits: str) -> None:
     to = {"device": "cpu", "dtype": "float32"}
     scene = Image.open(next(Path(TINY.examples).rglob("*.png"))).convert("RGB")
-    whole, small = (Blip2Captioner.from_pretrained(TINY.captioner, quantization=one, **to) for one in ("", bits))
+    whole, small = (Blip2Captioner.from_pretrained(TINY.captioner, quantization=width, **to) for width in ("", bits))
     assert small._model.get_memory_footprint() < 0.6 * whole._model.get_memory_footprint()
     assert small.caption(scene, TINY.settings).startswith("a ")
     if bits == "8-bit":
@@ -98,4 +100,4 @@ def test_the_tiny_models_work_in_few_bits(bits: str) -> None:
     caption = "a photo of a brown dog with a sled next to a tree in a snowy field"
     proposed = perturber.perturb(caption, FACTORS["background"], "sled", TINY.settings)
     assert proposed
-    assert all(one.edited_caption != caption for one in proposed)
+    assert all(variation.edited_caption != caption for variation in proposed)

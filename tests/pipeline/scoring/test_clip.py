@@ -97,9 +97,9 @@ def test_a_batch_gives_what_single_edits_give(scorer: OpenClipScorer) -> None:
     together = scorer.score(noise(0), "a photo of a dog", edits)
     alone = [scorer.score(noise(0), "a photo of a dog", [edit])[0] for edit in edits]
     assert len(together) == 3
-    for one, other in zip(together, alone, strict=True):
-        assert one.image_similarity == pytest.approx(other.image_similarity, abs=1e-5)
-        assert one.directional_similarity == pytest.approx(other.directional_similarity, abs=1e-4)
+    for first, other in zip(together, alone, strict=True):
+        assert first.image_similarity == pytest.approx(other.image_similarity, abs=1e-5)
+        assert first.directional_similarity == pytest.approx(other.directional_similarity, abs=1e-4)
     assert together[0].image_similarity != pytest.approx(together[2].image_similarity, abs=1e-4)
 
 

@@ -99,7 +99,10 @@ def test_thousands_of_pairs_are_tested_at_once() -> None:
 def test_flipping_signs_counts_every_way() -> None:
     """By hand: of the 2 ** 5 sums, those as far from 0 as the one that came."""
     sums = [3, -1, 2, 2, 5]
-    ways = [abs(sum(sign * one for sign, one in zip(signs, sums, strict=True))) for signs in product((1, -1), repeat=5)]
+    ways = [
+        abs(sum(sign * interval for sign, interval in zip(signs, sums, strict=True)))
+        for signs in product((1, -1), repeat=5)
+    ]
     assert sign_flip(sums) == sum(way >= sum(sums) for way in ways) / 2**5
     assert sign_flip([]) == sign_flip([0, 0]) == 1.0
 
@@ -138,9 +141,9 @@ def test_an_interval_is_never_narrower_because_photos_repeat() -> None:
     before, after = pairs(10, 0, 10, 0)
     apart = change(before, after, range(20))
     together = change(before, after, [n // 5 for n in range(20)])
-    one = change(before, after, ["x"] * 20)
-    assert apart.high - apart.low < together.high - together.low < one.high - one.low
-    assert apart.p < 0.002 < together.p == 0.5 < one.p == 1.0
+    interval = change(before, after, ["x"] * 20)
+    assert apart.high - apart.low < together.high - together.low < interval.high - interval.low
+    assert apart.p < 0.002 < together.p == 0.5 < interval.p == 1.0
 
 
 def test_a_table_is_its_rows_one_by_one() -> None:
@@ -164,9 +167,9 @@ def test_holms_adjustment_is_the_published_one() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
     assert holm([0.9, 0.5]) == (1.0, 1.0)
     assert holm([]) == ()
-    one = change([True] * 8, [False] * 8, range(8))
-    assert one.reliable
-    assert not any(each.reliable for each in adjusted([one] * 8))
+    interval = change([True] * 8, [False] * 8, range(8))
+    assert interval.reliable
+    assert not any(each.reliable for each in adjusted([interval] * 8))
 
 
 # What holds for any data.
@@ -188,7 +191,7 @@ def test_intervals_hold_their_figure_and_know_no_order(edits: Edits, chance: ran
     found = change_of(edits)
     assert -1 <= found.low <= found.value <= found.high <= 1
     assert 0 < found.p <= 1
-    after = share([one for _, _, one in edits], [photo for photo, _, _ in edits])
+    after = share([edit for _, _, edit in edits], [photo for photo, _, _ in edits])
     assert 0 <= after.low <= after.value <= after.high <= 1
     apart = wilson(round(after.value * after.n), after.n)
     assert after.high - after.low >= apart.high - apart.low - 1e-9
@@ -262,7 +265,7 @@ def table_of(photos: int, edits: int) -> Clusters:
 
 def coverage(found: Sequence[Change | Mean | Proportion], truth: float) -> float:
     """Share of intervals that hold the truth."""
-    return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))
+    return float(np.mean([interval.low <= truth + 1e-12 and truth - 1e-12 <= interval.high for interval in found]))
 
 
 @pytest.mark.parametrize(("photos", "edits"), SIZES)
@@ -302,7 +305,7 @@ def test_intervals_of_changes_hold_the_truth_and_nulls_stand(photos: int, edits:
         assert held >= LEAST, (rates, held)
         assert held <= MOST or photos * often < 5, (rates, held)
         if abs(truth) < 1e-9:
-            fired = np.mean([one.p <= 0.05 for one in found])
+            fired = np.mean([interval.p <= 0.05 for interval in found])
             assert fired <= 0.07, (rates, fired)
 
 
@@ -314,7 +317,7 @@ def test_photos_that_lose_or_gain_as_a_whole_are_no_finding() -> None:
         lost, gained = (kind < 0.15) & hit, (kind >= 0.15) & (kind < 0.3) & hit
         before = (draw.random((REPEATS, photos, 1)) < 0.5) & ~gained | lost
         found = table_of(photos, edits).changes(before.ravel(), (before & ~lost | gained).ravel())
-        assert np.mean([one.p <= 0.05 for one in found]) <= 0.05
+        assert np.mean([interval.p <= 0.05 for interval in found]) <= 0.05
         edit = [mcnemar(int(a.sum()), int(b.sum())) for a, b in zip(lost[:300], gained[:300], strict=True)]
         assert np.mean(np.array(edit) <= 0.05) > 0.25
 
@@ -328,11 +331,11 @@ def test_a_table_without_a_change_calls_one_reliable_in_five_of_a_hundred(alike:
         losses = table_of(photos, edits).changes(*changed(draw, photos, edits, (0.9, 0.6, 0.0), alike))
         families = [adjusted(nulls[first : first + 12]) for first in range(0, REPEATS - 12, 12)]
         mixed = [adjusted((*nulls[at : at + 8], *losses[at : at + 4])) for at in range(0, REPEATS - 8, 8)]
-        assert np.mean([any(one.reliable for one in family) for family in families]) <= 0.07
-        assert np.mean([any(one.reliable for one in family[:8]) for family in mixed]) <= 0.07
+        assert np.mean([any(change.reliable for change in family) for family in families]) <= 0.07
+        assert np.mean([any(change.reliable for change in family[:8]) for family in mixed]) <= 0.07
         alone = [nulls[first : first + 12] for first in range(0, REPEATS - 12, 12)]
         if alike < 1:
-            assert np.mean([any(one.p < 0.05 for one in family) for family in alone]) > 0.15
+            assert np.mean([any(label.p < 0.05 for label in family) for family in alone]) > 0.15
 
 
 def test_what_no_photo_shows_cannot_be_told() -> None:
@@ -347,7 +350,7 @@ def test_what_no_photo_shows_cannot_be_told() -> None:
         gained = ~lost & (draw.random((REPEATS, photos, edits)) < 1 / 9)
         before = lost | ~gained & (draw.random((REPEATS, photos, edits)) < 0.5)
         found = table_of(photos, edits).changes(before.ravel(), (before & ~lost | gained).ravel())
-        fired[photos] = np.mean([one.p <= 0.05 for one in found])
+        fired[photos] = np.mean([interval.p <= 0.05 for interval in found])
     assert fired[100] <= 0.07
     assert 0.25 < fired[10] < 0.45
 

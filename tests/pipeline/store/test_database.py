@@ -80,7 +80,7 @@ def test_threads_and_processes_write_at_once(tmp_path: Path, postgres: Server) -
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: keep(store, study.counterfactuals[1].key, n), range(40)))
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    numbers = [one.number for one in store.log()]
+    numbers = [decision.number for decision in store.log()]
     assert len(numbers) == 100
     assert numbers == sorted(numbers)
     store.close()

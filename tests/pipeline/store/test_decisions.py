@@ -28,11 +28,11 @@ def undoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, 
 
 def redoing(log: Sequence[Decision], analyst: str, act: str) -> tuple[Decision, ...]:
     """What redoing the act that was undone last appends; nothing when there is none."""
-    return tuple(one for of in stacks(log, analyst)[1][-1:] for one in again(log, analyst, act, REDO, of))
+    return tuple(decision for of in stacks(log, analyst)[1][-1:] for decision in again(log, analyst, act, REDO, of))
 
 
 def said(found: dict[str, Decision]) -> dict[str, str]:
-    return {key: one.verdict for key, one in found.items()}
+    return {key: decision.verdict for key, decision in found.items()}
 
 
 def test_the_latest_verdict_of_one_analyst_holds() -> None:
@@ -43,7 +43,9 @@ def test_the_latest_verdict_of_one_analyst_holds() -> None:
 def test_what_analysts_agree_on_holds_and_the_rest_is_a_conflict_until_it_is_resolved() -> None:
     log = log_of(("Ada", "x", "keep"), ("Bo", "x", "keep"), ("Ada", "y", "keep"), ("Bo", "y", "reject"))
     assert said(holding(log)) == {"x": "keep"}
-    assert {key: [one.analyst for one in found] for key, found in conflicts(log).items()} == {"y": ["Ada", "Bo"]}
+    assert {key: [decision.analyst for decision in found] for key, found in conflicts(log).items()} == {
+        "y": ["Ada", "Bo"]
+    }
     resolved = (*log, replace(log[-1], id="r", act="r", analyst="Cy", kind="resolve", verdict="keep"))
     assert said(holding(resolved)) == {"x": "keep", "y": "keep"}
     assert conflicts(resolved) == {}
@@ -61,8 +63,8 @@ def test_a_verdict_taken_back_leaves_the_other_analysts() -> None:
 def test_a_corrected_label_holds_while_all_agree_on_it_and_tags_are_everybodys() -> None:
     ada, bo = log_of(("Ada", "x", "keep"), ("Bo", "x", "keep"))
     ada = replace(ada, label="kite", tags=("night",))
-    (one,) = holding((ada, replace(bo, label="kite", tags=("blurred",)))).values()
-    assert (one.label, one.tags) == ("kite", ("night", "blurred"))
+    (decision,) = holding((ada, replace(bo, label="kite", tags=("blurred",)))).values()
+    assert (decision.label, decision.tags) == ("kite", ("night", "blurred"))
     # Keeping it without another label says that it shows what the photo shows.
     assert holding((ada, bo)) == {}
     assert [said.analyst for said in conflicts((ada, bo))["x"]] == ["Ada", "Bo"]
@@ -91,7 +93,7 @@ def grown(log: tuple[Decision, ...], *steps: tuple[Step, str]) -> tuple[Decision
     """The log after every step of an analyst, numbered as a store would."""
     for step, analyst in steps:
         made = step(log, analyst, f"{step.__name__}-{len(log)}")
-        log += tuple(replace(one, number=len(log) + place) for place, one in enumerate(made, start=1))
+        log += tuple(replace(decision, number=len(log) + place) for place, decision in enumerate(made, start=1))
     return log
 
 
@@ -100,7 +102,7 @@ def test_undoing_a_resolution_brings_the_conflict_back_and_redoing_it_settles_it
     log += (replace(log[0], id="3", act="3", number=3, kind="resolve"),)
     assert said(holding(log)) == {"x": "keep"}
     undone = grown(log, (undoing, "Ada"))
-    assert [one.analyst for one in conflicts(undone)["x"]] == ["Ada", "Bo"]
+    assert [decision.analyst for decision in conflicts(undone)["x"]] == ["Ada", "Bo"]
     assert own(undone, "Bo")["x"].verdict == "reject"
     assert said(holding(grown(undone, (redoing, "Ada")))) == {"x": "keep"}
     assert set(conflicts(grown(undone, (redoing, "Ada"), (undoing, "Ada")))) == {"x"}
@@ -157,12 +159,12 @@ def test_verdicts_on_one_photos_edits_are_not_as_many_findings() -> None:
         for k, name in enumerate("AB")
     ]
     log = log_of(*entries)
-    (one,) = agreements(log, {str(n): str(n) for n in range(50)})
+    (decision,) = agreements(log, {str(n): str(n) for n in range(50)})
     (five,) = agreements(log, {str(n): str(n // 10) for n in range(50)})
     assert (five.n, five.photos) == (50, 5)
-    assert five.kappa == one.kappa
-    assert five.low < 0 < one.low + 0.2
-    assert five.high - five.low > 2 * (one.high - one.low)
+    assert five.kappa == decision.kappa
+    assert five.low < 0 < decision.low + 0.2
+    assert five.high - five.low > 2 * (decision.high - decision.low)
 
 
 def test_analysts_who_always_agree_are_not_certain_to() -> None:

@@ -60,13 +60,15 @@ class Earlier:
         return self._opened[-1]
 
     def close(self) -> None:
-        for one in self._opened:
-            one.close()
+        for held in self._opened:
+            held.close()
 
     @property
     def shown(self) -> list[dict[str, Any]]:
         """Its studies under the caption that holds."""
-        return [one for one in self.expected["studies"] if one["caption"] == self.current(one["photo"])["caption"]]
+        return [
+            study for study in self.expected["studies"] if study["caption"] == self.current(study["photo"])["caption"]
+        ]
 
     def current(self, key: str) -> dict[str, Any]:
         """Label, caption and name of a photo, as they were."""
@@ -74,7 +76,7 @@ class Earlier:
 
     def made(self) -> dict[str, dict[str, Any]]:
         """Every counterfactual that a study showed."""
-        return {made["key"]: made for one in self.expected["studies"] for made in one["counterfactuals"]}
+        return {made["key"]: made for study in self.expected["studies"] for made in study["counterfactuals"]}
 
 
 def restore(server: Server, dump: Path) -> str:
@@ -125,32 +127,34 @@ def test_the_folders_are_of_the_versions_they_are_named_after() -> None:
 
 def test_photos_labels_and_captions_are_there(earlier: Earlier) -> None:
     store = earlier.open()
-    there = {one.key: {"label": one.label, "caption": one.caption, "name": one.name} for one in store.studies()}
+    there = {
+        study.key: {"label": study.label, "caption": study.caption, "name": study.name} for study in store.studies()
+    }
     assert there == earlier.expected["current"]
-    for one in earlier.shown:
-        found = store.load_study(one["photo"], one["classifier"])
+    for study in earlier.shown:
+        found = store.load_study(study["photo"], study["classifier"])
         assert found is not None
-        assert (found.photo.label, found.caption) == (earlier.current(one["photo"])["label"], one["caption"])
-        assert found.photo.classifier == one["classifier"]
-        assert close_to(found.photo.prediction, one["prediction"])
-        assert close_to(found.control, one["control"])
+        assert (found.photo.label, found.caption) == (earlier.current(study["photo"])["label"], study["caption"])
+        assert found.photo.classifier == study["classifier"]
+        assert close_to(found.photo.prediction, study["prediction"])
+        assert close_to(found.control, study["control"])
 
 
 def test_labels_of_a_folder_are_told_from_those_of_unknown_origin(earlier: Earlier) -> None:
-    store, jobs = earlier.open(), {one["id"] for one in earlier.expected.get("jobs", [])}
+    store, jobs = earlier.open(), {job["id"] for job in earlier.expected.get("jobs", [])}
     runs = [photos for run, photos in earlier.expected["finished"].items() if run not in jobs]
-    for one in store.studies():
-        assert one.label_source == (FOLDER if any(one.key in photos for photos in runs) else UNKNOWN)
-    assert sum(one.label_source == FOLDER for one in store.studies()) == 2
+    for study in store.studies():
+        assert study.label_source == (FOLDER if any(study.key in photos for photos in runs) else UNKNOWN)
+    assert sum(study.label_source == FOLDER for study in store.studies()) == 2
 
 
 def test_variations_keep_their_ticks(earlier: Earlier) -> None:
     store, refusals = earlier.open(), set()
-    for one in earlier.shown:
-        found = store.load_study(one["photo"], one["classifier"])
+    for study in earlier.shown:
+        found = store.load_study(study["photo"], study["classifier"])
         assert found is not None
         assert json.loads(json.dumps([asdict(each) for each in found.perturbations])) == [
-            {"checks": [], **each} for each in one["proposals"]
+            {"checks": [], **each} for each in study["proposals"]
         ]
         refusals |= {each.rejected_by for each in found.perturbations}
     assert {(), ("You rejected it.",)} < refusals  # ticked, unticked, and refused by a gate
@@ -158,19 +162,19 @@ def test_variations_keep_their_ticks(earlier: Earlier) -> None:
 
 def test_counterfactuals_and_their_pictures_are_there(earlier: Earlier) -> None:
     store = earlier.open()
-    for one in earlier.shown:
-        study = store.load_study(one["photo"], one["classifier"])
+    for held in earlier.shown:
+        study = store.load_study(held["photo"], held["classifier"])
         assert study is not None
-        assert {each.key for each in study.counterfactuals} >= {each["key"] for each in one["counterfactuals"]}
+        assert {each.key for each in study.counterfactuals} >= {each["key"] for each in held["counterfactuals"]}
         for each in study.counterfactuals:
-            if each.key in (told := {made["key"]: made for made in one["counterfactuals"]}):
+            if each.key in (told := {made["key"]: made for made in held["counterfactuals"]}):
                 assert_same(each, told[each.key])
     keys = list(earlier.made())
     assert [found.key for _, found in store.pairs(keys)] == keys
     for _, found in store.pairs(keys):
         assert_same(found, earlier.made()[found.key])
     assert {key: pixels(store.file(key)) for key in earlier.expected["pictures"]} == earlier.expected["pictures"]
-    assert [one for one in maintenance.check(store) if one.is_fault] == []
+    assert [finding for finding in maintenance.check(store) if finding.is_fault] == []
 
 
 def assert_same(found: Any, told: dict[str, Any]) -> None:
@@ -183,42 +187,42 @@ def assert_same(found: Any, told: dict[str, Any]) -> None:
 
 def test_what_was_drawn_is_not_drawn_again(earlier: Earlier) -> None:
     store, models = earlier.open(), SeamModels()
-    one = next(one for one in earlier.shown if one["classifier"] == "other")
+    held = next(study for study in earlier.shown if study["classifier"] == "other")
     before = [each.key for each in store.entries()]
     again = replace(SETTINGS, factors=("background", "object"), taus=(0.3, 0.6))
-    study = store.load_study(one["photo"], "other")
+    study = store.load_study(held["photo"], "other")
     assert study is not None
-    for _ in studio.edit(models, store, one["photo"], study.perturbations, again, "other"):
+    for _ in studio.edit(models, store, held["photo"], study.perturbations, again, "other"):
         pass
     if earlier.name == "v1":  # its keys held fewer settings than there are by now, so nobody can know
         assert before == [each.key for each in store.entries() if each.key in before]
         return
     assert models.editor.edited == []
     assert [each.key for each in store.entries()] == before
-    photo_of, counterfactual = store.pairs([one["counterfactuals"][0]["key"]])[0]
-    assert (photo_of.key, counterfactual.settings) == (one["photo"], None)
+    photo_of, counterfactual = store.pairs([held["counterfactuals"][0]["key"]])[0]
+    assert (photo_of.key, counterfactual.settings) == (held["photo"], None)
 
 
 def test_decisions_hold_and_keep_their_order(earlier: Earlier) -> None:
     store, log = earlier.open(), earlier.expected["log"]
-    assert {key: one.verdict for key, one in store.decisions().items()} == earlier.expected["holding"]
-    told = [json.loads(json.dumps(asdict(one))) for one in store.log()]
-    assert [{name: one[name] for name in before} for one, before in zip(told, log, strict=True)] == log
+    assert {key: decision.verdict for key, decision in store.decisions().items()} == earlier.expected["holding"]
+    told = [json.loads(json.dumps(asdict(decision))) for decision in store.log()]
+    assert [{name: decision[name] for name in before} for decision, before in zip(told, log, strict=True)] == log
 
 
 def test_sets_captions_runs_and_jobs_are_there(earlier: Earlier) -> None:
     store, told = earlier.open(), earlier.expected
-    assert json.loads(json.dumps([asdict(one) for one in store.sets()])) == told["sets"]
-    for one in store.sets():
-        assert [made.key for _, made in store.items(one)] == list(one.items)
-    written = {key: [asdict(one) for one in store.rewordings(key)] for key in told.get("rewordings", {})}
+    assert json.loads(json.dumps([asdict(frozen) for frozen in store.sets()])) == told["sets"]
+    for frozen in store.sets():
+        assert [made.key for _, made in store.items(frozen)] == list(frozen.items)
+    written = {key: [asdict(rewording) for rewording in store.rewordings(key)] for key in told.get("rewordings", {})}
     assert written == told.get("rewordings", {})
     assert sum(map(len, written.values())) == SAID[earlier.name] - bool(told.get("away"))
     assert {run: sorted(store.finished(run)) for run in told["finished"]} == told["finished"]
-    assert [asdict(one) for one in store.failures()] == told["failures"]
+    assert [asdict(failure) for failure in store.failures()] == told["failures"]
     assert sorted(store.put_away_photos()) == told.get("away", [])
-    for one, before in zip(store.jobs.all(), told.get("jobs", []), strict=True):
-        now = {**asdict(one), "parameters": store.jobs.parameters(one.id)}
+    for job, before in zip(store.jobs.all(), told.get("jobs", []), strict=True):
+        now = {**asdict(job), "parameters": store.jobs.parameters(job.id)}
         assert {name: now[name] for name in before} == before
 
 
@@ -240,12 +244,12 @@ def desk(earlier: Earlier) -> Iterator[Desk]:
 
 
 def test_explore_opens_every_photo(earlier: Earlier, desk: Desk) -> None:
-    for one in earlier.shown:
-        study = desk.store.load_study(one["photo"], one["classifier"])
+    for held in earlier.shown:
+        study = desk.store.load_study(held["photo"], held["classifier"])
         shown = photo.page(desk, study)
         assert len(shown) == len(photo.page(desk, None))
         text = "".join(map(str, shown))
-        assert all(made["key"] in text for made in one["counterfactuals"])
+        assert all(made["key"] in text for made in held["counterfactuals"])
     known = {desk.store.file(study.key) for study in desk.store.studies()}
     assert {pair.photo for pair in photo.greatest_flips(desk)} < known
 
@@ -253,7 +257,7 @@ def test_explore_opens_every_photo(earlier: Earlier, desk: Desk) -> None:
 def test_curate_shows_every_verdict(earlier: Earlier, desk: Desk) -> None:
     triage, held = Triage(desk), earlier.expected["holding"]
     window = triage.look({"state": "all", "count": 48, "analyst": "Ada"})
-    states = {one["key"]: one["state"] for one in window["items"]}
+    states = {item["key"]: item["state"] for item in window["items"]}
     assert {key: states[key] for key in held} == held
     counts = triage.tally({"analyst": "Ada"})["counts"]
     assert counts["keep"] == sum(verdict == "keep" for verdict in held.values())
@@ -262,11 +266,11 @@ def test_curate_shows_every_verdict(earlier: Earlier, desk: Desk) -> None:
 
 def test_insights_find_every_edit(earlier: Earlier, desk: Desk) -> None:
     assert "nobody has said what the picture shows" in str(insights.show(desk, "colour", "Acc@1")[1])
-    for one in desk.store.studies():  # earlier versions did not note who gave a label
-        desk.store.set_label(one.key, one.label, analyst="Ada")
+    for study in desk.store.studies():  # earlier versions did not note who gave a label
+        desk.store.set_label(study.key, study.label, analyst="Ada")
     for classifier in ("colour", "other"):
         cell, heat, items = insights.show(desk, classifier, "Acc@1")
-        told = [one for one in earlier.shown if one["classifier"] == classifier and one["counterfactuals"]]
+        told = [study for study in earlier.shown if study["classifier"] == classifier and study["counterfactuals"]]
         assert int(re.search(r"(\d+) edits? of", str(items))[1]) >= len(told)  # type: ignore[index]
         cells, *_ = insights.draw(desk, classifier, "directional_similarity")
         assert re.search(r"Table, \d+ row", str(cells))
@@ -276,8 +280,8 @@ def test_insights_find_every_edit(earlier: Earlier, desk: Desk) -> None:
 
 def test_jobs_are_listed(earlier: Earlier, desk: Desk) -> None:
     listed, _ = jobs.poll(desk, 50)
-    for one in earlier.expected.get("jobs", []):
-        assert one["title"] in str(listed)
+    for job in earlier.expected.get("jobs", []):
+        assert job["title"] in str(listed)
 
 
 def test_work_goes_on(earlier: Earlier) -> None:
@@ -296,17 +300,19 @@ def test_work_goes_on(earlier: Earlier) -> None:
     store.redo("Ada", "again")
     frozen = store.freeze("robust")
     assert key in frozen.items
-    assert frozen.version == 1 + max(one["version"] for one in earlier.expected["sets"] if one["name"] == "robust")
+    assert frozen.version == 1 + max(
+        frozen["version"] for frozen in earlier.expected["sets"] if frozen["name"] == "robust"
+    )
 
-    one = next(one for one in earlier.shown if one["classifier"] == "other")
-    captioned(store, models, one["photo"], "a green plane on white")
-    study = store.load_study(one["photo"], "colour")
+    held = next(study for study in earlier.shown if study["classifier"] == "other")
+    captioned(store, models, held["photo"], "a green plane on white")
+    study = store.load_study(held["photo"], "colour")
     assert study is not None
     assert (study.caption, study.counterfactuals) == ("a green plane on white", ())
-    assert store.pairs([each["key"] for each in one["counterfactuals"]])  # those of the old caption are kept
+    assert store.pairs([each["key"] for each in held["counterfactuals"]])  # those of the old caption are kept
     reopened = earlier.open()
     assert reopened.decisions() == store.decisions()
-    assert reopened.load_study(one["photo"], "colour").caption == "a green plane on white"  # type: ignore[union-attr]
+    assert reopened.load_study(held["photo"], "colour").caption == "a green plane on white"  # type: ignore[union-attr]
 
 
 def captioned(store: Store, models: SeamModels, key: str, words: str) -> None:
@@ -318,17 +324,17 @@ def captioned(store: Store, models: SeamModels, key: str, words: str) -> None:
 
 def test_jobs_go_on(earlier: Earlier, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.store.jobs.LEASE", 0.2)  # of the process that was killed
-    before = {one["id"]: one["state"] for one in earlier.expected.get("jobs", [])}
+    before = {job["id"]: job["state"] for job in earlier.expected.get("jobs", [])}
     assert set(before.values()) in (set(), {WAITING, RUNNING, DONE, FAILED, CANCELLED})
-    made = {one.key for one in desk.store.entries()}
+    made = {entry.key for entry in desk.store.entries()}
     desk.runner.open()
-    until(lambda: not any(one.active for one in desk.store.jobs.all()))
-    after = {one.id: (one.state, one.error) for one in desk.store.jobs.all()}
+    until(lambda: not any(job.active for job in desk.store.jobs.all()))
+    after = {job.id: (job.state, job.error) for job in desk.store.jobs.all()}
     assert after.keys() == before.keys()
     for id_, state in before.items():
         assert after[id_] == (DONE, "") or (state == after[id_][0] and state not in (WAITING, RUNNING))
-    assert made <= {one.key for one in desk.store.entries()}
-    assert [one for one in maintenance.check(desk.store) if one.is_fault] == []
+    assert made <= {entry.key for entry in desk.store.entries()}
+    assert [finding for finding in maintenance.check(desk.store) if finding.is_fault] == []
 
 
 def until(done: Callable[[], bool]) -> None:

@@ -70,7 +70,7 @@ def test_jobs_are_taken_in_their_order_and_by_one_only(store: Store) -> None:
     store.jobs.add(job("g"), "{}")
     assert store.jobs.take("another profile") is None
     assert taken(store).job.id == "g"
-    assert [one.id for one in store.jobs.all()] == list("gfedcba")
+    assert [job.id for job in store.jobs.all()] == list("gfedcba")
     assert store.jobs.all("folder") == ()
 
 
@@ -163,7 +163,7 @@ def test_no_job_is_out_of_reach(store: Store) -> None:
     for number in range(SHOWN + 3):
         store.jobs.add(job(f"{number:02}"), "{}")
         taken(store).end(DONE)
-    shown = [one.id for one in store.jobs.all()]
+    shown = [job.id for job in store.jobs.all()]
     assert (len(shown), shown[0], shown[-1]) == (SHOWN + 1, f"{SHOWN + 2}", "waits")
     assert store.jobs.number() == SHOWN + 4
     assert len(store.jobs.all(count=2 * SHOWN)) == SHOWN + 4

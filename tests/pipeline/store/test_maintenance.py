@@ -43,11 +43,11 @@ def test_a_whole_store_is_whole_and_every_fault_is_found(store: Store) -> None:
     study = study_of()
     save(store, study)
     assert list(check(store)) == []
-    missing, damaged = (store.file(one.key) for one in study.counterfactuals[:2])
+    missing, damaged = (store.file(item.key) for item in study.counterfactuals[:2])
     missing.unlink()
     damaged.write_bytes(encode(picture("blue")))
     loose = orphan(store)
-    found = {one.kind: (one.where, one.is_fault) for one in check(store)}
+    found = {finding.kind: (finding.where, finding.is_fault) for finding in check(store)}
     assert found == {
         "missing": (str(missing), True),
         "damaged": (str(damaged), True),
@@ -101,13 +101,13 @@ def test_only_what_nothing_needs_is_removed_and_only_when_told(store: Store) -> 
         path.write_bytes(b"x")
         os.utime(path, (1, 1))
     expected = {str(loose), str(cached), str(partial)}
-    assert {one.where for one in gc(store)} == expected
+    assert {finding.where for finding in gc(store)} == expected
     assert all(Path(path).exists() for path in expected)
-    assert {one.where for one in gc(store, delete=True)} == expected
+    assert {finding.where for finding in gc(store, delete=True)} == expected
     assert not any(Path(path).exists() for path in expected)
     assert fresh.exists()
     assert contents(store.load_study(study.photo.key)) == contents(study)
-    assert not any(one.is_fault for one in check(store))
+    assert not any(finding.is_fault for finding in check(store))
 
 
 def test_a_picture_that_is_wanted_again_is_not_removed(store: Store) -> None:
@@ -168,7 +168,7 @@ def test_nobody_waits_while_files_are_looked_through(
     sweep.join()
     writer.join()
     assert not waited, "a decision waited for the search"
-    assert {one.where for one in found[0]} == {str(path) for path in loose}
+    assert {finding.where for finding in found[0]} == {str(path) for path in loose}
     assert any(path.exists() for path in loose) != delete
 
 
@@ -182,8 +182,8 @@ def test_a_picture_that_a_row_comes_to_name_during_the_search_stays(
     def late(*of: Any) -> Iterator[Finding]:
         yield from list(dispensable(*of))
         save(store, study)
-        for one in store.root.rglob("*.png"):
-            os.utime(one, (1, 1))  # long ago, so that only the row speaks for it
+        for path in store.root.rglob("*.png"):
+            os.utime(path, (1, 1))  # long ago, so that only the row speaks for it
 
     os.utime(path, (1, 1))
     monkeypatch.setattr(maintenance, "_dispensable", late)
@@ -205,8 +205,8 @@ def test_a_copy_into_the_folder_itself_is_refused(store: Store, tmp_path: Path) 
 def test_a_backup_is_restored_into_postgresql(store: Store, tmp_path: Path, postgres: Server) -> None:
     study = study_of()
     save(store, study)
-    for number, one in enumerate(study.counterfactuals[:4]):
-        keep(store, one.key, number)
+    for number, item in enumerate(study.counterfactuals[:4]):
+        keep(store, item.key, number)
     store.freeze("mine")
     backup(store, tmp_path / "copy")
     address, run = postgres.database(), CliRunner().invoke

@@ -25,7 +25,7 @@ def entry(number: int, **changes: object) -> Entry:
 
 
 def keys(entries: list[Entry]) -> list[int]:
-    return [one.number for one in entries]
+    return [entry.number for entry in entries]
 
 
 def test_entries_are_what_the_studies_say(store: Store) -> None:
@@ -33,21 +33,21 @@ def test_entries_are_what_the_studies_say(store: Store) -> None:
     for study in studies:
         save(store, study)
     entries = store.entries()
-    assert [one.key for one in entries] == [one.key for study in studies for one in study.counterfactuals]
+    assert [entry.key for entry in entries] == [item.key for study in studies for item in study.counterfactuals]
     for study in studies:
         assert study.control is not None
-        for one, item in zip((e for e in entries if e.photo == study.photo.key), study.counterfactuals, strict=True):
-            assert (one.tau, one.factor, one.label) == (item.tau, item.perturbation.factor, study.photo.label)
-            assert one.after == pytest.approx(item.prediction.probability(one.label))
-            assert one.before == pytest.approx(study.control.probability(one.label))
+        for entry, item in zip((e for e in entries if e.photo == study.photo.key), study.counterfactuals, strict=True):
+            assert (entry.tau, entry.factor, entry.label) == (item.tau, item.perturbation.factor, study.photo.label)
+            assert entry.after == pytest.approx(item.prediction.probability(entry.label))
+            assert entry.before == pytest.approx(study.control.probability(entry.label))
             first, second = item.prediction.top(2)
-            assert one.margin == pytest.approx(first[1] - second[1])
-            assert one.flip == (first[0] != study.control.top(1)[0][0])
-            assert one.passes == (not item.missed)
-            assert one.now == (first[0], pytest.approx(first[1]))
-            assert (one.scores, one.missed, one.caption) == (item.scores, item.missed, item.perturbation.caption)
-    best = {one.key for study in studies for one in chosen(study)}
-    assert {one.key for one in listed(entries, ())} == best
+            assert entry.margin == pytest.approx(first[1] - second[1])
+            assert entry.flip == (first[0] != study.control.top(1)[0][0])
+            assert entry.passes == (not item.missed)
+            assert entry.now == (first[0], pytest.approx(first[1]))
+            assert (entry.scores, entry.missed, entry.caption) == (item.scores, item.missed, item.perturbation.caption)
+    best = {item.key for study in studies for item in chosen(study)}
+    assert {entry.key for entry in listed(entries, ())} == best
 
 
 def test_entries_are_read_again_after_a_change_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_entries_are_read_again_after_a_change_only(store: Store, monkeypatch: p
     assert store.entries() is first
     labels = study.photo.prediction.labels
     store.set_label(study.photo.key, labels[-1])
-    assert {one.label for one in store.entries()} == {labels[-1]}
+    assert {entry.label for entry in store.entries()} == {labels[-1]}
 
 
 def test_the_best_of_a_variation_is_listed_and_whatever_was_decided() -> None:
@@ -77,7 +77,7 @@ def test_orders() -> None:
     assert {name: keys(ordered(entries, name)) for name in ORDERS} == expected
     shuffled = [keys(ordered(entries, RANDOM, seed)) for seed in range(9)]
     assert shuffled[0] == keys(ordered(entries, RANDOM, 0))
-    assert len({tuple(one) for one in shuffled}) > 1
+    assert len({tuple(item) for item in shuffled}) > 1
     with pytest.raises(SettingsError, match="'best'"):
         ordered(entries, "best")
 

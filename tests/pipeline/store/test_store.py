@@ -71,11 +71,11 @@ def test_it_comes_back_from_another_process_life(store: Store) -> None:
 def test_the_last_decision_holds_and_nothing_is_forgotten(store: Store) -> None:
     study = study_of()
     save(store, study)
-    a, b, c = (one.key for one in study.counterfactuals[:3])
+    a, b, c = (item.key for item in study.counterfactuals[:3])
     for number, (key, verdict) in enumerate([(a, "keep"), (b, "keep"), (c, "unsure"), (a, "reject"), (b, "")]):
         assert keep(store, key, number, verdict).time > 0
-    assert {key: one.verdict for key, one in store.decisions().items()} == {a: "reject", c: "unsure"}
-    assert [one.verdict for one in store.log()] == ["keep", "keep", "unsure", "reject", ""]
+    assert {key: decision.verdict for key, decision in store.decisions().items()} == {a: "reject", c: "unsure"}
+    assert [decision.verdict for decision in store.log()] == ["keep", "keep", "unsure", "reject", ""]
     assert store.kept() == ()
 
 
@@ -92,13 +92,13 @@ def test_the_same_decision_twice_counts_once(store: Store) -> None:
 def test_who_decides_upon_what_is_no_longer_there_is_told_and_loses_nothing(store: Store) -> None:
     study = study_of()
     save(store, study)
-    key, other = (one.key for one in study.counterfactuals[:2])
+    key, other = (item.key for item in study.counterfactuals[:2])
     first = Decision(id="a", counterfactual=key, verdict="keep", analyst="Ada")
     seen = store.decide(first, expected=0).number
     late = replace(first, id="b", verdict="reject")
     with pytest.raises(ConflictError, match="Ada decided 'keep'"):
         store.decide_all([replace(late, id="c", counterfactual=other), late], {key: 0, other: 0})
-    assert [one.id for one in store.log()] == ["a"]
+    assert [decision.id for decision in store.log()] == ["a"]
     assert store.decide(first, expected=0).number == seen  # the same one again is no conflict
     assert store.decide(late, expected=seen).verdict == "reject"
     assert store.decide(replace(first, id="d", analyst="Bo"), expected=0).verdict == "keep"  # another analyst's own
@@ -107,20 +107,20 @@ def test_who_decides_upon_what_is_no_longer_there_is_told_and_loses_nothing(stor
 def test_what_was_undone_and_redone_is_the_same_after_a_reload(store: Store) -> None:
     study = study_of()
     save(store, study)
-    a, b, c = (one.key for one in study.counterfactuals[:3])
+    a, b, c = (item.key for item in study.counterfactuals[:3])
     keep(store, a, 0)
     bulk = [Decision(id=f"bulk-{key}", counterfactual=key, verdict="reject", act="bulk") for key in (a, b, c)]
     store.decide_all(bulk)
     again = Store(store.root, store.address)
     assert len(again.undo("", "u1")) == 3
     assert again.undo("", "u1") == again.log()[-3:]  # sent twice
-    assert {key: one.verdict for key, one in store.decisions().items()} == {a: "keep"}
+    assert {key: decision.verdict for key, decision in store.decisions().items()} == {a: "keep"}
     store.undo("", "u2")
     assert store.decisions() == {}
     assert store.undo("", "u3") == ()
     again.redo("", "r1")
     again.redo("", "r2")
-    assert {one.verdict for one in store.decisions().values()} == {"reject"}
+    assert {decision.verdict for decision in store.decisions().values()} == {"reject"}
     assert store.redo("", "r3") == ()
     again.close()
 
@@ -138,7 +138,7 @@ def test_decisions_are_checked(store: Store) -> None:
 def test_sets_are_frozen_and_numbered(store: Store) -> None:
     study = study_of()
     save(store, study)
-    keys = [one.key for one in study.counterfactuals]
+    keys = [item.key for item in study.counterfactuals]
     with pytest.raises(DataError, match="keep at least one"):
         store.freeze("set")
     keep(store, keys[5], 0)
@@ -150,9 +150,9 @@ def test_sets_are_frozen_and_numbered(store: Store) -> None:
     second = store.freeze("set")
     assert (second.version, second.items) == (2, (keys[5],))
     assert store.sets() == (second, first)
-    assert [one.key for _, one in store.items(first)] == [keys[1], keys[5]]
-    ((photo, one),) = store.kept()
-    assert (photo.key, photo.label, one.key, encode(one.image)) == (
+    assert [entry.key for _, entry in store.items(first)] == [keys[1], keys[5]]
+    ((photo, entry),) = store.kept()
+    assert (photo.key, photo.label, entry.key, encode(entry.image)) == (
         study.photo.key,
         "red",
         keys[5],
@@ -172,10 +172,13 @@ def test_a_run_notes_what_is_finished_and_what_failed(store: Store) -> None:
     store.fail("job", "a.png", "first")
     store.fail("job", "a.png", "second")
     store.fail("job", "b.png", "other")
-    assert [(one.name, one.message) for one in store.failures()] == [("a.png", "second"), ("b.png", "other")]
+    assert [(failure.name, failure.message) for failure in store.failures()] == [
+        ("a.png", "second"),
+        ("b.png", "other"),
+    ]
     for _ in range(2):
         store.finish("job", "key", "a.png")
-    assert [one.name for one in store.failures()] == ["b.png"]
+    assert [failure.name for failure in store.failures()] == ["b.png"]
     assert store.finished("job") == {"key"}
     assert store.finished("other") == frozenset()
 

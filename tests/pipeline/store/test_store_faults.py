@@ -122,7 +122,7 @@ def test_what_was_acknowledged_survives_kill(store: Store) -> None:
         said = [int(writer.stdout.readline()) for _ in range(10)]
         writer.kill()
         said += [int(line) for line in writer.stdout.read().split()]
-    assert {str(number) for number in said} <= {one.id for one in store.log()}
+    assert {str(number) for number in said} <= {decision.id for decision in store.log()}
 
 
 def limited(store: Store, pages: int) -> None:
@@ -146,7 +146,7 @@ def test_a_full_database_leaves_nothing_half_applied(store: Store) -> None:
     with pytest.raises(StoreError, match="disk is full") as caught:
         store.add_photo(replace(fresh, name="x" * 50_000))
     assert "\n" not in str(caught.value)
-    assert [one.key for one in store.studies()] == [first.photo.key]
+    assert [study.key for study in store.studies()] == [first.photo.key]
     assert store.load_study(fresh.key) is None
     with pytest.raises(StoreError, match="disk is full"):
         store.set_caption(first.photo.key, "x" * 50_000, analyst="Ada")

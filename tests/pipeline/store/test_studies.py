@@ -55,11 +55,11 @@ def test_other_settings_add_counterfactuals(store: Store) -> None:
 def test_a_new_judgement_replaces_the_old_one(store: Store) -> None:
     study = study_of()
     save(store, study)
-    judged = tuple(replace(one, missed=("a gate",)) for one in study.counterfactuals)
+    judged = tuple(replace(item, missed=("a gate",)) for item in study.counterfactuals)
     store.set_scores(judged)
     loaded = store.load_study(study.photo.key)
     assert loaded is not None
-    assert {one.missed for one in loaded.counterfactuals} == {("a gate",)}
+    assert {item.missed for item in loaded.counterfactuals} == {("a gate",)}
 
 
 def test_the_latest_caption_is_the_photos_study(store: Store) -> None:
@@ -69,7 +69,7 @@ def test_the_latest_caption_is_the_photos_study(store: Store) -> None:
     assert contents(store.load_study(first.photo.key)) == contents(second)
     save(store, Study(photo=first.photo))
     assert contents(store.load_study(first.photo.key)) == contents(second)
-    assert [one.caption for one in store.studies()] == ["a red wall on white"]
+    assert [study.caption for study in store.studies()] == ["a red wall on white"]
 
 
 def test_labels_are_stored_once(store: Store) -> None:
@@ -109,12 +109,12 @@ def test_checks_are_kept_with_their_perturbation(store: Store) -> None:
         Check(gate="factor", passed=False, says="no"),
     )
     study = study_of()
-    judged = replace(study, perturbations=tuple(replace(one, checks=checks) for one in study.perturbations))
+    judged = replace(study, perturbations=tuple(replace(variation, checks=checks) for variation in study.perturbations))
     save(store, judged)
     loaded = store.load_study(study.photo.key)
     assert loaded is not None
     assert loaded.perturbations
-    assert all(one.checks == checks for one in loaded.perturbations)
+    assert all(variation.checks == checks for variation in loaded.perturbations)
 
 
 def test_who_wrote_which_caption_is_kept(store: Store) -> None:
@@ -127,7 +127,7 @@ def test_who_wrote_which_caption_is_kept(store: Store) -> None:
     store.set_caption(key, "a dog", analyst="Ada", expected="a photo of a dog")
     store.set_caption(key, "a brown dog", analyst="Grace")
     store.set_caption(photos[1].key, "a cat", analyst="")
-    told = [(one.before, one.caption, one.analyst) for one in store.rewordings(key)]
+    told = [(rewording.before, rewording.caption, rewording.analyst) for rewording in store.rewordings(key)]
     assert told == [("a photo of a dog", "a dog", "Ada"), ("a dog", "a brown dog", "Grace")]
     assert store.caption_of(key) == ("a brown dog", True)
     with pytest.raises(ConflictError, match="a brown dog"):
@@ -145,9 +145,9 @@ def test_a_score_that_an_older_folder_lacks_is_unknown_until_it_is_scored_again(
             connection.execute(sql.update(schema.counterfactuals).where(chosen).values(scores=kept))
     again = store.load_study(study.photo.key)
     assert again is not None
-    assert all(isnan(one.scores.prefers_edit) for one in again.counterfactuals)
-    assert not any(one.scores.complete for one in again.counterfactuals)
-    assert all(one.scores.kept["prefers_edit"] is None for one in again.counterfactuals)
+    assert all(isnan(item.scores.prefers_edit) for item in again.counterfactuals)
+    assert not any(item.scores.complete for item in again.counterfactuals)
+    assert all(item.scores.kept["prefers_edit"] is None for item in again.counterfactuals)
     store.set_scores(again.counterfactuals)
     with store.database.read() as connection:
         texts = connection.execute(sql.select(sql.cast(schema.counterfactuals.c.scores, sql.Text))).scalars().all()
@@ -155,4 +155,4 @@ def test_a_score_that_an_older_folder_lacks_is_unknown_until_it_is_scored_again(
     assert store.entries()
     models = SeamModels()
     rescored = list(workflow.edit(models, again, again.perturbations, SETTINGS))[-1]
-    assert [one.scores for one in rescored.counterfactuals] == [one.scores for one in study.counterfactuals]
+    assert [item.scores for item in rescored.counterfactuals] == [item.scores for item in study.counterfactuals]

@@ -20,7 +20,7 @@ def test_records_tell_the_same_without_opening_a_picture(store: Store) -> None:
     for study in (study_of(1, classifier="other"), *studies):
         save(store, study)
     shutil.rmtree(store.root / "media")
-    found = {one.photo.key: one for one in store.records(studies[0].photo.classifier)}
+    found = {study.photo.key: study for study in store.records(studies[0].photo.classifier)}
     assert found.keys() == {study.photo.key for study in studies}
     for study in studies:
         assert told(found[study.photo.key]) == told(study)
@@ -32,7 +32,7 @@ def test_records_keep_no_vectors_of_edits_but_where_the_label_is_unknown(store: 
     unknown = replace(unknown, photo=replace(unknown.photo, label="zebra"))
     for study in (known, unknown):
         save(store, study)
-    found = {one.photo.label: {type(edit.prediction) for edit in one.counterfactuals} for one in store.records()}
+    found = {study.photo.label: {type(edit.prediction) for edit in study.counterfactuals} for study in store.records()}
     assert found == {known.photo.label: {Standing}, "zebra": {Prediction}}
 
 
@@ -57,12 +57,14 @@ def test_one_photo_put_away_for_another_is_seen_by_every_copy(store: Store) -> N
     catalogue, other = Catalogue(store), Store(store.root, store.address)
     store.put_away([first.photo.key])
     catalogue.refresh()
-    assert [one.photo.key for one in store.records()] == [second.photo.key]
+    assert [study.photo.key for study in store.records()] == [second.photo.key]
     other.put_away([second.photo.key])  # in another process, between two looks
     other.bring_back([first.photo.key])
     catalogue.refresh()
-    assert [one.photo.key for one in store.records()] == [first.photo.key]
-    assert {one.photo for one in store.entries()} == {one.photo for one in catalogue.shown()} == {first.photo.key}
+    assert [study.photo.key for study in store.records()] == [first.photo.key]
+    assert (
+        {entry.photo for entry in store.entries()} == {entry.photo for entry in catalogue.shown()} == {first.photo.key}
+    )
     other.close()
 
 
@@ -75,7 +77,7 @@ def test_two_classifiers_judge_the_same_pictures(store: Store) -> None:
     assert loaded is not None
     assert (loaded.control, loaded.counterfactuals) == (None, ())  # what it has not judged is left out
     assert set(store.unjudged(first.photo.key, second.photo.judge)) == {
-        key_of(image) for image in (first.reconstruction, *(one.image for one in first.counterfactuals)) if image
+        key_of(image) for image in (first.reconstruction, *(item.image for item in first.counterfactuals)) if image
     }
     save(store, second)
     assert contents(store.load_study(first.photo.key)) == contents(second)
@@ -87,9 +89,9 @@ def test_two_classifiers_judge_the_same_pictures(store: Store) -> None:
 def test_studies_are_listed_newest_first(store: Store) -> None:
     for seed in range(3):
         save(store, study_of(seed))
-    assert [one.name for one in store.studies()] == ["2.png", "1.png", "0.png"]
+    assert [study.name for study in store.studies()] == ["2.png", "1.png", "0.png"]
     save(store, study_of(0))
-    assert [one.name for one in store.studies()] == ["0.png", "2.png", "1.png"]
+    assert [study.name for study in store.studies()] == ["0.png", "2.png", "1.png"]
 
 
 def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store) -> None:
@@ -104,10 +106,12 @@ def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store)
     store.put_away([first.photo.key])
     store.put_away([first.photo.key])
     catalogue.refresh()
-    assert [one.key for one in store.studies()] == [second.photo.key]
-    assert {one.photo for one in store.entries()} == {one.photo for one in catalogue.shown()} == {second.photo.key}
-    assert [one.counterfactual for one in store.log()] == [second.counterfactuals[0].key]
-    assert [one.counterfactual for one in catalogue.log] == [second.counterfactuals[0].key]
+    assert [study.key for study in store.studies()] == [second.photo.key]
+    assert (
+        {entry.photo for entry in store.entries()} == {entry.photo for entry in catalogue.shown()} == {second.photo.key}
+    )
+    assert [decision.counterfactual for decision in store.log()] == [second.counterfactuals[0].key]
+    assert [decision.counterfactual for decision in catalogue.log] == [second.counterfactuals[0].key]
     assert [photo.key for photo, _ in store.kept()] == [second.photo.key]
     assert store.sets() == (mixed,)
     assert len(store.items(own)) == 1  # what leads there directly still does
@@ -125,8 +129,8 @@ def test_photos_put_away_are_out_of_every_list_until_they_are_back(store: Store)
 def test_file_is_the_picture(store: Store) -> None:
     study = study_of()
     save(store, study)
-    one = study.counterfactuals[4]
-    assert store.file(one.key).read_bytes() == encode(one.image)
+    item = study.counterfactuals[4]
+    assert store.file(item.key).read_bytes() == encode(item.image)
     assert store.file(study.photo.key).read_bytes() == encode(study.photo.image)
     with pytest.raises(DataError):
         store.file("../../etc/passwd")

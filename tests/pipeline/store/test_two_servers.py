@@ -81,38 +81,41 @@ def test_two_undos_that_race_take_back_two_acts_or_one(
         with ThreadPoolExecutor(2) as pool:
             made = list(pool.map(undo, (store, other)))
         log = store.log()
-        assert len({one.of for one in log if one.kind == decisions.UNDO}) == sum(
-            one.kind == decisions.UNDO for one in log
+        assert len({decision.of for decision in log if decision.kind == decisions.UNDO}) == sum(
+            decision.kind == decisions.UNDO for decision in log
         ), "an act was taken back twice"
         assert stacks(log, "")[0] == tuple(f"id-{number}" for number in range(left))
         assert sorted(map(len, made)) == ([1, 1] if left else [0, 1])
-    assert [one.verdict for one in store.redo("", "redo")] == ["keep"]
+    assert [decision.verdict for decision in store.redo("", "redo")] == ["keep"]
 
 
 def test_an_undo_that_is_sent_twice_is_one(store: Store, other: Store) -> None:
     study = study_of()
     save(store, study)
-    for number, one in enumerate(study.counterfactuals[:3]):
-        keep(store, one.key, number)
+    for number, item in enumerate(study.counterfactuals[:3]):
+        keep(store, item.key, number)
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda server: server.undo("", "the same"), (store, other) * 4))
     assert len(set(made)) == 1
-    assert [one.kind for one in store.log()].count(decisions.UNDO) == 1
+    assert [decision.kind for decision in store.log()].count(decisions.UNDO) == 1
 
 
 def test_an_act_on_many_pairs_is_undone_as_one_and_only_ones_own(store: Store) -> None:
     study = study_of()
     save(store, study)
-    keys = [one.key for one in study.counterfactuals]
+    keys = [item.key for item in study.counterfactuals]
     keep(store, keys[0], 1)
     store.decide(Decision(id="b", counterfactual=keys[1], verdict="unsure", analyst="Bo"))
     store.decide_all(
         [Decision(id=f"all-{n}", counterfactual=key, verdict="reject", act="all") for n, key in enumerate(keys)]
     )
     back = store.undo("", "u")
-    assert [one.verdict for one in back] == ["keep", *[""] * (len(keys) - 1)]
-    assert {key: one.verdict for key, one in store.decisions().items()} == {keys[0]: "keep", keys[1]: "unsure"}
-    assert {one.verdict for one in store.redo("", "r")} == {"reject"}
+    assert [decision.verdict for decision in back] == ["keep", *[""] * (len(keys) - 1)]
+    assert {key: decision.verdict for key, decision in store.decisions().items()} == {
+        keys[0]: "keep",
+        keys[1]: "unsure",
+    }
+    assert {decision.verdict for decision in store.redo("", "r")} == {"reject"}
 
 
 def test_a_log_that_is_damaged_already_can_be_undone(store: Store) -> None:
@@ -123,8 +126,8 @@ def test_a_log_that_is_damaged_already_can_be_undone(store: Store) -> None:
     keep(store, key, 2, "reject")
     for name in ("u1", "u2"):  # as two tabs of an earlier version left it
         store.decide(Decision(id=f"{name}-0", act=name, counterfactual=key, verdict="keep", kind="undo", of="id-2"))
-    assert [one.of for one in store.undo("", "u3")] == ["id-1"]
-    assert [one.of for one in store.redo("", "r1")] == ["id-1"]
+    assert [decision.of for decision in store.undo("", "u3")] == ["id-1"]
+    assert [decision.of for decision in store.redo("", "r1")] == ["id-1"]
 
 
 def job() -> Job:
@@ -184,7 +187,7 @@ def everything(store: Store) -> object:
     kept = [path for path in store.root.rglob("*") if path.is_file() and not path.name.startswith("explorer.db")]
     names = [path.relative_to(store.root) for path in kept]
     caches = ("inversions", "features", ".training")
-    return rows, sorted(one for one in names if one.parts[0] not in caches and one.parts[0] != "media")
+    return rows, sorted(name for name in names if name.parts[0] not in caches and name.parts[0] != "media")
 
 
 def photos(store: Store, count: int) -> tuple[tuple[str, str], ...]:
@@ -213,7 +216,7 @@ def training_task(store: Store) -> Task:
         study = workflow.open_photo(models, picture(label, number), label)
         study = workflow.propose(models, workflow.describe(models, study, SETTINGS), SETTINGS)
         save(store, list(workflow.edit(models, study, study.perturbations, SETTINGS))[-1])
-    items = tuple((one.key, one.label) for one in store.entries())
+    items = tuple((entry.key, entry.label) for entry in store.entries())
     return TrainingTask(
         classifier="colour", items=items, recipes=(Recipe(max_epochs=3), Recipe(max_epochs=3, seed=1)), source="all"
     )
@@ -347,15 +350,15 @@ def test_a_verdict_on_many_asks_the_database_as_little_as_one_on_few(store: Stor
 
         made = [Decision(id=f"{name}-{n}", counterfactual=key, verdict="keep", act=name) for n, key in enumerate(keys)]
         sql.event.listen(store.database.engine, "before_cursor_execute", note)
-        assert [one.id for one in store.decide_all(made, **more)] == [one.id for one in made]  # type: ignore[arg-type]
+        assert [decision.id for decision in store.decide_all(made, **more)] == [item.id for item in made]  # type: ignore[arg-type]
         sql.event.remove(store.database.engine, "before_cursor_execute", note)
         return len(statements)
 
     fill(store, 400, per_photo=100)
-    keys = [one.key for one in store.entries()]
+    keys = [entry.key for entry in store.entries()]
     few = asked("few", keys[:2])
     assert asked("many", keys) == few
-    numbers = {one.counterfactual: one.number for one in store.decisions().values()}
+    numbers = {decision.counterfactual: decision.number for decision in store.decisions().values()}
     assert asked("expected", keys, expected=numbers) == few + 1
     with pytest.raises(ConflictError):
         asked("late", keys, expected=numbers)

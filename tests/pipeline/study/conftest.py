@@ -15,7 +15,7 @@ from tests.seams import ColourClassifier
 
 @pytest.fixture(scope="package")
 def items() -> tuple[Example, ...]:
-    return items_of(STUDIES, {one.key: (one.image, one.image) for s in STUDIES for one in s.counterfactuals})
+    return items_of(STUDIES, {item.key: (item.image, item.image) for s in STUDIES for item in s.counterfactuals})
 
 
 @pytest.fixture(scope="package")

@@ -29,7 +29,7 @@ def table_2(items: tuple[Example, ...], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.slow
 def test_table_2_finds_the_repair_and_that_plain_augmentation_is_none(table_2: Repair) -> None:
-    scores = {(one.recipe, one.alpha, one.test): one for one in table_2.scores}
+    scores = {(score.recipe, score.alpha, score.test): score for score in table_2.scores}
     assert table_2.baseline["T"].value == 1.0
     assert table_2.baseline["OOD"].value < 0.3
     mended = scores["counterfactual", CHOSEN, "OOD"]
@@ -43,7 +43,7 @@ def test_table_2_finds_the_repair_and_that_plain_augmentation_is_none(table_2: R
     assert scores["standard", CHOSEN, "OOD"].over["standard"].value == 0.0
     assert scores["counterfactual", CHOSEN, HYBRID].gain.n == 48
     assert mended.accuracy5.value == 1.0  # of three classes
-    assert {(one.recipe, one.alpha) for one in table_2.scores} == {
+    assert {(score.recipe, score.alpha) for score in table_2.scores} == {
         *((name, "0.3") for name in ("counterfactual", "standard", "reconstruction", "text-to-image")),
         *((name, CHOSEN) for name in ("counterfactual", "standard", "reconstruction", "text-to-image")),
         *((name, "1") for name in ("fine-tuning", "afr", "dfr")),
@@ -51,11 +51,11 @@ def test_table_2_finds_the_repair_and_that_plain_augmentation_is_none(table_2: R
 
 
 def test_the_curve_rises_and_the_right_factor_mends(table_2: Repair) -> None:
-    curve = {(one.at, one.test): one.gain for one in table_2.curve}
+    curve = {(point.at, point.test): point.gain for point in table_2.curve}
     assert curve["1", "OOD"].value > max(0.3, curve["0.1", "OOD"].value)
-    factors = {(one.at, one.test): one.gain for one in table_2.by_factor}
+    factors = {(point.at, point.test): point.gain for point in table_2.by_factor}
     assert factors["background", "OOD"].value > factors["object", "OOD"].value + 0.3
-    assert [one.at for one in table_2.by_number if one.test == "T"] == ["25%", "50%", "100%"]
+    assert [point.at for point in table_2.by_number if point.test == "T"] == ["25%", "50%", "100%"]
     assert set(table_2.by_class) == set(LABELS)
     assert (table_2.photos, table_2.counterfactuals) == (18, 36)
 
@@ -64,7 +64,7 @@ def test_the_curve_rises_and_the_right_factor_mends(table_2: Repair) -> None:
 def test_samples_that_are_missing_leave_their_recipe_out(items: tuple[Example, ...], tmp_path: Path) -> None:
     bare = [item._replace(samples=()) for item in items]
     _, table = repaired(bare, tmp_path, replace(RECIPE, max_epochs=1))
-    assert "text-to-image" not in {one.recipe for one in table.scores}
+    assert "text-to-image" not in {score.recipe for score in table.scores}
 
 
 def test_the_report_tells_every_figure(table_1: Weaknesses, table_2: Repair) -> None:

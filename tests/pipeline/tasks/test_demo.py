@@ -43,7 +43,9 @@ def test_it_arrives_as_it_was_made(store: Store, written: Path) -> None:
         assert contents(store.load_study(study_of(seed).photo.key)) == contents(study_of(seed))
     (decision,) = store.log()
     assert (decision.id, decision.verdict) == ("id-0", "keep")
-    assert [(one.name, one.version, one.items) for one in store.sets()] == [("demo", 1, (decision.counterfactual,))]
+    assert [(frozen.name, frozen.version, frozen.items) for frozen in store.sets()] == [
+        ("demo", 1, (decision.counterfactual,))
+    ]
 
 
 def test_a_demo_that_was_cut_off_is_completed(store: Store, written: Path) -> None:
@@ -59,11 +61,11 @@ def test_starting_empty_leaves_ones_own_work_and_can_be_taken_back(store: Store,
     keep(store, study_of(0).counterfactuals[0].key, 1, "reject")
     demo.put_away(store, store.root / "reinforced", written)
     assert not demo.is_shown(store, written)
-    assert [one.key for one in store.studies()] == [study_of(7).photo.key]
+    assert [study.key for study in store.studies()] == [study_of(7).photo.key]
     assert (store.log(), store.sets()) == ((), ())
     demo.bring(store, written)
     assert len(store.studies()) == 3
-    assert [one.verdict for one in store.log()] == ["keep", "reject"]
+    assert [decision.verdict for decision in store.log()] == ["keep", "reject"]
 
 
 def test_only_a_folder_that_holds_nothing_is_new(tmp_path: Path) -> None:
@@ -91,19 +93,19 @@ def test_a_damaged_or_missing_demo_is_told(store: Store, written: Path, tmp_path
 def test_the_shipped_demo_fills_every_page(store: Store, models: LoadedModels, shipped: Path) -> None:
     demo.bring(store, shipped)
     demo.bring_run(models, store.root / "reinforced", shipped)
-    entries, verdicts = store.entries(), [one.verdict for one in store.log()]
+    entries, verdicts = store.entries(), [decision.verdict for decision in store.log()]
     assert len(store.studies()) >= 24
-    assert {one.factor for one in entries} == {"background", "subject", "adjective", "object", "domain"}
-    assert any(one.flip and one.passes for one in entries)
+    assert {entry.factor for entry in entries} == {"background", "subject", "adjective", "object", "domain"}
+    assert any(entry.flip and entry.passes for entry in entries)
     assert min(verdicts.count("keep"), verdicts.count("reject")) >= 5
-    decided = {one.counterfactual for one in store.log()}
-    assert {one.photo for one in entries if one.key not in decided} - {
-        one.photo for one in entries if one.key in decided
+    decided = {decision.counterfactual for decision in store.log()}
+    assert {entry.photo for entry in entries if entry.key not in decided} - {
+        entry.photo for entry in entries if entry.key in decided
     }, "nothing waits for a decision"
     (folder,) = runs(store.root / "reinforced")
     run = read_run(folder)
     assert (run.alpha, run.looks, run.earlier) == (run.chosen, (), False), "its test sets wait to be shown"
-    assert all(one.ranks and one.photos for one in (*run.answers.values(), *run.validation.values()))
+    assert all(answers.ranks and answers.photos for answers in (*run.answers.values(), *run.validation.values()))
     assert models.classifier(models.admit(str(folder))).labels == models.classifier().labels
     demo.put_away(store, store.root / "reinforced", shipped)
     assert runs(store.root / "reinforced") == ()

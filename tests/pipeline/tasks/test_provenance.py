@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parents[3]
 STEPS = 6
 
 
-def furthest(one: Path, other: Image.Image) -> int:
+def furthest(path: Path, other: Image.Image) -> int:
     """The greatest difference of any value of any pixel, 0..255."""
-    with Image.open(one) as made:
+    with Image.open(path) as made:
         return int(np.abs(np.asarray(made, int) - np.asarray(other, int)).max())
 
 
@@ -61,7 +61,7 @@ def study(models: Models, store: Store, scenes: tuple[Scene, ...]) -> Study:
 def test_python_and_command_line_make_the_frame_again(
     models: Models, store: Store, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    item = next(one for one in study.counterfactuals if one.tau == 0.7)
+    item = next(item for item in study.counterfactuals if item.tau == 0.7)
     told = provenance(models.axis, study, item, str(store.file(study.photo.key).relative_to(store.root)))
     assert told is not None
     assert {"inversion": "ddim", "num inference steps": f"{STEPS}"}.items() <= dict(told.parameters).items()
@@ -72,7 +72,7 @@ def test_python_and_command_line_make_the_frame_again(
 
     run_command(told.command, tmp_path)
     assert furthest(tmp_path / "edited" / "tau-0.7.png", item.image) <= 1
-    other = next(one for one in study.counterfactuals if one.tau == 0.3)
+    other = next(item for item in study.counterfactuals if item.tau == 0.3)
     assert furthest(tmp_path / "edit.png", other.image) > 1
 
 

@@ -46,12 +46,12 @@ def again(models: SeamModels, store: Store, study: Study, classifier: str = "") 
 
 
 def predictions(study: Study) -> list[object]:
-    return [study.photo.prediction, study.control, *(one.prediction for one in study.counterfactuals)]
+    return [study.photo.prediction, study.control, *(item.prediction for item in study.counterfactuals)]
 
 
 def seen_by(judge: ColourClassifier, study: Study) -> list[object]:
     assert study.reconstruction is not None
-    images = (study.photo.image, study.reconstruction, *(one.image for one in study.counterfactuals))
+    images = (study.photo.image, study.reconstruction, *(item.image for item in study.counterfactuals))
     return list(judge.predict(images))
 
 
@@ -60,7 +60,7 @@ def test_another_classifier_judges_the_stored_pictures_and_draws_none(models: Se
     drawn, inverted = len(models.editor.edited), models.editor.inversions
     other = again(models, store, made, "other")
     assert (len(models.editor.edited), models.editor.inversions) == (drawn, inverted)
-    assert [one.key for one in other.counterfactuals] == [one.key for one in made.counterfactuals]
+    assert [item.key for item in other.counterfactuals] == [item.key for item in made.counterfactuals]
     assert predictions(other) == seen_by(models.classifier("other"), made) != predictions(made)
     assert contents(again(models, store, made, "colour")) == contents(made)
     assert len(store.entries()) == 9
@@ -76,13 +76,13 @@ def test_a_classifier_that_was_changed_under_its_name_judges_anew_and_draws_none
     after = again(models, store, made)
     assert predictions(after) == seen_by(models.classifier(), made) != predictions(made)
     assert len(models.editor.edited) == drawn
-    assert {one.key: one.after for one in store.entries()} == {
-        one.key: one.prediction.probability("red") for one in after.counterfactuals
+    assert {entry.key: entry.after for entry in store.entries()} == {
+        item.key: item.prediction.probability("red") for item in after.counterfactuals
     }
     untouched = store.load_study(second.photo.key)  # it was judged anew as well
     assert untouched is not None
     assert untouched.photo.prediction == models.classifier().predict([second.photo.image])[0]
-    assert {one.photo.fingerprint for one in store.records()} == {models.classifier().fingerprint}
+    assert {study.photo.fingerprint for study in store.records()} == {models.classifier().fingerprint}
     models.classifiers["colour"] = ColourClassifier.plain()  # and back: what was judged then is still there
     seen = models.classifier().seen
     studio.refresh_classifier(models, store)
@@ -96,18 +96,18 @@ def test_another_clip_scores_the_stored_pictures_and_draws_none(models: SeamMode
 
     class Harsher(ColourScorer):
         def score(self, *asked: object) -> tuple[object, ...]:  # type: ignore[override]
-            return tuple(replace(one, image_similarity=0.1) for one in super().score(*asked))  # type: ignore[arg-type]
+            return tuple(replace(item, image_similarity=0.1) for item in super().score(*asked))  # type: ignore[arg-type]
 
     models.scorer = Harsher()
     models.scorer.fingerprint = "another"
     drawn = len(models.editor.edited)
     after = again(models, store, made)
     assert len(models.editor.edited) == drawn
-    assert {one.scorer for one in after.counterfactuals} == {"another"}
-    assert {one.scores.image_similarity for one in after.counterfactuals} == {0.1}
-    assert all(one.missed for one in after.counterfactuals)
+    assert {item.scorer for item in after.counterfactuals} == {"another"}
+    assert {item.scores.image_similarity for item in after.counterfactuals} == {0.1}
+    assert all(item.missed for item in after.counterfactuals)
     assert models.scorer.batches == [9]
-    assert not any(one.passes for one in store.entries())
+    assert not any(entry.passes for entry in store.entries())
 
 
 @pytest.mark.parametrize("change", ["weights", "family", "settings", "seed", "words"])
@@ -140,14 +140,14 @@ def test_models_of_one_name_in_two_folders_are_not_mixed_up(tmp_path: Path) -> N
 
 def test_a_classifier_whose_fingerprint_nobody_noted_is_recognised(models: SeamModels, store: Store) -> None:
     studies = [study_of(seed) for seed in range(3)]
-    for one in studies:
-        save(store, replace(one, photo=replace(one.photo, fingerprint="")))
+    for study in studies:
+        save(store, replace(study, photo=replace(study.photo, fingerprint="")))
     judge = studio.refresh_classifier(models, store)
     assert judge.seen == studio.SAMPLE  # of 33
     known = store.known_judge("colour")
     assert known is not None
     assert known.fingerprint == judge.fingerprint
-    assert [contents(store.load_study(one.photo.key)) for one in studies] == [contents(one) for one in studies]
+    assert [contents(store.load_study(study.photo.key)) for study in studies] == [contents(study) for study in studies]
 
 
 def test_one_that_judges_otherwise_is_not_recognised(models: SeamModels, store: Store) -> None:
@@ -173,15 +173,15 @@ def test_what_came_from_elsewhere_is_judged_by_the_classifier_that_is_here(model
 def test_what_an_earlier_version_drew_is_not_drawn_again(tmp_path: Path, models: SeamModels, version: str) -> None:
     store = Store(Path(shutil.copytree(FOLDERS / version, tmp_path / "data")))
     few = settings(factors=("background", "object"), taus=(0.3, 0.6))
-    held = [one for summary in store.studies() if (one := store.load_study(summary.key)) and one.counterfactuals]
+    held = [entry for summary in store.studies() if (entry := store.load_study(summary.key)) and entry.counterfactuals]
     whole = 0
     for study in held:
-        wanted = {one.perturbation.edited_caption: one.perturbation for one in study.counterfactuals}
+        wanted = {item.perturbation.edited_caption: item.perturbation for item in study.counterfactuals}
         drawn = len(models.editor.edited)
-        chosen = tuple(replace(one, rejected_by=()) for one in wanted.values())
+        chosen = tuple(replace(entry, rejected_by=()) for entry in wanted.values())
         *_, after = studio.edit(models, store, study.photo.key, chosen, few)
         whole += len(models.editor.edited) == drawn
-        assert {one.key for one in study.counterfactuals} <= {one.key for one in after.counterfactuals}
+        assert {item.key for item in study.counterfactuals} <= {item.key for item in after.counterfactuals}
     assert whole >= 2
     store.close()
 
@@ -207,19 +207,19 @@ def test_ticks_outlive_a_new_judgement_of_the_gates(store: Store) -> None:
     refusals = ("A gate objects.",)
     store.add_proposals(key, study.caption, [replace(ticked, rejected_by=refusals)])
     store.tick(key, study.caption, {ticked.edited_caption: (), unticked.edited_caption: ("You rejected it.",)})
-    judged = [replace(one, rejected_by=refusals) for one in study.perturbations]
+    judged = [replace(variation, rejected_by=refusals) for variation in study.perturbations]
     store.add_proposals(key, study.caption, [*judged, _another(left)])
     after = store.load_study(key)
     assert after is not None
-    assert [one.rejected_by for one in after.perturbations] == [(), ("You rejected it.",), refusals, ()]
+    assert [variation.rejected_by for variation in after.perturbations] == [(), ("You rejected it.",), refusals, ()]
     store.tick(key, study.caption, {ticked.edited_caption: None})
     after = store.load_study(key)
     assert after is not None
     assert after.perturbations[0].rejected_by == refusals
 
 
-def _another(one: Perturbation) -> Perturbation:
-    return replace(one, edited_caption=f"{one.edited_caption} at night", edit="at night")
+def _another(item: Perturbation) -> Perturbation:
+    return replace(item, edited_caption=f"{item.edited_caption} at night", edit="at night")
 
 
 def test_the_control_is_a_judgement_like_any_other(models: SeamModels, store: Store) -> None:

@@ -52,7 +52,8 @@ def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path, monk
     assert sum("samples" in path.parts for path in files) == 2 * first.counterfactuals
     assert [path.name for path in (folder / "classifiers" / "0.5").iterdir()] == ["repvgg"]
     weights = {
-        (folder / "classifiers" / f"{one:g}" / "repvgg" / "model.safetensors").read_bytes() for one in (0.5, BIAS)
+        (folder / "classifiers" / f"{strength:g}" / "repvgg" / "model.safetensors").read_bytes()
+        for strength in (0.5, BIAS)
     }
     assert len(weights) == 2
     assert reproduce(few, folder, PLAN, "the command", quiet) == first
@@ -65,11 +66,11 @@ def test_a_study_is_made_and_found_again(few: LoadedModels, tmp_path: Path, monk
     assert (another.edits, another.counterfactuals) == (first.edits, first.counterfactuals)
     with pytest.raises(DataError, match="another kind"):
         reproduce(few, folder, SMALL, "the command", quiet)
-    studies = [Store(folder / "edits").load_study(one.key) for one in Store(folder / "edits").studies()]
+    studies = [Store(folder / "edits").load_study(study.key) for study in Store(folder / "edits").studies()]
     scenes = {key_of(draw(scene)): scene for scene in sample(PLAN.photos, PHOTOS_SEED, BIAS)}
     assert {study.photo.key for study in studies if study} == set(scenes)
     for key, scene in _truth([study for study in studies if study], scenes):
-        (study,) = (one for one in studies if one and any(made.key == key for made in one.counterfactuals))
+        (study,) = (study for study in studies if study and any(made.key == key for made in study.counterfactuals))
         before = scenes[study.photo.key]
         assert replace(scene, background=before.background) == before
         assert scene.background != HOME[scene.label] or before.background != HOME[scene.label]

@@ -55,7 +55,7 @@ def test_a_difference_compares_the_same_scenes_and_factors_only() -> None:
     ]
     found = difference(rows, "guidance 1", FIGURES["arrives, %"])
     assert (found.n, found.value) == (2, -50.0)
-    assert mean(rows[:3], FIGURES["arrives, %"], lambda one: one["tau"] == 0.6).value == pytest.approx(200 / 3)
+    assert mean(rows[:3], FIGURES["arrives, %"], lambda item: item["tau"] == 0.6).value == pytest.approx(200 / 3)
 
 
 def test_the_report_tells_n_and_leaves_what_was_not_run_empty() -> None:
@@ -76,11 +76,11 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     few: dict[str, object] = {"num_inference_steps": 4, "guidance_scale": 1.0}
     monkeypatch.setattr(study, "VARIANTS", {DEFAULT: quick, "guidance 1": few})
     first = study.run(MODELS, tmp_path, 1, 1, (DEFAULT,))
-    assert [(one["scene"], one["variant"]) for one in first] == [(0, DEFAULT)]
+    assert [(item["scene"], item["variant"]) for item in first] == [(0, DEFAULT)]
     both = study.run(MODELS, tmp_path, 1, 1, ())
     assert both[0] == first[0]
-    assert [(one["scene"], one["variant"]) for one in both] == [(0, DEFAULT), (0, "guidance 1")]
-    for one, taus in zip(both, ((0.4, 0.8), (study.TAU,)), strict=True):
-        assert [(edit["factor"], edit["tau"]) for edit in one["edits"]] == [(f, t) for f in VALUES for t in taus]
+    assert [(item["scene"], item["variant"]) for item in both] == [(0, DEFAULT), (0, "guidance 1")]
+    for item, taus in zip(both, ((0.4, 0.8), (study.TAU,)), strict=True):
+        assert [(edit["factor"], edit["tau"]) for edit in item["edits"]] == [(f, t) for f in VALUES for t in taus]
         for factor in VALUES:
-            assert sum(edit["chosen"] for edit in one["edits"] if edit["factor"] == factor) == 1
+            assert sum(edit["chosen"] for edit in item["edits"] if edit["factor"] == factor) == 1

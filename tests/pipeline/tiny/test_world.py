@@ -98,10 +98,12 @@ def test_biased_samples_follow_the_label() -> None:
 
 def test_the_strength_of_the_bias_changes_backgrounds_alone() -> None:
     weak, strong = sample(2000, 3, 0.5), sample(2000, 3, BIAS)
-    assert sum(one.background == world.HOME[one.label] for one in weak) / 2000 == pytest.approx(0.5 + 0.5 / 6, abs=0.04)
-    for one, other in zip(weak, strong, strict=True):
-        assert replace(one, background=other.background) == other
-        assert one.background == other.background or other.background == world.HOME[other.label]
+    assert sum(scene.background == world.HOME[scene.label] for scene in weak) / 2000 == pytest.approx(
+        0.5 + 0.5 / 6, abs=0.04
+    )
+    for first, other in zip(weak, strong, strict=True):
+        assert replace(first, background=other.background) == other
+        assert first.background == other.background or other.background == world.HOME[other.label]
 
 
 def test_homes_and_companions_are_shared_by_two_labels_each() -> None:

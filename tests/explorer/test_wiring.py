@@ -33,6 +33,17 @@ def test_what_touches_records_is_not_in_the_queue_of_the_models(built: gr.Blocks
     assert RECORDS.isdisjoint(queued)
 
 
+def test_what_the_page_showed_of_a_label_is_sent_with_what_is_said_of_it(built: gr.Blocks) -> None:
+    """A dropdown tells a choice twice; a state would have the second one pass for said in view of the refusal."""
+    found = [
+        function for function in built.fns.values() if getattr(function.fn, "__name__", "") in ("relabel", "answer")
+    ]
+    assert len(found) == 2
+    for function in found:
+        sent = [part.elem_id for part in function.inputs if not isinstance(part, gr.State)]
+        assert "label-seen" in sent
+
+
 def test_records_are_read_and_written_while_somebody_has_the_models(tmp_path: Path) -> None:
     store = Store(tmp_path)
     desk, study = Desk(models=SeamModels(), store=store), study_of()

@@ -38,7 +38,7 @@ class Rail(NamedTuple):
     differing: gr.State  # photos that came with another label than they are known by
     take: gr.Button
     label: gr.Dropdown
-    label_seen: gr.State
+    label_seen: gr.Textbox  # sent with the choice: a state would be read later, when it may have been told another
     classifier: gr.Dropdown
     own: classifiers.Adding
     history: gr.HTML
@@ -111,6 +111,7 @@ def draw_rail(desk: Desk) -> Rail:
     with gr.Column(elem_classes="box", min_width=150):
         section("", "Question")
         label = gr.Dropdown([], label="Label to protect", info=PROTECTED, elem_id="label")
+        seen = gr.Textbox("", visible="hidden", elem_id="label-seen")
         classifier = gr.Dropdown(names, value=names[0], label="Classifier under study", elem_id="classifier")
         own = classifiers.form()
     with gr.Column(elem_classes="box", min_width=150):
@@ -118,9 +119,7 @@ def draw_rail(desk: Desk) -> Rail:
         history = shelf("history", tag("p", "…", class_="empty"))
         every = gr.Button("Study all photos", elem_id="every-photo")
         every_status = area()
-    return Rail(
-        examples, upload, arrived, differing, take, label, gr.State(""), classifier, own, history, every, every_status
-    )
+    return Rail(examples, upload, arrived, differing, take, label, seen, classifier, own, history, every, every_status)
 
 
 def draw_words(settings: Settings) -> Words:

@@ -122,7 +122,7 @@ def main() -> int:
     """Return 0 after serving, 2 when something that was given cannot be used."""
     options = build_parser().parse_args()
     from explorer.accounts import Entrance
-    from pipeline.errors import PipelineError, SettingsError
+    from pipeline.errors import PipelineError, SettingsError, display_name
 
     entrance = Entrance(
         host=options.host,
@@ -135,11 +135,12 @@ def main() -> int:
         _refuse_port(options.host, options.port)
         accounts = entrance.accounts()
         if options.models and not Path(options.models).is_dir():
-            raise SettingsError(f"There is no folder '{options.models}'; give --models one that is there.")
+            name = display_name(Path(options.models))
+            raise SettingsError(f"There is no folder '{name}'; give --models one that is there.", path=options.models)
         sys.stderr.write(entrance.notice)
         serve(options, accounts)
     except PipelineError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.in_full()}\n")
         return 2
     return 0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explorer.middleware import is_shared
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, display_name
 
 ON_COMMAND_LINE = (
     "What --auth says can be read by everybody on this computer (in the list of processes); "
@@ -61,13 +61,15 @@ class Entrance:
 def _read(file: str) -> tuple[Account, ...]:
     if not file:
         return ()
+    name = display_name(Path(file))
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The accounts in '{file}' cannot be read; give a text file in UTF-8.") from error
-    found = _accounts(text, file)
+        message = f"The accounts in '{name}' cannot be read; give a text file in UTF-8."
+        raise SettingsError(message, path=file) from error
+    found = _accounts(text, name)
     if not found:
-        raise SettingsError(f"'{file}' holds no account; write USER:PASSWORD, one a line.")
+        raise SettingsError(f"'{name}' holds no account; write USER:PASSWORD, one a line.", path=file)
     return found
 
 

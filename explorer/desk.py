@@ -152,7 +152,7 @@ class Runner:
             try:
                 self._tick()
             except PipelineError as error:
-                log.warning("a job could not be looked after: %s", error)
+                log.warning("a job could not be looked after: %s", error.in_full())
             self._wake.wait(BEAT)
             self._wake.clear()
 
@@ -167,7 +167,7 @@ class Runner:
         try:
             task = task_of(hold.job.kind, self._store.jobs.parameters(hold.job.id))
         except PipelineError as error:
-            self._end(hold, FAILED, str(error))
+            self._fail(hold, error)
         else:
             self._advance(hold, task.run(hold, self._models, self._store.fenced(hold), self._inversions))
 
@@ -185,16 +185,20 @@ class Runner:
             hold.tell(attempts=0)
             self._end(hold, WAITING)
         except PipelineError as error:
-            self._end(hold, FAILED, str(error))
+            self._fail(hold, error)
         except Exception:
             log.exception("%s ended unexpectedly", hold.job.title)
             self._end(hold, FAILED, "It ended unexpectedly; the server's log says why.")
+
+    def _fail(self, hold: Hold, error: PipelineError) -> None:
+        log.warning("%s failed: %s", hold.job.title, error.in_full())
+        self._end(hold, FAILED, str(error))
 
     def _end(self, hold: Hold, state: str, error: str = "") -> None:
         try:
             hold.end(state, error)
         except PipelineError as fault:
-            log.warning("the end of '%s' was not saved: %s", hold.job.title, fault)
+            log.warning("the end of '%s' was not saved: %s", hold.job.title, fault.in_full())
         finally:
             self._hold = None
             self._wake.set()

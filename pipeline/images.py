@@ -52,10 +52,19 @@ def open_image(source: Path | bytes, name: str = "") -> Image:
     """Open the upright RGB picture in a PNG, JPEG or WebP of at most 20 MB, 25 megapixels and 8192 pixels a side.
 
     Of an animation the first frame is taken. `name` is what the message calls the picture; a path's own file name
-    when empty. Raises `ImageError`, whose message holds no path.
+    when empty. Raises `ImageError`.
     """
-    shown = _shown(name or (source.name if isinstance(source, Path) else "the picture"))
-    data = _read(source, shown) if isinstance(source, Path) else source
+    if not isinstance(source, Path):
+        return _decoded(source, _shown(name or "the picture"))
+    shown = _shown(name or source.name)
+    try:
+        return _decoded(_read(source, shown), shown)
+    except ImageError as error:
+        error.path = source
+        raise
+
+
+def _decoded(data: bytes, shown: str) -> Image:
     _refuse_size(data, shown)
     data = _without_texts(data)
     header = _header(data, shown)

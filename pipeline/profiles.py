@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import cast
 
-from pipeline.errors import ProfileError, SettingsError
+from pipeline.errors import ProfileError, SettingsError, display_name, reason
 from pipeline.settings import Profile, Settings, refusal
 
 PROFILES = Path(__file__).resolve().parent.parent / "assets" / "profiles"
@@ -47,7 +47,9 @@ def load_profile(name_or_path: str) -> Profile:
 def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
     path = _find(name_or_path)
     if path in above:
-        raise ProfileError(f"The profile '{path}' is, by way of its `base`, its own base; name another one.")
+        raise ProfileError(
+            f"The profile '{path.name}' is, by way of its `base`, its own base; name another one.", path=path
+        )
     table = _read(path)
     named = table.pop("base", None)
     base = None if named is None else _load(resolve_paths(str(named), path.parent), (*above, path))
@@ -56,12 +58,16 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
     values["name"] = table.get("name", path.stem)
     values["source"] = path.stem if path.parent == PROFILES.resolve() else path.name
     if not isinstance(changes, dict):
-        raise ProfileError(f"The profile '{path}' says settings = {changes!r}; write a table [settings].")
+        raise ProfileError(
+            f"The profile '{path.name}' says settings = {changes!r}; write a table [settings].", path=path
+        )
     settings = _checked(changes, Settings, path)
     try:
         values["settings"] = replace(base.settings if base else Settings(), **settings)  # type: ignore[arg-type]
     except SettingsError as error:
-        raise ProfileError(f"The profile '{path}' has a setting that cannot be used: {error}") from error
+        raise ProfileError(
+            f"The profile '{path.name}' has a setting that cannot be used: {error}", path=path
+        ) from error
     for key in PATHS:
         if key in values:
             values[key] = resolve_paths(str(values[key]), path.parent)
@@ -75,7 +81,7 @@ def _load(name_or_path: str, above: tuple[Path, ...]) -> Profile:
             values[key] = own | {name: value for name, value in getattr(base, key).items() if name not in own}
     profile = replace(base, **values) if base else Profile(**values)  # type: ignore[arg-type]
     if not profile.classifiers:
-        raise ProfileError(f"The profile '{path}' names no classifier; add one under [classifiers].")
+        raise ProfileError(f"The profile '{path.name}' names no classifier; add one under [classifiers].", path=path)
     return profile
 
 
@@ -85,8 +91,9 @@ def _find(name_or_path: str) -> Path:
         path = PROFILES / f"{name_or_path}.toml"
     if not path.is_file():
         raise ProfileError(
-            f"There is no profile '{name_or_path}'; choose one of {', '.join(known_profiles())}, "
-            "or give the path of a .toml file."
+            f"There is no profile '{display_name(name_or_path)}'; choose one of {', '.join(known_profiles())}, "
+            "or give the path of a .toml file.",
+            path=name_or_path,
         )
     return path.resolve()
 
@@ -95,9 +102,10 @@ def _read(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"The profile '{path}' could not be read: {error}.") from error
+        why, detail = reason(error)
+        raise ProfileError(f"The profile '{path.name}' could not be read: {why}.", path=path, detail=detail) from error
     except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"The profile '{path}' is not valid TOML: {error}.") from error
+        raise ProfileError(f"The profile '{path.name}' is not valid TOML: {error}.", path=path) from error
 
 
 def _checked(
@@ -110,15 +118,18 @@ def _checked(
     known: dict[str, Field[object]] = {entry.name: entry for entry in fields(kind)}
     if unknown := sorted(set(table) - set(known)):
         raise ProfileError(
-            f"The profile '{path}' has the unknown key '{unknown[0]}'; known here are {', '.join(known)}."
+            f"The profile '{path.name}' has the unknown key '{unknown[0]}'; known here are {', '.join(known)}.",
+            path=path,
         )
     for key, value in table.items():
         if wish := refusal(kind, key, value):
-            raise ProfileError(f"The profile '{path}' says {key} = {value!r}; {wish}.")
+            raise ProfileError(f"The profile '{path.name}' says {key} = {value!r}; {wish}.", path=path)
     if required:
         missing = [key for key, entry in known.items() if key not in table and key != "name" and _is_required(entry)]
         if missing:
-            raise ProfileError(f"The profile '{path}' lacks {', '.join(missing)}; assets/profiles shows the form.")
+            raise ProfileError(
+                f"The profile '{path.name}' lacks {', '.join(missing)}; assets/profiles shows the form.", path=path
+            )
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 

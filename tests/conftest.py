@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before any library reads them.
 os.environ |= {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "TOKENIZERS_PARALLELISM": "false"}
@@ -18,6 +20,7 @@ from gradio.routes import App
 
 from explorer import build_app
 from explorer.desk import Desk
+from pipeline.errors import PipelineError
 from pipeline.models.loader import LoadedModels, load
 from pipeline.profiles import load_profile
 from pipeline.store.store import Store
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2  # each opens models of its own, 2 to 3 GB
+FOLDERS = re.compile("|".join(re.escape(f"{folder}/") for folder in (ROOT, Path.home(), tempfile.gettempdir())))
 SLOW = {"models", "browser", "postgres", "built", "server"}  # fixtures that open what takes seconds
 
 
@@ -49,6 +53,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SLOW & set(item.fixturenames):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def refuse_folders_in_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test in which any error, shown or not, had a message that names a folder of this computer."""
+    found: list[str] = []
+    begin = PipelineError.__init__
+
+    def note(self: PipelineError, message: str, **data: Any) -> None:
+        begin(self, message, **data)
+        found.extend([message] if FOLDERS.search(message) else [])
+
+    monkeypatch.setattr(PipelineError, "__init__", note)
+    yield
+    assert not found
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import torch
 from PIL.Image import Image
 
 from pipeline.editing.axes import TAU
-from pipeline.errors import EditingError, InputError, PerturbationError
+from pipeline.errors import EditingError, InputError, PerturbationError, display_name
 from pipeline.scores import Scores
 from pipeline.settings import Profile, Settings
 from pipeline.types import Axis, Edit, Factor, Inversion, Perturbation, Prediction, Step, WordMap
@@ -281,7 +281,7 @@ class SeamModels:
     def classifier(self, name: str = "") -> ColourClassifier:
         if name and name not in self.classifiers:
             if not (Path(name) / "config.json").is_file():
-                raise InputError(f"There is no classifier '{name}'.")
+                raise InputError(f"There is no classifier '{display_name(name)}'.", path=name)
             return ColourClassifier.from_folder(Path(name))
         return self.classifiers[name or "colour"]
 

@@ -91,8 +91,9 @@ class Blip2Captioner(_Captioner):
         model = Blip2ForConditionalGeneration.from_pretrained(path, use_safetensors=True, **told)
         if model.config.image_token_index is None or model.language_model.config.is_encoder_decoder:
             raise ModelError(
-                f"The captioner '{path}' has no image_token_index in its config.json or no decoder-only language "
-                "model; use a BLIP-2 checkpoint such as Salesforce/blip2-opt-2.7b."
+                "The captioner has no image_token_index in its config.json or no decoder-only language model; use a "
+                "BLIP-2 checkpoint such as Salesforce/blip2-opt-2.7b.",
+                path=path,
             )
         return cls(_prepare(model, "" if quantization else device), Blip2Processor.from_pretrained(path))
 

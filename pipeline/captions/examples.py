@@ -18,7 +18,7 @@ from pipeline.captions.gates import count_names
 from pipeline.captions.grammar import objection
 from pipeline.captions.lexicon import synonyms
 from pipeline.captions.wording import key
-from pipeline.errors import DataError
+from pipeline.errors import DataError, display_name, reason
 
 WRITTEN = Path(__file__).resolve().parents[2] / "assets" / "perturbations.jsonl"
 SPLITS = ("train", "test")
@@ -37,17 +37,19 @@ class WrittenVariation:
 
 def read(path: Path) -> tuple[WrittenVariation, ...]:
     """Read all lines of a file. Raises `DataError` that names the first line that cannot be used."""
+    name = display_name(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The variations in {path} could not be read: {error}.") from error
-    found = tuple(_variation(line, f"{path.name}, line {n}") for n, line in enumerate(lines, 1) if line.strip())
+        why, detail = reason(error)
+        raise DataError(f"The variations in '{name}' could not be read: {why}.", path=path, detail=detail) from error
+    found = tuple(_variation(line, f"{name}, line {n}") for n, line in enumerate(lines, 1) if line.strip())
     if not found:
-        raise DataError(f"{path} holds no variations; assets/perturbations.jsonl shows the form.")
+        raise DataError(f"'{name}' holds no variations; assets/perturbations.jsonl shows the form.", path=path)
     splits: dict[str, str] = {}
     for variation in found:
         if splits.setdefault(key(variation.caption), variation.split) != variation.split:
-            raise DataError(f"{path.name} has '{variation.caption}' in two splits; keep each caption in one.")
+            raise DataError(f"'{name}' has '{variation.caption}' in two splits; keep each caption in one.")
     return found
 
 

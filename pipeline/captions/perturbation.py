@@ -121,7 +121,7 @@ class LlamaPerturber:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if adapter and Path(adapter).is_dir() and not any(Path(adapter).glob("*.safetensors")):
-            raise ModelError(f"The adapter '{adapter}' holds no .safetensors weights; other formats are not opened.")
+            raise ModelError("The adapter holds no .safetensors weights; other formats are not opened.", path=adapter)
         told = weights_in(device, dtype, quantization)
         model = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, **told)
         if adapter:

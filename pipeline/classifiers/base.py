@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 from pipeline.classifiers.attribution import grad_cam
-from pipeline.errors import LabelError, ModelError, StoreError
+from pipeline.errors import LabelError, ModelError, StoreError, reason
 from pipeline.runtime.fingerprints import of_preprocessing, of_weights
 from pipeline.types import Prediction
 
@@ -199,9 +199,12 @@ class LinearHeadClassifier(ABC):
                     file.chmod(0o644)  # safetensors writes for the owner only
                     file.replace(folder / file.name)
         except (OSError, SafetensorError) as error:
+            why, detail = reason(error)
             raise StoreError(
-                f"The classifier '{self._name}' could not be saved to '{folder}': {error}. "
-                "Free some space or choose another folder, then save again."
+                f"The classifier '{self._name}' could not be saved: {why}. Free some space or choose another folder, "
+                "then save again.",
+                path=folder,
+                detail=detail,
             ) from error
 
     def _copy(self) -> Self:

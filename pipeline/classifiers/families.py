@@ -23,7 +23,7 @@ from pipeline.classifiers.sources import (
     published_model,
     refuse_pickles,
 )
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, display_name
 from pipeline.runtime.hub import located
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def _source(path: str) -> str:
     if is_folder(path):
         return f"local-dir:{path}"
     if Path(path).is_absolute():
-        raise ModelError(f"There is no folder '{path}' on this computer; correct the classifier's path.")
+        name = display_name(path)
+        raise ModelError(f"There is no folder '{name}' on this computer; correct the classifier's path.", path=path)
     return f"local-dir:{located('classifier', f'{HUB}{published_model(path)}')}"
 
 
@@ -200,11 +201,13 @@ class TorchvisionClassifier(LinearHeadClassifier):
         elif weights.is_file():
             config = TorchvisionConfig(**json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
             if any(name.startswith("weights") for name in config.arguments):  # torchvision would fetch pickles
-                raise ModelError(f"The classifier '{path}' asks for other weights than its own, which is refused.")
+                message = f"The classifier '{name}' asks for other weights than its own, which is refused."
+                raise ModelError(message, path=path)
         else:
             raise ModelError(
-                f"The classifier '{path}' is no folder with config.json and model.safetensors; write its state dict "
-                "with safetensors, or use timm's copy of it, such as resnet50.tv_in1k."
+                f"The classifier '{display_name(path)}' is no folder with config.json and model.safetensors; write its "
+                "state dict with safetensors, or use timm's copy of it, such as resnet50.tv_in1k.",
+                path=path,
             )
         more = {"init_weights": False} if config.architecture in WITH_AUXILIARY else {}
         labels = distinct_labels(config.label_names)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.classifiers import model_folder
 from pipeline.classifiers.sources import HUB, PUBLISHED
-from pipeline.errors import DataError, InputError
+from pipeline.errors import DataError, InputError, display_name
 from pipeline.runtime.hub import hub_model
 from pipeline.runtime.staging import new_folder
 from pipeline.settings import Profile
@@ -33,7 +33,8 @@ def promote(folder: Path, root: Path, name: str, profile: Profile) -> Path:
     cannot be a folder's.
     """
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise DataError(f"{folder} holds no classifier; give a folder that reinforce has written.")
+        message = f"'{display_name(folder)}' holds no classifier; give a folder that reinforce has written."
+        raise DataError(message, path=folder)
     refuse_name(name, root, profile)
     with new_folder(root / FOLDER / name) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pipeline.classifiers.labels import distinct_labels
-from pipeline.errors import DataError, InputError, ModelError
+from pipeline.errors import DataError, InputError, ModelError, display_name
 from pipeline.importing.lists import read_labels
 from pipeline.profiles import source_parts
 from pipeline.runtime.hub import HubModel, hub_model
@@ -96,8 +96,9 @@ def family_of(text: str) -> str:
     config = _config(Path(text))
     if "auto_map" in config:
         raise ModelError(
-            f"The classifier '{text}' asks in its config.json (auto_map) for code of its own to be run, which is "
-            "refused; use an architecture that timm, transformers or torchvision has."
+            f"The classifier '{display_name(text)}' asks in its config.json (auto_map) for code of its own to be run, "
+            "which is refused; use an architecture that timm, transformers or torchvision has.",
+            path=text,
         )
     if "arguments" in config:  # as `families.TorchvisionConfig` writes it; timm has model_args
         return "torchvision"
@@ -108,13 +109,14 @@ def refuse_pickles(text: str) -> None:
     """Raise `ModelError` for a folder without safetensors and for a file that may be a pickle."""
     folder = Path(text)
     if text.endswith(PICKLES):
-        raise ModelError(_pickle(text))
+        raise _pickle(text)
     if is_folder(text) and not any(folder.glob("*.safetensors")):
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
+        if pickles:
+            raise _pickle(str(folder / pickles[0]))
+        name = display_name(folder)
         raise ModelError(
-            _pickle(f"{folder}/{pickles[0]}")
-            if pickles
-            else f"The classifier folder '{folder}' holds no .safetensors weights; other formats are not opened."
+            f"The classifier folder '{name}' holds no .safetensors weights; other formats are not opened.", path=folder
         )
 
 
@@ -128,13 +130,19 @@ def bare_weights(text: str) -> BareWeights | None:
         return None
     if len(parts) != 3:
         raise ModelError(
-            f"The classifier '{text}' has {len(parts)} parts; write 'architecture + weights.safetensors + labels.txt'."
+            f"The classifier '{display_name(text)}' has {len(parts)} parts; write 'architecture + weights.safetensors "
+            "+ labels.txt'.",
+            path=text,
         )
     for file in parts[1:]:
         if not Path(file).is_file():
-            raise ModelError(f"The classifier '{text}' names the file '{file}', which is not there; correct its path.")
+            raise ModelError(
+                f"The classifier '{display_name(text)}' names the file '{display_name(file)}', which is not there; "
+                "correct its path.",
+                path=file,
+            )
     if not parts[1].endswith(".safetensors"):
-        raise ModelError(_pickle(parts[1]))
+        raise _pickle(parts[1])
     return BareWeights(parts[0].removeprefix(TORCHVISION), Path(parts[1]), _read_labels(Path(parts[2])))
 
 
@@ -157,8 +165,9 @@ def load_weights(network: torch.nn.Module, architecture: str, weights: Path, lab
             load_model(network, weights)
     except RuntimeError as error:
         raise ModelError(
-            f"The weights '{weights}' do not fit a {architecture} with these labels; name the architecture they were "
-            "trained with and one label per row of its head."
+            f"The weights '{display_name(weights)}' do not fit a {architecture} with these labels; name the "
+            "architecture they were trained with and one label per row of its head.",
+            path=weights,
         ) from error
 
 
@@ -191,28 +200,32 @@ def _config(folder: Path) -> Mapping[str, object]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"The classifier folder '{folder}' has no config.json that can be read; save it with the library that made "
-            "it, or write 'architecture + weights.safetensors + labels.txt' in a profile instead."
+            f"The classifier folder '{display_name(folder)}' has no config.json that can be read; save it with the "
+            "library that made it, or write 'architecture + weights.safetensors + labels.txt' in a profile instead.",
+            path=folder,
         ) from error
     return cast("Mapping[str, object]", config) if isinstance(config, dict) else {}
 
 
 def _read_labels(file: Path) -> tuple[str, ...]:
     """Read one label a line, in the order of the head's rows."""
+    name = display_name(file)
     try:
-        labels = read_labels(file.read_bytes(), file.name)
+        labels = read_labels(file.read_bytes(), name)
     except (OSError, DataError) as error:
         why = f": {error}" if isinstance(error, DataError) else "; give a text file in UTF-8."
-        raise ModelError(f"The labels '{file}' could not be read{why}") from error
+        raise ModelError(f"The labels '{name}' could not be read{why}", path=file) from error
     if not 1 < len(labels) <= MOST_LABELS:
         raise ModelError(
-            f"The labels '{file}' cannot be used; write two or more, one a line, in the order of the head's rows."
+            f"The labels '{name}' cannot be used; write two or more, one a line, in the order of the head's rows.",
+            path=file,
         )
     return distinct_labels(labels)
 
 
-def _pickle(name: str) -> str:
-    return (
-        f"The classifier '{name}' is not in safetensors: such files may be pickles, which run code when they are "
-        "opened, and are refused; convert the weights with safetensors.torch.save_file."
+def _pickle(file: str) -> ModelError:
+    return ModelError(
+        f"The classifier '{display_name(file)}' is not in safetensors: such files may be pickles, which run code when "
+        "they are opened, and are refused; convert the weights with safetensors.torch.save_file.",
+        path=file,
     )

@@ -107,9 +107,9 @@ def weakness(
     store = run_of(run, database)
     studies, left_out = countable(study for study in store.records(classifier) if study.counterfactuals)
     if not studies and not left_out.sentences:
-        raise DataError(f"No study with an edit is in {run}; stress some pictures into it first.")
+        raise DataError("No study with an edit is in this run; stress some pictures into it first.", path=run)
     if not studies:
-        raise DataError(f"There is nothing to tell of {run}: {' '.join(left_out.sentences)}")
+        raise DataError(f"There is nothing to tell of this run: {' '.join(left_out.sentences)}", path=run)
     for sentence in left_out.sentences:
         typer.echo(sentence, err=True)
     if confirm:

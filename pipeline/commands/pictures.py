@@ -34,7 +34,7 @@ from pipeline.commands.terminal import (
     progress,
     settings_of,
 )
-from pipeline.errors import CaptionError, SettingsError, StoreError
+from pipeline.errors import CaptionError, SettingsError, StoreError, display_name
 from pipeline.settings import Settings
 from pipeline.types import Perturbation, Study
 
@@ -194,5 +194,6 @@ def _write_pictures(study: Study, folder: Path) -> dict[str, Path]:
             if picture is not None:
                 (folder / name).write_bytes(encode(picture))
     except OSError as error:
-        raise StoreError(f"The pictures cannot be written to {folder}: {error.strerror}; choose another.") from error
+        message = f"The pictures cannot be written to '{display_name(folder)}': {error.strerror}; choose another."
+        raise StoreError(message, path=folder) from error
     return {key: folder / name for key, (name, _) in pictures.items()}

@@ -60,7 +60,7 @@ OPENED = ExitStack()  # what the command under way has opened, to be closed when
 
 
 class Sentences(TyperGroup):
-    """A command group that tells a `PipelineError`, or a file that cannot be used, in one sentence."""
+    """A command group that tells a `PipelineError` in full, or a file that cannot be used, in one line."""
 
     def invoke(self, ctx: object) -> object:
         """Run the command; exit status 2 for either."""
@@ -68,7 +68,7 @@ class Sentences(TyperGroup):
             with OPENED:
                 return super().invoke(ctx)  # type: ignore[arg-type]  # typer exports no name for its type
         except PipelineError as error:
-            typer.echo(" ".join(str(error).split()), err=True)
+            typer.echo(" ".join(error.in_full().split()), err=True)
             raise typer.Exit(2) from error
         except OSError as error:
             what = f"'{str(error.filename)[:80]}' cannot be used: {error.strerror}" if error.filename else str(error)

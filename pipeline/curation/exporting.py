@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipeline.curation.pairs import pairs, plain
 from pipeline.curation.selection import labelled
-from pipeline.errors import DataError, SettingsError, StoreError
+from pipeline.errors import DataError, SettingsError, StoreError, display_name, reason
 from pipeline.importing.folders import METADATA
 from pipeline.importing.texts import as_cell
 from pipeline.runtime.staging import new_folder
@@ -166,15 +166,16 @@ def _beside(stem: Path, suffix: str) -> Path:
 def _whole(file: Path, write: Callable[[Path], None]) -> Path:
     """Write the file under another name, then give it its own. Errors as in `export`."""
     if file.exists():
-        raise DataError(f"{file} exists already; choose another folder.")
+        raise DataError(f"'{display_name(file)}' exists already; choose another folder.", path=file)
     partial = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
         partial.replace(file)
     except OSError as error:
-        why = error.strerror or error
-        raise StoreError(f"{file} cannot be written: {why}; free some space or choose another.") from error
+        why, detail = reason(error)
+        message = f"'{display_name(file)}' cannot be written: {why}; free some space or choose another."
+        raise StoreError(message, path=file, detail=detail) from error
     finally:
         if file.parent.is_dir():
             partial.unlink(missing_ok=True)

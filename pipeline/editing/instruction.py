@@ -36,9 +36,8 @@ BREAKS = frozenset(
 class InstructPix2PixEditor:
     """InstructPix2Pix as an editor. Calls from several threads wait for one another."""
 
-    def __init__(self, pipe: StableDiffusionInstructPix2PixPipeline, name: str) -> None:
+    def __init__(self, pipe: StableDiffusionInstructPix2PixPipeline) -> None:
         self._pipe = pipe
-        self._name = name
         networks = (pipe.vae, pipe.unet, pipe.text_encoder)
         known = (pipe.vae.config, pipe.unet.config, pipe.text_encoder.config.to_dict(), pipe.scheduler.config)
         self._fingerprint = f"instruct-pix2pix {fingerprint(networks, known)}"
@@ -62,19 +61,22 @@ class InstructPix2PixEditor:
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(
-                f"The instruction editor '{path}' could not be loaded: {str(error).partition(chr(10))[0]} "
-                "Give a diffusers folder of InstructPix2Pix, all in safetensors."
+                "The instruction editor could not be loaded; give a diffusers folder of InstructPix2Pix, all in "
+                "safetensors.",
+                path=path,
+                detail=str(error).partition("\n")[0],
             ) from error
         latent, seen = pipe.vae.config.latent_channels, pipe.unet.config.in_channels
         if seen != 2 * latent:
             raise ModelError(
-                f"The UNet of '{path}' takes {seen} channels, but an instruction editor's takes the noise and the "
-                f"picture, {2 * latent}; give an InstructPix2Pix, or use the family stable-diffusion."
+                f"The UNet of the diffusion model takes {seen} channels, but an instruction editor's takes the noise "
+                f"and the picture, {2 * latent}; give an InstructPix2Pix, or use the family stable-diffusion.",
+                path=path,
             )
         pipe.set_progress_bar_config(disable=True)
         if compiled:
             compile_blocks(pipe.unet)
-        return cls(pipe.to(device), path)
+        return cls(pipe.to(device))
 
     @property
     def fingerprint(self) -> str:
@@ -174,7 +176,7 @@ class InstructPix2PixEditor:
         pixels = self._pipe.vae.decode(latent.to(self._pipe.vae.dtype)).sample
         if not torch.isfinite(pixels).all():
             raise EditingError(
-                f"The instruction editor '{self._name}' in {pixels.dtype} gave values that are not numbers; choose the "
+                f"The instruction editor in {pixels.dtype} gave values that are not numbers; choose the "
                 "dtype float32, or load the model's weights anew."
             )
         picture: Image.Image = self._pipe.image_processor.postprocess(pixels, output_type="pil")[0]
@@ -184,7 +186,7 @@ class InstructPix2PixEditor:
         tokenizer = self._pipe.tokenizer
         if (length := len(tokenizer(order).input_ids)) > tokenizer.model_max_length:
             raise CaptionError(
-                f"The instruction '{order}' has {length} tokens, but '{self._name}' reads at most "
+                f"The instruction '{order}' has {length} tokens, but the instruction editor reads at most "
                 f"{tokenizer.model_max_length}; change fewer words of the caption."
             )
 

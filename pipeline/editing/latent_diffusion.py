@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPTextModel
 
 from pipeline.editing.alignment import Word
-from pipeline.errors import CaptionError, EditingError, ModelError, SettingsError
+from pipeline.errors import CaptionError, EditingError, ModelError, SettingsError, display_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,7 +43,6 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 class LatentDiffusion:
     """One Stable Diffusion. Latents, embeddings and predictions are float32 outside the networks."""
 
-    name: str
     vae: AutoencoderKL
     unet: UNet2DConditionModel
     text_encoder: CLIPTextModel
@@ -78,8 +77,10 @@ class LatentDiffusion:
             scheduler = _ddim(path)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(
-                f"The diffusion model '{path}' could not be loaded: {str(error).partition(chr(10))[0]} "
-                "Give a diffusers folder with vae, unet, text_encoder, tokenizer and scheduler, all in safetensors."
+                "The diffusion model could not be loaded; give a diffusers folder with vae, unet, text_encoder, "
+                "tokenizer and scheduler, all in safetensors.",
+                path=path,
+                detail=str(error).partition("\n")[0],
             ) from error
         networks: tuple[torch.nn.Module, ...] = (vae, unet, text_encoder)
         for network in networks:
@@ -88,7 +89,6 @@ class LatentDiffusion:
             compile_blocks(unet)
         unet.to(memory_format=torch.channels_last)  # a sixth faster from ten rows on, and no slower with one
         made = cls(
-            name=path,
             vae=vae,
             unet=unet,
             text_encoder=text_encoder,
@@ -128,7 +128,7 @@ class LatentDiffusion:
         if len(ids) > self.window:
             marks = self.tokenizer.num_special_tokens_to_add()
             raise CaptionError(
-                f"The caption '{caption}' has {len(ids) - marks} tokens, but '{self.name}' reads at most "
+                f"The caption '{caption}' has {len(ids) - marks} tokens, but the diffusion model reads at most "
                 f"{self.window - marks}; shorten it."
             )
         grouped = groupby(range(len(ids)), key=lambda k: (word_ids[k], k if word_ids[k] is None else -1))
@@ -204,7 +204,7 @@ class LatentDiffusion:
         """Return the same values. Raises `EditingError` when some are NaN or infinite."""
         if not torch.isfinite(values).all():
             raise EditingError(
-                f"{attempt} with '{self.name}' in {self.unet.dtype} gave values that are not numbers; "
+                f"{attempt} in {self.unet.dtype} gave values that are not numbers; "
                 "choose the dtype float32, or load the model's weights anew."
             )
         return values
@@ -232,8 +232,9 @@ def _check_location(path: str) -> None:
     is_hub_id = path.count("/") == 1 and not path.startswith((".", "/", "~"))
     if not Path(path).is_dir() and not is_hub_id:
         raise ModelError(
-            f"The diffusion model folder '{path}' does not exist; make it, or give another folder or a hub id "
-            "in the profile."
+            f"The diffusion model folder '{display_name(path)}' does not exist; make it, or give another folder or a "
+            "hub id in the profile.",
+            path=path,
         )
 
 

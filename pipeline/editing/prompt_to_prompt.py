@@ -55,18 +55,18 @@ class StableDiffusionEditor:
         A picture of another size is resized to the model's. Raises `CaptionError` for an empty caption or one beyond
         the text window, `EditingError` for values that are not numbers or too little memory.
         """
-        with self._lock, report_shortage(f"Inverting the picture with '{self.model.name}'"):
+        with self._lock, report_shortage("Inverting the picture"):
             return invert(self.model, image, caption, settings, step)
 
     def word_maps(self, inversion: Inversion, step: Step | None = None) -> tuple[WordMap, ...]:
         """Return which word of the inversion's caption looks where, in the caption's order; `step` as in `edit`."""
-        with self._lock, report_shortage(f"Looking at the words with '{self.model.name}'"):
+        with self._lock, report_shortage("Looking at the words"):
             return word_maps(self.model, inversion, self.micro_batches, step)
 
     def round_trip(self, image: Image) -> float:
         """Return the PSNR in dB of encoding and decoding the picture; infinite when nothing changed."""
         before = np.asarray(self.model.fit(image), dtype=np.float64)
-        with self._lock, report_shortage(f"Encoding the picture with '{self.model.name}'"):
+        with self._lock, report_shortage("Encoding the picture"):
             after = np.asarray(self.model.decode(self.model.encode(image))[0], dtype=np.float64)
         error = float(np.mean((before - after) ** 2))
         return 10 * math.log10(255**2 / error) if error else math.inf
@@ -94,7 +94,7 @@ class StableDiffusionEditor:
         starts = range(0, len(edited_captions), size)
         tick = ticker(step, len(starts) * steps)
         for start in starts:
-            with self._lock, report_shortage(f"Editing with '{self.model.name}'"):
+            with self._lock, report_shortage("Editing"):
                 batch = prepare(self.model, inversion, edited_captions[start : start + size], settings)
                 latents = denoise(self.model, batch, self.micro_batches, tick)
             for offset in range(latents.shape[1]):
@@ -103,7 +103,7 @@ class StableDiffusionEditor:
                     yield Edit(index=start + offset, tau=tau, image=pictures[distinct.index(stop)])
 
     def _pictures(self, latents: torch.Tensor) -> list[Image]:
-        with self._lock, report_shortage(f"Decoding pictures with '{self.model.name}'"):
+        with self._lock, report_shortage("Decoding pictures"):
             parts = self._decoding.each(len(latents), lambda part: self.model.decode(latents[part]))
         return [picture for part in parts for picture in part]
 

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pipeline.errors import DataError, PipelineError
+from pipeline.errors import DataError, PipelineError, display_name
 from pipeline.images import MAX_BYTES, is_picture
 from pipeline.importing.folders import (
     HEAD,
@@ -112,7 +112,10 @@ def open_source(path: Path) -> Found:
     else:
         found = (_held(path) if suffix == ".parquet" else None) or load_list(path)
     if not found.pictures and not found.faults:
-        raise DataError(f"There is no picture in {path}; give one that holds or names PNG, JPEG or WebP files.")
+        message = (
+            f"There is no picture in '{display_name(path)}'; give one that holds or names PNG, JPEG or WebP files."
+        )
+        raise DataError(message, path=path)
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, display_name
 from pipeline.images import is_picture
 from pipeline.importing.lists import FORMATS, ListedPicture, Refusal, is_list, label_of, place_of, read_table
 from pipeline.importing.texts import tidy
@@ -67,14 +67,17 @@ FoundFile = tuple[PurePosixPath, Path]
 
 def load_folder(folder: Path) -> Found:
     """Return what lies in a folder. Raises `DataError` for a missing one and for one without pictures."""
+    name = display_name(folder)
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give a folder with one sub-folder of pictures per label.")
+        message = f"There is no folder '{name}'; give a folder with one sub-folder of pictures per label."
+        raise DataError(message, path=folder)
     try:
         found = gather([(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in files_below(folder)])
     except OSError as error:
-        raise DataError(f"The folder {folder} cannot be read; check its permissions.") from error
+        raise DataError(f"The folder '{name}' cannot be read; check its permissions.", path=folder) from error
     if not found.pictures:
-        raise DataError(f"There is no picture in {folder}; give a folder with PNG, JPEG or WebP files.")
+        message = f"There is no picture in '{name}'; give a folder with PNG, JPEG or WebP files."
+        raise DataError(message, path=folder)
     return found
 
 
@@ -83,7 +86,8 @@ def load_list(file: Path) -> Found:
     try:
         table = read_table(file.read_bytes(), file.name)
     except OSError as error:
-        raise DataError(f"{file} cannot be read; check its name and permissions.") from error
+        message = f"'{display_name(file)}' cannot be read; check its name and permissions."
+        raise DataError(message, path=file) from error
     pictures, faults, root = [], list(table.faults), file.parent.resolve()
     for row in table.rows:
         forms = (row.name, unicodedata.normalize("NFD", row.name))

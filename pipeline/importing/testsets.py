@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import DataError, SettingsError
+from pipeline.errors import DataError, SettingsError, display_name
 from pipeline.importing.archives import open_source
 from pipeline.importing.folders import LabelledImage
 
@@ -50,7 +50,10 @@ def load_test_set(text: str) -> TestSet:
     name = name.strip()
     role = role.strip().lower() or (name.lower() if name.lower() in ROLES else "ood")
     if not name or not path or role not in ROLES:
-        raise SettingsError(f"The test set '{text}' is not understood; write ROLE:NAME=PATH with id, ood or hybrid.")
+        shown = "=".join(map(display_name, text.split("=", 1)))
+        raise SettingsError(
+            f"The test set '{shown}' is not understood; write ROLE:NAME=PATH with id, ood or hybrid.", path=text
+        )
     place = Path(path)
     if name == "hard-imagenet":
         pictures = load_hard_imagenet(place)
@@ -93,8 +96,9 @@ def load_hard_imagenet(root: Path) -> tuple[LabelledImage, ...]:
         places = _listed(root)
     if not places:
         raise DataError(
-            f"There is no picture of HardImageNet's classes in {root}; give ImageNet's folder with val/<synset>/*.JPEG "
-            f"or the official validation pictures with {LIST} beside them."
+            f"There is no picture of HardImageNet's classes in '{display_name(root)}'; give ImageNet's folder with "
+            f"val/<synset>/*.JPEG or the official validation pictures with {LIST} beside them.",
+            path=root,
         )
     return tuple(LabelledImage(path=path, label=HARD_IMAGENET[key]) for path, key in places)
 
@@ -107,13 +111,16 @@ def _listed(root: Path) -> list[tuple[Path, str]]:
         return []
     keys = lists[0].read_text(encoding="utf-8").split()
     if len(keys) != len(pictures):
-        raise DataError(f"{lists[0]} names {len(keys)} pictures, but {len(pictures)} are in {root}; fetch the rest.")
+        message = f"{LIST} names {len(keys)} pictures, but {len(pictures)} are beside it; fetch the rest."
+        raise DataError(message, path=lists[0])
     names = lists[0].with_name("synsets.txt")
     if keys and keys[0].isdigit():
         if not names.is_file():
-            raise DataError(f"{lists[0]} holds numbers; put synsets.txt beside it, whose line n is the synset of n.")
+            message = f"{LIST} holds numbers; put {names.name} beside it, whose line n is the synset of n."
+            raise DataError(message, path=lists[0])
         synsets = names.read_text(encoding="utf-8").split()
         if max(map(int, keys)) > len(synsets) or min(map(int, keys)) < 1:
-            raise DataError(f"{lists[0]} holds numbers that {names} has no line for; take both from one archive.")
+            message = f"{LIST} holds numbers that {names.name} has no line for; take both from one archive."
+            raise DataError(message, path=lists[0])
         keys = [synsets[int(key) - 1] for key in keys]
     return [(path, key) for path, key in zip(pictures, keys, strict=True) if key in HARD_IMAGENET]

@@ -23,7 +23,7 @@ from pipeline.classifiers.sources import family_of, is_folder, names_classifier,
 from pipeline.classifiers.trial import try_out
 from pipeline.editing.axes import AXES
 from pipeline.editing.inversion import method_of
-from pipeline.errors import InputError, ModelError, PipelineError, ProfileError, SettingsError
+from pipeline.errors import InputError, ModelError, PipelineError, ProfileError, SettingsError, display_name
 from pipeline.profiles import models_of, resolve_paths
 from pipeline.runtime.devices import ROOM, Place, free_memory, place, release, weight_bytes
 from pipeline.runtime.hub import here, located
@@ -140,8 +140,8 @@ class LoadedModels:
         name = name or next(iter(self._profile.classifiers))
         path = self._profile.classifiers.get(name, "")
         if not path:
-            known = ", ".join(self._profile.classifiers)
-            raise InputError(f"There is no classifier '{name[:60]}' here; choose one of {known}.")
+            known = ", ".join(map(display_name, self._profile.classifiers))
+            raise InputError(f"There is no classifier of this name here; choose one of {known}.")
         if name not in self._given.classifiers and ("classifier", path, "") not in self._parts and not is_folder(path):
             _refuse_absent(name, path)
         to = {"name": name, "device": self.device}
@@ -161,10 +161,12 @@ class LoadedModels:
         if Path(path).is_dir():
             path = str(Path(path).resolve())
         elif not (names_classifier(path) or _timm_lists(path)):
+            known = ", ".join(map(display_name, self._profile.classifiers))
             raise InputError(
-                f"There is no classifier '{text}'; choose one of {', '.join(self._profile.classifiers)}, the folder of "
-                "a classifier, hf-hub:owner/name, torchvision:name, a name that timm lists, or "
-                "'architecture + weights.safetensors + labels.txt'."
+                f"There is no classifier '{display_name(text)}'; choose one of {known}, the folder of a classifier, "
+                "hf-hub:owner/name, torchvision:name, a name that timm lists, or "
+                "'architecture + weights.safetensors + labels.txt'.",
+                path=text,
             )
         self._given, self._profile = (
             replace(profile, classifiers={**profile.classifiers, text: path})
@@ -182,12 +184,13 @@ class LoadedModels:
         Raises one `ModelError` that lists all that are missing.
         """
         named = [(key, path) for _, key, path in models_of(self._profile) if Path(path).is_absolute()]
-        missing = [f"{key} ({path})" for key, path in named if not Path(path).is_dir()]
+        missing = {key: path for key, path in named if not Path(path).is_dir()}
         if missing:
             raise ModelError(
                 f"The profile '{self._profile.name}' lacks {len(missing)} of its model folders: {', '.join(missing)}. "
                 "Fetch them with the repository, make the small ones with `python -m pipeline.tiny`, "
-                "or correct the paths in the profile."
+                "or correct the paths in the profile.",
+                detail=", ".join(f"{key}: {path}" for key, path in missing.items()),
             )
 
     def warm(self) -> None:
@@ -195,7 +198,7 @@ class LoadedModels:
         try:
             _ = self.classifier(), self.captioner, self.perturber, self.scorer, self.editor
         except PipelineError as error:
-            logger.warning("not everything could be opened beforehand: %s", error)
+            logger.warning("not everything could be opened beforehand: %s", error.in_full())
 
     def _part(self, role: str, path: str, opened: Callable[[Callable[..., Part]], Part], version: str = "") -> Part:
         """Return the part of this role, path and version: from memory, or opened now and kept while there is room."""
@@ -211,9 +214,11 @@ class LoadedModels:
                     self._parts[key] = opened(cast("Callable[..., Part]", self._maker(role, path)))
                 except FOREIGN as error:
                     raise ModelError(
-                        f"The {role} '{path}' of the profile '{self._profile.name}' could not be opened "
-                        f"({type(error).__name__}: {_first_line(error)}); check that it is there, complete, "
-                        "and of the family the profile names."
+                        f"The {role} '{display_name(path)}' of the profile '{self._profile.name}' could not be opened "
+                        f"({type(error).__name__}); check that it is there, complete, and of the family the profile "
+                        "names.",
+                        path=path,
+                        detail=_first_line(error),
                     ) from error
             self._parts.move_to_end(key)
             return cast("Part", self._parts[key])

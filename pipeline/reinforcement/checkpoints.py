@@ -65,7 +65,7 @@ def write(
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, save({name: tensor.clone().contiguous() for name, tensor in held.items()}))
     except OSError as error:
-        raise StoreError(f"The training cannot be kept in {file.parent}: {error.strerror}; free some space.") from error
+        raise StoreError(f"The training cannot be kept: {error.strerror}; free some space.", path=file) from error
 
 
 def resume(

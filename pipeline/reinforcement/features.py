@@ -119,7 +119,7 @@ class Features:
             write_whole(self._folder / f"{hashlib.sha256(together).hexdigest()[:32]}.safetensors", data)
         except OSError as error:
             raise StoreError(
-                f"Features cannot be kept in {self._folder}: {error.strerror}; free some space."
+                f"Features cannot be kept: {error.strerror}; free some space.", path=self._folder
             ) from error
 
 

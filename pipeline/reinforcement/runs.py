@@ -66,9 +66,10 @@ def read_run(folder: Path) -> Reinforcement:
         made = _run(row, load_file(folder / HEADS))
         return replace(made, looks=read_looks(folder))
     except FileNotFoundError as error:
-        raise DataError(f"There is no run in {folder.name}; reinforce a classifier first.") from error
+        raise DataError(f"There is no run in '{folder.name}'; reinforce a classifier first.", path=folder) from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"The run {folder.name} cannot be read; it is damaged or of another version.") from error
+        message = f"The run '{folder.name}' cannot be read; it is damaged or of another version."
+        raise DataError(message, path=folder) from error
 
 
 def runs(root: Path) -> tuple[Path, ...]:
@@ -84,7 +85,8 @@ def add_look(folder: Path, look: Look) -> None:
             file.write(_line(look))
     except OSError as error:
         raise StoreError(
-            f"It cannot be noted in {folder.name} that the test sets are seen: {error.strerror}; free some space."
+            f"It cannot be noted in '{folder.name}' that the test sets are seen: {error.strerror}; free some space.",
+            path=folder,
         ) from error
 
 

@@ -97,7 +97,8 @@ def _describe(made: Reinforcement, folder: Path) -> None:
             write_whole(folder / name, text.encode())
             (folder / name).chmod(0o644)
     except OSError as error:
-        raise StoreError(f"The card of {folder.name} cannot be written: {error.strerror}; free some space.") from error
+        message = f"The card of '{folder.name}' cannot be written: {error.strerror}; free some space."
+        raise StoreError(message, path=folder) from error
 
 
 def _blended(reinforcement: Reinforcement, classifier: Classifier) -> Reheadable | Unfreezable:

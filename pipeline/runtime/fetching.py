@@ -33,7 +33,7 @@ def fetch_apart(model: HubModel, size: int, step: Step) -> None:
     process.start()
     there.close()
     try:
-        told: int | str | None = 0
+        told: int | ModelError | None = 0
         while isinstance(told, int):
             step(min(told, size) // MB, max(1, size // MB))
             if told > size + MB:  # configurations may be counted otherwise
@@ -41,7 +41,7 @@ def fetch_apart(model: HubModel, size: int, step: Step) -> None:
             if here.poll(TICK):
                 told = _received(here)
         if told:
-            raise ModelError(told)
+            raise told
         step(max(1, size // MB), max(1, size // MB))
     finally:
         process.kill()
@@ -49,12 +49,12 @@ def fetch_apart(model: HubModel, size: int, step: Step) -> None:
         here.close()
 
 
-def _received(pipe: Connection) -> int | str | None:
-    """Return the bytes so far, the sentence that says what went wrong, or None at the end."""
+def _received(pipe: Connection) -> int | ModelError | None:
+    """Return the bytes so far, what went wrong, or None at the end."""
     try:
-        told: int | str | None = pipe.recv()
+        told: int | ModelError | None = pipe.recv()
     except EOFError:
-        return "The process that fetched a model was ended from outside; start the job again."
+        return ModelError("The process that fetched a model was ended from outside; start the job again.")
     return told
 
 
@@ -84,4 +84,4 @@ def _work(model: HubModel, pipe: Connection) -> None:
             fetch(model, Told)
             pipe.send(None)
         except ModelError as error:
-            pipe.send(str(error))
+            pipe.send(error)

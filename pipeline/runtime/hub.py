@@ -140,7 +140,7 @@ def fetch(model: HubModel, progress: type[tqdm] | None = None) -> Path:
             )
         )
     except Exception as error:  # its own, the transport's, the disk's
-        raise ModelError(_reason(model, error)) from error
+        raise _refusal(model, error) from error
 
 
 def cache_folder() -> Path:
@@ -179,9 +179,9 @@ def _listing(model: HubModel) -> Sequence[DryRunFileInfo]:
             tqdm_class=Silent,
         )
     except DryRunError as error:
-        raise ModelError(_reason(model, error.__cause__ or error)) from error
+        raise _refusal(model, error.__cause__ or error) from error
     except Exception as error:  # its own, the transport's, the disk's
-        raise ModelError(_reason(model, error)) from error
+        raise _refusal(model, error) from error
     if not any(file.filename.endswith(".safetensors") for file in listing):
         raise ModelError(
             f"The model '{model}' of the {model.role} has no .safetensors weights, and other formats can run code and "
@@ -194,14 +194,21 @@ def _check_disk(model: HubModel, size: int) -> None:
     folder = cache_folder()
     free = free_bytes(folder)
     if size + SPARE > free:
-        raise ModelError(_full(model, f"{size / 1e9:.1f} GB are to be fetched and {free / 1e9:.1f} GB are free"))
+        raise _full(model, f"{size / 1e9:.1f} GB are to be fetched and {free / 1e9:.1f} GB are free")
 
 
-def _full(model: HubModel, why: str) -> str:
-    return (
-        f"The disk of {cache_folder()} has no room for '{model}' ({why}); free some space, or set HF_HOME to a folder "
-        "on another disk. Files that arrived whole are not fetched again."
+def _full(model: HubModel, why: str) -> ModelError:
+    return ModelError(
+        f"The disk of the hub's cache has no room for '{model}' ({why}); free some space, or set HF_HOME to a folder "
+        "on another disk. Files that arrived whole are not fetched again.",
+        path=cache_folder(),
     )
+
+
+def _refusal(model: HubModel, error: BaseException) -> ModelError:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _full(model, "the disk is full")
+    return ModelError(_reason(model, error))
 
 
 def _reason(model: HubModel, error: BaseException) -> str:
@@ -221,8 +228,6 @@ def _reason(model: HubModel, error: BaseException) -> str:
             f"{what} is not on the hub, or is private; correct its name in the profile, or set the environment "
             "variable HF_TOKEN to a token that may read it."
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return _full(model, "the disk is full")
     if isinstance(error, errors.HfHubHTTPError):
         return f"{what} could not be fetched: the hub answered {error.response.status_code}; try again later."
     if constants.is_offline_mode() or isinstance(error, errors.OfflineModeIsEnabled):

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from pipeline.errors import DataError, StoreError
+from pipeline.errors import DataError, StoreError, display_name, reason
 
 
 def refuse_used(folder: Path) -> None:
     """Raise `DataError` when the folder is a file or holds something already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists already and is not empty; name a new folder.")
+        message = f"'{display_name(folder)}' exists already and is not empty; name a new folder."
+        raise DataError(message, path=folder)
 
 
 @contextmanager
@@ -33,9 +34,9 @@ def new_folder(folder: Path, moment: AbstractContextManager[None] | None = None)
         with moment or nullcontext():
             partial.replace(folder)
     except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be written: {error.strerror or error}; free some space or choose another."
-        ) from error
+        why, detail = reason(error)
+        message = f"'{display_name(folder)}' cannot be written: {why}; free some space or choose another."
+        raise StoreError(message, path=folder, detail=detail) from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)

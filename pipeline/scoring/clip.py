@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, display_name
 from pipeline.runtime.fingerprints import of_preprocessing, of_weights
 from pipeline.scores import SCORES, Embedded, Scores, unit
 from pipeline.settings import Settings
@@ -137,14 +137,15 @@ def _source(path: str) -> tuple[str, str | None]:
     """Return open_clip's (model name, pretrained tag) for what a profile says."""
     if Path(path).is_dir():
         if not any(Path(path).glob("*.safetensors")):
-            raise ModelError(f"The CLIP folder '{path}' holds no .safetensors weights; other formats are not opened.")
+            raise ModelError("The CLIP folder holds no .safetensors weights; other formats are not opened.", path=path)
         return f"local-dir:{path}", None
     if path.startswith("hf-hub:"):
         return path, None
     name, _, tag = path.partition(":")
     if not tag:
         raise ModelError(
-            f"The CLIP model '{path}' is neither a folder nor of the form 'ViT-L-14-quickgelu:openai' or "
-            "'hf-hub:owner/name'; correct the profile."
+            f"The CLIP model '{display_name(path)}' is neither a folder nor of the form 'ViT-L-14-quickgelu:openai' or "
+            "'hf-hub:owner/name'; correct the profile.",
+            path=path,
         )
     return name, tag

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL.Image import Image
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, display_name
 from pipeline.runtime.hub import located
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ def open_distances(named: Mapping[str, str], device: str) -> tuple[dict[str, Dis
         try:
             found[name] = make(Path(located(role, text)), device)
         except (OSError, ValueError, RuntimeError, LookupError, AttributeError) as error:
-            reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
             raise ModelError(
-                f"The weights '{text}' of {name} could not be opened ({reason}); name a folder with model.safetensors "
-                "and, for DINO, timm's config.json."
+                f"The weights '{display_name(text)}' of {name} could not be opened ({type(error).__name__}); name a "
+                "folder with model.safetensors and, for DINO, timm's config.json.",
+                path=text,
+                detail=(str(error).strip().splitlines() or ["no reason given"])[0][:200],
             ) from error
     return found, {name: reason for name, reason in ABSENT.items() if name not in found}
 
@@ -79,7 +80,8 @@ def structure(folder: Path, device: str) -> Distance:
     from timm.data.transforms_factory import create_transform
 
     if not (folder / "model.safetensors").is_file():  # timm would take a pickle instead
-        raise ModelError(f"The DINO '{folder}' has no model.safetensors; other formats are not opened.")
+        message = f"The DINO '{display_name(folder)}' has no model.safetensors; other formats are not opened."
+        raise ModelError(message, path=folder)
     network: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).to(device).eval()
     preprocess = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
     seen: list[torch.Tensor] = []

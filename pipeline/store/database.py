@@ -37,13 +37,13 @@ class Database:
         Raises `DataError` for an address that cannot be used, and `StoreError` when the database cannot be opened or
         is of a later version.
         """
-        self.name = str(root / FILE)
+        self.name, self.path = FILE, None if url else root / FILE
         self.closed = False
         self.engine = _sqlite(root) if not url else _postgresql(url)
         if url:
             self.name = self.engine.url.render_as_string()  # without the password
         try:
-            with saving(f"The database {self.name} cannot be opened"), self.write() as connection:
+            with saving(f"The database {self.name} cannot be opened", self.path), self.write() as connection:
                 version = _version(connection)
                 if version == 0:
                     self._make(connection)
@@ -61,7 +61,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sql.Connection]:
         """Open a transaction that sees one moment. Faults are told as `StoreError`."""
-        with saving(f"The database {self.name} cannot be read"), self.engine.connect() as connection:
+        with saving(f"The database {self.name} cannot be read", self.path), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
@@ -78,19 +78,24 @@ class Database:
     def _make(self, connection: sql.Connection) -> None:
         """Make the tables of a new database; refuse one that holds others."""
         if sql.inspect(connection).get_table_names():
-            raise _unknown(self.name, 0)
+            raise self._unknown(0)
         schema.schema.create_all(connection)
         _set_version(connection)
 
     def _migrate(self, root: Path, version: int) -> None:
         """Bring an older database up to date, all at once or not at all; refuse one of a later version."""
         if version not in MIGRATIONS:
-            raise _unknown(self.name, version)
-        with saving(f"The database {self.name} cannot be brought up to date"), self._unchecked(root) as connection:
+            raise self._unknown(version)
+        message = f"The database {self.name} cannot be brought up to date"
+        with saving(message, self.path), self._unchecked(root) as connection:
             for number in range(_version(connection), SCHEMA):  # another process may have been first
                 MIGRATIONS[number](connection)
             schema.schema.create_all(connection)
             _set_version(connection)
+
+    def _unknown(self, version: int) -> StoreError:
+        message = f"{self.name} is of version {version}, this program writes {SCHEMA}; use another one."
+        return StoreError(message, path=self.path)
 
     @contextmanager
     def _unchecked(self, root: Path) -> Iterator[sql.Connection]:
@@ -104,22 +109,19 @@ class Database:
             with engine.connect().execution_options(writes=True) as connection, connection.begin():
                 yield connection
                 if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-                    raise StoreError(f"{self.name} names rows that are not there; restore it from a backup.")
+                    message = f"{self.name} names rows that are not there; restore it from a backup."
+                    raise StoreError(message, path=self.path)
         finally:
             engine.dispose()
 
 
 @contextmanager
-def saving(what: str) -> Iterator[None]:
-    """Turn what the disk and the database complain about into one sentence."""
+def saving(what: str, path: Path | None = None) -> Iterator[None]:
+    """Turn what the disk and the database complain about into one sentence; `path` is what it speaks of."""
     try:
         yield
     except (SQLAlchemyError, OSError, UnicodeError) as error:
-        raise StoreError(f"{what}: {_reason(error)}.") from error
-
-
-def _unknown(name: str, version: int) -> StoreError:
-    return StoreError(f"{name} is of version {version}, this program writes {SCHEMA}; use another one.")
+        raise StoreError(f"{what}: {_reason(error)}.", path=path) from error
 
 
 def _sqlite(root: Path, *, references: bool = True) -> sql.Engine:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, display_name
 from pipeline.store import schema
 from pipeline.store.database import FILE, Database, saving
 from pipeline.store.media import sync_folder, write_whole
@@ -66,10 +66,11 @@ def backup(store: Store, out: Path, database: str = "") -> int:
     or a picture is missing.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is not empty; give a new folder for the copy.")
+        raise DataError(f"'{display_name(out)}' is not empty; give a new folder for the copy.", path=out)
     if out.resolve().is_relative_to(store.root.resolve()):
-        raise DataError(f"{out} lies in the data folder {store.root} that is to be copied; give a folder outside it.")
-    with saving(f"The copy {out} could not be written"):
+        message = f"'{display_name(out)}' lies in the data folder that is to be copied; give a folder outside it."
+        raise DataError(message, path=out)
+    with saving(f"The copy '{display_name(out)}' could not be written", out):
         (out / "media").mkdir(parents=True)
         with store.database.read() as connection, tempfile.TemporaryDirectory(dir=out) as partial:
             target = Database(Path(partial), database)
@@ -180,7 +181,9 @@ def _refuse_filled(target: Database) -> None:
     with target.read() as connection:
         for table in schema.schema.sorted_tables:
             if connection.execute(sql.select(table).limit(1)).first() is not None:
-                raise DataError(f"The database {target.name} holds records already; give an empty one.")
+                raise DataError(
+                    f"The database {target.name} holds records already; give an empty one.", path=target.path
+                )
 
 
 def _copy_records(connection: sql.Connection, copy: Database) -> None:

@@ -50,7 +50,8 @@ class Media:
         try:
             return open_image(self.path(key))
         except ImageError as error:
-            raise StoreError(f"Picture {key[:12]} is missing from {self._root} or damaged; restore it.") from error
+            message = f"Picture {key[:12]} is missing from the data folder or damaged; restore it."
+            raise StoreError(message, path=self.path(key)) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

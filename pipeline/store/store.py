@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-from pipeline.errors import ConflictError, DataError
+from pipeline.errors import ConflictError, DataError, display_name
 from pipeline.store import decision_rows, schema
 from pipeline.store.database import FILE
 from pipeline.store.decisions import REDO, RESOLVE, UNDO, again, holding, stacks
@@ -56,7 +56,8 @@ class Store(Studies):
         Raises `DataError` when there is none.
         """
         if not ((root / "media").is_dir() if database else (root / FILE).is_file()):
-            raise DataError(f"There is no run in {root}; make one with 'python -m pipeline stress'.")
+            message = f"There is no run in '{display_name(root)}'; make one with 'python -m pipeline stress'."
+            raise DataError(message, path=root)
         return cls(root, database)
 
     def close(self) -> None:

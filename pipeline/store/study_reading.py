@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sql
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, display_name
 from pipeline.store import judgement_rows, schema
 from pipeline.store import study_rows as rows
 from pipeline.store.database import Database, saving
@@ -45,7 +45,7 @@ class StudyReader:
 
     def __init__(self, root: Path, database: str = "") -> None:
         self.root, self.address = Path(root), database
-        with saving(f"The data folder {self.root} cannot be opened"):
+        with saving(f"The data folder '{display_name(self.root)}' cannot be opened", self.root):
             self.media = Media(self.root / "media")
         self.database = Database(self.root, database)
         self._entries: tuple[int, tuple[Entry, ...]] = -1, ()
@@ -187,7 +187,8 @@ class StudyReader:
                     found |= dict(self._pairs(connection, judge, photos))
         missing = [key for key in keys if key not in found]
         if missing:
-            raise DataError(f"Counterfactual {missing[0][:12]} is not in {self.root}; open the folder it was made in.")
+            message = f"Counterfactual {missing[0][:12]} is not in this data folder; open the folder it was made in."
+            raise DataError(message, path=self.root)
         return tuple(found[key] for key in keys)
 
     def _pairs(

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, display_name
 from pipeline.images import encode, key_of, open_image
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.saving import save
@@ -99,7 +99,7 @@ def write(store: Store, folder: Path) -> int:
     Raises `DataError` when the folder holds something already.
     """
     if not is_new(folder):
-        raise DataError(f"{folder} is not empty; give a new folder for the demo.")
+        raise DataError(f"'{display_name(folder)}' is not empty; give a new folder for the demo.", path=folder)
     (folder / PICTURES).mkdir(parents=True)
     found = [study for summary in reversed(store.studies()) if (study := store.load_study(summary.key)) is not None]
     _write(folder / STUDIES, (_row(folder, study) for study in found))
@@ -155,7 +155,8 @@ def _study(folder: Path, row: Line) -> Study:
     labels, words = tuple(row["labels"]), tuple(map(_perturbation, row["words"]))
     picture = _get(folder, row["picture"])
     if key_of(picture) != row["photo"]:
-        raise DataError(f"The demo in {folder} is damaged at {row['picture']}; fetch it again, or start with --empty.")
+        message = f"The demo is damaged at {row['picture']}; fetch it again, or start with --empty."
+        raise DataError(message, path=folder / PICTURES / row["picture"])
     return Study(
         photo=Photo(
             key=row["photo"],
@@ -214,7 +215,8 @@ def _lines(file: Path) -> Iterator[Line]:
         text = file.read_text(encoding="utf-8")
         yield from map(json.loads, text.strip("\n").split("\n"))
     except (OSError, ValueError) as error:
-        raise DataError(f"There is no demo in {file.parent}; fetch it again, or start with --empty.") from error
+        message = f"There is no demo in '{display_name(file.parent)}'; fetch it again, or start with --empty."
+        raise DataError(message, path=file) from error
 
 
 def _write(file: Path, rows: Iterable[Line]) -> None:

@@ -100,7 +100,7 @@ def refresh_classifiers(models: Models, store: Store) -> None:
             try:
                 refresh_classifier(models, store, name)
             except PipelineError as error:
-                logger.warning("the classifier %s could not look at what is stored: %s", name, error)
+                logger.warning("the classifier %s could not look at what is stored: %s", name, error.in_full())
 
 
 def judge_photo(models: Models, store: Store, photo_key: str, classifier: str = "") -> Study:
@@ -246,7 +246,7 @@ def stress(
         except (StoreError, Cancelled):
             raise
         except PipelineError as error:
-            logger.warning("%s is left out: %s", name, error)
+            logger.warning("%s is left out: %s", name, error.in_full())
             store.fail(job, name, str(error))
             if failed is not None:
                 failed(Failure(name=name, message=str(error)))

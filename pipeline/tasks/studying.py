@@ -10,7 +10,15 @@ from typing import ClassVar
 
 from pipeline import workflow
 from pipeline.editing.inversion_cache import Inversions
-from pipeline.errors import Cancelled, ConflictError, DataError, PerturbationError, PipelineError, StoreError
+from pipeline.errors import (
+    Cancelled,
+    ConflictError,
+    DataError,
+    PerturbationError,
+    PipelineError,
+    StoreError,
+    display_name,
+)
 from pipeline.importing.folders import load_folder
 from pipeline.settings import Settings
 from pipeline.store.jobs import Hold
@@ -162,7 +170,8 @@ def folder_task(store: Store, name: str, classifier: str, settings: Settings) ->
 
 def _folder(store: Store, name: str) -> Path:
     if name not in list_folders(store):
-        raise DataError(f"There is no folder '{name[:60]}' in the data folder's '{FOLDERS}'; put one there first.")
+        asked = display_name(name)[:60]
+        raise DataError(f"There is no folder '{asked}' in the data folder's '{FOLDERS}'; put one there first.")
     return store.root / FOLDERS / name
 
 

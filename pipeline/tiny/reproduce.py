@@ -21,7 +21,7 @@ from PIL.Image import Image
 
 from pipeline.classifiers.families import TimmClassifier
 from pipeline.curation.selection import chosen
-from pipeline.errors import DataError
+from pipeline.errors import DataError, display_name
 from pipeline.images import encode, key_of, open_image
 from pipeline.importing.folders import METADATA
 from pipeline.models.loader import LoadedModels
@@ -29,6 +29,7 @@ from pipeline.reinforcement.features import Features
 from pipeline.reinforcement.recipes import Recipe
 from pipeline.reinforcement.splits import refuse_leaks
 from pipeline.reinforcement.training_data import Pictures
+from pipeline.runtime.staging import refuse_used
 from pipeline.settings import Settings
 from pipeline.store.store import Store
 from pipeline.study.banks import bank_of, items_of, views_of
@@ -158,9 +159,12 @@ def _claim(folder: Path, plan: Plan) -> None:
     if file.is_file():
         known = json.loads(file.read_text())
         if any(known.get(name, value) != value for name, value in wanted.items()):
-            raise DataError(f"{folder} holds a study of another kind; give the same options again, or a new folder.")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists already and is not empty; name a new folder.")
+            message = (
+                f"'{display_name(folder)}' holds a study of another kind; give the same options again, or a new folder."
+            )
+            raise DataError(message, path=folder)
+    else:
+        refuse_used(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(wanted) + "\n")
 

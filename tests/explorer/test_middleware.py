@@ -276,7 +276,7 @@ def test_a_server_that_would_be_open_unasked_does_not_start(
         (["--host", "0.0.0.0"], {"EXPLORER_OPEN": "1"}, 0, "Everybody who reaches this address"),
         (["--host", "0.0.0.0"], {"EXPLORER_OPEN": "0"}, 2, "nobody would be asked"),
         ([], {"GRADIO_SERVER_NAME": "0.0.0.0", "SPACE_ID": "me/x", "SPACE_HOST": "me-x.hf.space"}, 0, "Everybody"),
-        (["--models", "/nowhere"], {}, 2, "There is no folder '/nowhere'"),
+        (["--models", "/nowhere"], {}, 2, "There is no folder 'nowhere'; give --models one that is there. (/nowhere)"),
     ],
 )
 def test_the_program_refuses_in_one_sentence(

@@ -290,6 +290,16 @@ def test_a_job_that_fails_keeps_its_sentence_and_can_be_retried(desk: Desk, monk
     assert ended(desk, desk.runner.retry(job.id)).state == DONE
 
 
+def test_a_job_keeps_no_folder_and_the_log_names_the_file(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    task = photo(desk)
+    file = desk.store.media.path(task.photo)
+    file.unlink()
+    job = ended(desk, desk.runner.add(task))
+    told = f"Picture {task.photo[:12]} is missing from the data folder or damaged; restore it."
+    assert (job.state, job.error) == (FAILED, told)
+    assert f"{job.title} failed: {told} ({file})" in caplog.messages
+
+
 def test_an_unforeseen_fault_ends_the_job_and_is_logged(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

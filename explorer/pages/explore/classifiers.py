@@ -82,7 +82,7 @@ def require_choice(desk: Desk, name: str) -> str:
     """Return the name, when it is one of the choices. Raises `InputError` for any other text."""
     names = list(desk.models.profile.classifiers)
     if name and name not in names:
-        raise InputError(f"There is no classifier '{name[:60]}' here; choose one of {', '.join(names)}.")
+        raise InputError(f"There is no classifier of this name here; choose one of {', '.join(names)}.")
     return name
 
 

@@ -76,7 +76,7 @@ def _judge_demo(desk: Desk, models: Models) -> None:
     try:
         demo.bring_run(models, desk.store.root / FOLDER, Path(models.profile.demo))
     except PipelineError as error:
-        log.warning("the demo's run is left out: %s", error)
+        log.warning("the demo's run is left out: %s", error.in_full())
 
 
 def _line(text: str, do: str, button: str) -> Html:

@@ -58,6 +58,27 @@ def test_what_can_be_mended_gets_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["classify", "HERE"], "none.png"),
+        (["classify", "RED", "--classifier", "HERE"], "none"),
+        (["stress", "HERE", "--out", "OUT"], "none"),
+        (["weakness", "HERE"], "none"),
+        (["reinforce", "HERE", "--out", "OUT"], "none"),
+        (["export", "HERE", "--set", "all", "--out", "OUT"], "none"),
+    ],
+)
+def test_the_whole_path_stands_behind_the_message(
+    models: SeamModels, red: Path, tmp_path: Path, arguments: list[str], name: str
+) -> None:
+    places = {"HERE": tmp_path / name, "RED": red, "OUT": tmp_path / "out"}
+    told = refusal(*(places.get(word, word) for word in arguments))
+    assert told.count(str(tmp_path)) == 1
+    assert told.endswith(f" ({tmp_path / name})\n")
+    assert name in told.removesuffix(f" ({tmp_path / name})\n")
+
+
 def test_usage_errors_are_status_2() -> None:
     for arguments in (["edit"], ["classify"], ["none"], ["caption", "--none", "x"], ["perturb", "x", "-n", "many"]):
         assert call(*arguments).exit_code == 2
@@ -65,3 +86,7 @@ def test_usage_errors_are_status_2() -> None:
 
 def test_a_missing_profile_is_told(red: Path) -> None:
     assert "none" in refusal("classify", red, "--profile", "none")
+    file = red.with_name("none.toml")
+    told = refusal("classify", red, "--profile", file)
+    assert told.startswith("There is no profile 'none.toml'; ")
+    assert told.endswith(f" ({file})\n")

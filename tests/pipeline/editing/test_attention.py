@@ -40,7 +40,7 @@ def test_processors_are_restored(editor: StableDiffusionEditor, error: type[Base
             assert all(unet.attn_processors[name] is not before[name] for name in before)
     else:
         with pytest.raises(error), controlled(unet):
-            raise error
+            raise error("while it edits")
     assert unet.attn_processors == before
 
 

@@ -21,11 +21,11 @@ CAPTION, EDITED = "a photo of a dog in the snow", "a photo of a cat in the snow"
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
-def test_compiled_blocks_give_the_same_edits(editor: StableDiffusionEditor, picture: Image.Image) -> None:
+def test_compiled_blocks_give_the_same_edits(editor: StableDiffusionEditor, folder: Path, picture: Image.Image) -> None:
     from torch._dynamo.utils import counters
 
     counters.clear()
-    compiled = StableDiffusionEditor.from_pretrained(editor.model.name, compiled=True)
+    compiled = StableDiffusionEditor.from_pretrained(str(folder), compiled=True)
     assert compiled.model.fingerprint == editor.model.fingerprint
     settings = Settings(num_inference_steps=4, taus=(0.3, 0.8), guidance_scale=3.0)
     made = []
@@ -39,12 +39,12 @@ def test_compiled_blocks_give_the_same_edits(editor: StableDiffusionEditor, pict
 
 @pytest.mark.parametrize(("pixels", "tiled"), [(768, False), (800, True)])
 def test_large_pictures_go_through_the_autoencoder_in_tiles(
-    pixels: int, tiled: bool, editor: StableDiffusionEditor, tmp_path: Path
+    pixels: int, tiled: bool, folder: Path, tmp_path: Path
 ) -> None:
-    folder = shutil.copytree(editor.model.name, tmp_path / "large")
-    config = json.loads((folder / "unet" / "config.json").read_text())
-    (folder / "unet" / "config.json").write_text(json.dumps({**config, "sample_size": pixels // 4}))
-    model = LatentDiffusion.from_pretrained(str(folder))
+    large = shutil.copytree(folder, tmp_path / "large")
+    config = json.loads((large / "unet" / "config.json").read_text())
+    (large / "unet" / "config.json").write_text(json.dumps({**config, "sample_size": pixels // 4}))
+    model = LatentDiffusion.from_pretrained(str(large))
     assert model.image_size == (pixels, pixels)
     seen: list[int] = []
     model.vae.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))

@@ -334,7 +334,7 @@ def test_a_missing_folder_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_names_what_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Give a diffusers folder"):
+    with pytest.raises(ModelError, match="give a diffusers folder"):
         StableDiffusionEditor.from_pretrained(str(tmp_path))
 
 

@@ -121,7 +121,10 @@ def test_a_full_disk_is_told_before_anything_is_fetched(monkeypatch: pytest.Monk
     assert model
     monkeypatch.setattr(hub, "free_bytes", lambda folder: hub.SPARE + 10)
     hub._check_disk(model, 10)
-    with pytest.raises(ModelError, match=r"no room for 'owner/good' .* set HF_HOME to a folder on another disk"):
+    with pytest.raises(
+        ModelError, match=r"no room for 'owner/good' .* set HF_HOME to a folder on another disk"
+    ) as caught:
         hub._check_disk(model, 11)
+    assert caught.value.path == hub.cache_folder()
     full = OSError(28, "No space left on device")
-    assert "no room for 'owner/good' (the disk is full)" in hub._reason(model, full)
+    assert "no room for 'owner/good' (the disk is full)" in str(hub._refusal(model, full))

@@ -14,7 +14,6 @@ from typing import ParamSpec, TypeVar, cast
 import gradio as gr
 
 from explorer.arguments import arguments_of
-from explorer.components.markup import without_folders
 from pipeline.errors import Cancelled, InputError, PipelineError
 
 log = logging.getLogger(__name__)
@@ -59,8 +58,8 @@ def guard_server_function(handler: Callable[[Sent], Given]) -> Callable[[Sent], 
             return handler(sent)
         except PipelineError as error:
             if not isinstance(error, InputError):
-                log.warning("%s: %s", type(error).__name__, error)
-            return {"error": without_folders(str(error))}
+                log.warning("%s: %s", type(error).__name__, error.in_full())
+            return {"error": str(error)}
         except Exception:
             log.exception("a request ended unexpectedly")
             return {"error": UNFORESEEN}
@@ -76,14 +75,14 @@ def message(error: Exception) -> gr.Error:
         log.error("a request ended unexpectedly", exc_info=error)
         return gr.Error(UNFORESEEN, title="That did not work", duration=12, print_exception=False)
     if not isinstance(error, (InputError, Cancelled)):
-        log.warning("%s: %s", type(error).__name__, error)
+        log.warning("%s: %s", type(error).__name__, error.in_full())
     title = "Please check" if isinstance(error, InputError) else "That did not work"
-    return gr.Error(plain(error), title=title, duration=12, print_exception=False)
+    return gr.Error(escape(str(error)), title=title, duration=12, print_exception=False)
 
 
 def warn(error: PipelineError) -> None:
     """Show a fault that does not stop the work."""
-    gr.Warning(plain(error))
+    gr.Warning(escape(str(error)))
 
 
 def note(text: str) -> None:
@@ -91,11 +90,6 @@ def note(text: str) -> None:
     gr.Info(escape(text), duration=4)
 
 
-def plain(error: PipelineError) -> str:
-    """Return the error's sentence without folders of the server, escaped because Gradio renders messages as HTML."""
-    return escape(without_folders(str(error)))
-
-
 def escape(text: str) -> str:
-    """Return the text without the characters that begin markup."""
+    """Return the text without the characters that begin markup, because Gradio renders messages as HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

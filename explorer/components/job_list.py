@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from explorer.components.markup import REPORT_CLICKS, Html, join, tag, without_folders
+from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.components.pairs import explore_link
 from explorer.views import duration
 from pipeline.store.jobs import CANCELLED, DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Job
@@ -74,7 +74,7 @@ def news(jobs: Sequence[Job]) -> Html:
 def _job(job: Job, profile: str) -> Html:
     chip = tag("span", _state(job), class_=f"chip state {job.state}")
     head = tag("div", tag("b", job.title), chip, class_="head")
-    error = tag("p", without_folders(job.error), class_="reason") if job.error else None
+    error = tag("p", job.error, class_="reason") if job.error else None
     buttons = [control for control in (_button(job), _link(job)) if control is not None]
     parts = [head, _bar(job), tag("p", _describe(job, profile), class_="said"), error]
     body = tag("div", *(part for part in parts if part is not None))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 Html = Markup  # markup that is safe to show
 
-FOLDERS = re.compile(r"(?<![\w/.<])/(?:[^\s/'\"<>]+/)+(?=[^\s/'\"<>])")  # of an absolute path, all but its last part
 VOID = frozenset({"img", "input", "br", "hr"})
 
 # One listener serves every component: an element with `data-do` reports its whole dataset to Python.
@@ -29,11 +27,6 @@ element.addEventListener('click', (event) => {
   if (part && element.contains(part) && part.dataset.do !== 'none') trigger('act', {...part.dataset});
 });
 """
-
-
-def without_folders(text: str) -> str:
-    """Cut every absolute path in the text to its last part: nobody needs to know the server's folders."""
-    return FOLDERS.sub("", text)
 
 
 def tag(name: str, /, *children: str, **attributes: str | bool | int | float | None) -> Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.components.markup import Html, tag, without_folders
+from explorer.components.markup import Html, tag
 from explorer.desk import Progress
 from explorer.views import duration
 from pipeline.store.jobs import WAITING, Job
@@ -38,5 +38,5 @@ def _line(text: str, share: float | None) -> Html:
 
 
 def status_line(text: str, kind: str = "") -> Html:
-    """Return a plain sentence for the status line, without folders of the server."""
-    return tag("div", tag("p", without_folders(text), role="status"), class_=f"status {kind}") if text else Html()
+    """Return a plain sentence for the status line."""
+    return tag("div", tag("p", text, role="status"), class_=f"status {kind}") if text else Html()

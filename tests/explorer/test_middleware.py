@@ -19,10 +19,10 @@ from starlette.testclient import TestClient
 import app as program
 from explorer import middleware
 from explorer.accounts import Entrance
-from explorer.alerts import UNFORESEEN, guard_handler
-from explorer.components.markup import without_folders
+from explorer.alerts import UNFORESEEN, guard_handler, guard_server_function
 from explorer.middleware import BODY_BYTES, Door, is_shared, uploaded_file
 from pipeline.errors import ImageError, SettingsError
+from pipeline.store.store import Store
 
 
 async def _size(request: Request) -> PlainTextResponse:
@@ -205,11 +205,18 @@ def test_an_unforeseen_fault_is_logged_and_not_shown(caplog: pytest.LogCaptureFi
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_folders_of_the_server_stay_on_the_server() -> None:
-    told = "The classifier '/home/ada/models/mine' is not in /srv/data/a.png; see https://example.org/a/b or 3/4."
-    assert without_folders(told) == "The classifier 'mine' is not in a.png; see https://example.org/a/b or 3/4."
-    assert without_folders("open local-dir:/srv/models/mine") == "open local-dir:mine"
-    assert without_folders("width/height and reinforced/first") == "width/height and reinforced/first"
+def test_the_page_names_a_file_and_the_log_says_where_it_lies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def open_store(folder: str) -> None:
+        Store(tmp_path / folder)
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "explorer.db").write_text("no records, but enough text to be taken for a database" * 20)
+    said = "The database explorer.db cannot be opened: it is damaged; restore it from a copy or choose another folder."
+    with pytest.raises(gr.Error) as caught:
+        guard_handler(open_store)("data")
+    assert caught.value.message == said
+    assert guard_server_function(open_store)("data") == {"error": said}
+    assert caplog.messages == [f"StoreError: {said} ({tmp_path / 'data' / 'explorer.db'})"] * 2
 
 
 FILE = "# the lab\nada:lovelace\n\n  grace : hopper:1906 \n"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import app
 from pipeline.errors import StoreError
 from pipeline.store.store import Store
 from pipeline.tiny.data import HELD_OUT_SEED
@@ -310,12 +311,14 @@ def test_the_help_answers_quickly_and_names_every_flag() -> None:
         (["--port", "70000"], "--port is 70000; give a number from 0 to 65535."),
     ],
 )
-def test_what_cannot_be_used_gets_one_sentence(arguments: list[str], said: str) -> None:
+def test_what_cannot_be_used_gets_one_sentence(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = str(other.getsockname()[1])
-        words = [argument.replace("{taken}", taken) for argument in arguments]
-        done = subprocess.run([sys.executable, "app.py", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert said.replace("{taken}", taken) in done.stderr
-    assert "opening the" not in done.stderr
-    assert "Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "argv", ["app.py", *(word.replace("{taken}", taken) for word in arguments)])
+        assert app.main() == 2
+    told = capsys.readouterr().err
+    assert said.replace("{taken}", taken) in told
+    assert len(told.strip().splitlines()) == 1
+    assert "Traceback" not in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from pipeline.tasks.provenance import Provenance, provenance
 from pipeline.tiny.world import Scene, draw, redraw
 from pipeline.types import Axis, Models, Perturbation, Study
 from tests import twins
+from tests.commands import call
 from tests.stores import save
 
 pytestmark = pytest.mark.slow
@@ -126,10 +128,9 @@ def test_the_recipe_of_every_inversion_gives_the_same_pixels(
     told = run_again(store, models.axis, study, tmp_path, monkeypatch)
     assert furthest(tmp_path / "edit.png", study.counterfactuals[0].image) == 0
     assert dict(told.parameters)["seed"] == str(changes.get("seed", 0))
-    if inversion == "pnp":
-        run_command(told.command, tmp_path)
-        assert furthest(tmp_path / "edited" / "tau-0.4.png", study.counterfactuals[0].image) == 0
-    plain = alone(models, scenes[1], replace(models.profile.settings, taus=(0.4,)))
+    run_words(told.command)
+    assert furthest(tmp_path / "edited" / "tau-0.4.png", study.counterfactuals[0].image) == 0
+    plain = alone(models, scenes[1], replace(models.profile.settings, taus=(0.4,), num_inference_steps=STEPS - 1))
     assert furthest(tmp_path / "edit.png", plain.counterfactuals[0].image) > 0
 
 
@@ -145,7 +146,7 @@ def test_the_recipe_of_an_edit_by_instruction_gives_the_same_pixels(
     study = alone(models, scenes[0], settings)
     told = run_again(store, models.axis, study, tmp_path, monkeypatch)
     assert furthest(tmp_path / "edit.png", study.counterfactuals[0].image) == 0
-    run_command(told.command, tmp_path)
+    run_words(told.command)
     assert furthest(tmp_path / "edited" / "tau-0.2.png", study.counterfactuals[0].image) == 0
     other = alone(models, scenes[0], replace(settings, seed=8))
     assert furthest(tmp_path / "edit.png", other.counterfactuals[0].image) > 0
@@ -156,6 +157,14 @@ def run_command(command: str, folder: Path) -> None:
     """The command line, as a shell runs it in this folder."""
     places = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     subprocess.run(["bash", "-c", command], cwd=folder, env=os.environ | places, check=True, capture_output=True)
+
+
+def run_words(command: str) -> None:
+    """The same without a shell, in this process."""
+    python, *words = shlex.split(command.replace("${EXPLORER_DATA:-data}", os.environ["EXPLORER_DATA"]))
+    assert [python, *words[:2]] == ["python", "-m", "pipeline"]
+    told = call(*words[2:])
+    assert told.exit_code == 0, told.output
 
 
 def test_what_an_earlier_version_made_is_not_claimed(models: Models, study: Study) -> None:

@@ -17,7 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 import explorer
-from explorer import build_app, serving
+from explorer import PAGES, UNLISTED, build_app, serving
 from explorer.components.facts import facts_markup
 from explorer.desk import Desk
 from pipeline.__main__ import app
@@ -140,7 +140,8 @@ def main() -> None:
         },
         "a page": {
             "statuses": statuses,
-            "linked": sum('href="./about"' in str(getattr(block, "value", "")) for block in built.blocks.values()),
+            "unlinked": len((*PAGES, *UNLISTED))
+            - sum('href="./about"' in str(getattr(block, "value", "")) for block in built.blocks.values()),
             "drawn": any(getattr(block, "elem_id", None) == "about" for block in built.blocks.values()),
         },
     }

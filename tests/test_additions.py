@@ -208,4 +208,4 @@ def test_a_profile_is_known_by_its_name(found: dict[str, dict[str, object]]) -> 
 
 
 def test_a_page_is_served_linked_and_let_in(found: dict[str, dict[str, object]]) -> None:
-    assert found["a page"] == {"statuses": [200, 404], "linked": 7, "drawn": True}
+    assert found["a page"] == {"statuses": [200, 404], "unlinked": 0, "drawn": True}

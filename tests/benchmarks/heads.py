@@ -1,12 +1,16 @@
 """Training a head and its alpha curve the plain way, a whole pass at every epoch and alpha, against cached features.
 
-`python -m tests.benchmarks.heads` prints both times and their ratio for every classifier of the tiny profile.
+`python -m tests.benchmarks.heads` prints both times and their ratio for every classifier of the tiny profile, with
+`--json` as one object a line. Seconds are the processor's.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -63,34 +67,47 @@ def cached(
     return training.theta, list(training.losses), torch.stack([logits.at(alpha) for alpha in ALPHAS])
 
 
+def measure(name: str, classifier: Classifier, pictures: Pictures) -> dict[str, str | float]:
+    """Return the seconds of both ways, the ratio with and without computing the features, and how far logits differ."""
+    train, check, test = pictures[:24], pictures[24:32], pictures[32:]
+    recipe = replace(Recipe(learning_rate=1e-3), patience=50, min_delta=-1.0)  # all 50 epochs
+    classifier.features([pictures[0][0]])
+    features = Features(classifier)
+    first, with_features = timed(lambda: cached(classifier, train, check, test, recipe, features))
+    _, known = timed(lambda: cached(classifier, train, check, test, recipe, features))
+    slow, took = timed(lambda: plain(classifier, train, check, test, recipe))
+    return {
+        "classifier": name,
+        "plain_seconds": round(took, 3),
+        "cached_seconds": round(with_features, 4),
+        "cached_ratio": round(took / with_features, 1),
+        "features_known_seconds": round(known, 4),
+        "features_known_ratio": round(took / known, 1),
+        "logits_differ_by": float((slow[2] - first[2]).abs().max()),
+    }
+
+
+def timed(work: Callable[[], Outcome]) -> tuple[Outcome, float]:
+    """Return what the work gives, and the processor's seconds that it took."""
+    start = time.process_time()
+    return work(), time.process_time() - start
+
+
 def main() -> None:
-    """Prints one line per classifier: seconds of both ways, the ratio with and without computing the features."""
+    """Print a line for every classifier."""
     from pipeline.models.loader import load
     from pipeline.profiles import load_profile
     from pipeline.tiny.world import draw, sample
 
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    as_json = parser.parse_args().json
     models = load(load_profile("tiny"), "cpu")
     pictures = [(draw(scene), scene.label) for scene in sample(48, 960_001)]
-    train, check, test = pictures[:24], pictures[24:32], pictures[32:]
-    recipe = replace(Recipe(learning_rate=1e-3), patience=50, min_delta=-1.0)  # all 50 epochs
     for name in models.profile.classifiers:
-        classifier = models.classifier(name)
-        classifier.features([pictures[0][0]])
-        start = time.process_time()
-        features = Features(classifier)
-        first = cached(classifier, train, check, test, recipe, features)
-        with_features = time.process_time() - start
-        start = time.process_time()
-        cached(classifier, train, check, test, recipe, features)
-        without = time.process_time() - start
-        start = time.process_time()
-        slow = plain(classifier, train, check, test, recipe)
-        took = time.process_time() - start
-        apart = float((slow[2] - first[2]).abs().max())
-        print(  # noqa: T201
-            f"{name}: plain {took:.2f} s, cached {with_features:.3f} s (1/{took / with_features:.0f}), "
-            f"{without:.3f} s when features are known (1/{took / without:.0f}); logits differ by {apart:.1e}"
-        )
+        row = measure(name, models.classifier(name), pictures)
+        told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.items())
+        sys.stdout.write((json.dumps(row) if as_json else told) + "\n")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2  # each opens models of its own, 2 to 3 GB
-FOLDERS = re.compile("|".join(re.escape(f"{folder}/") for folder in (ROOT, Path.home(), tempfile.gettempdir())))
+OWN = f"{re.escape(f'{ROOT}/')}|{re.escape(f'{Path.home()}/')}|{re.escape(tempfile.gettempdir())}/(pytest|explorer)-"
+FOLDERS = re.compile(rf"(?<![\w.~])({OWN})")
 SLOW = {"models", "browser", "postgres", "built", "server"}  # fixtures that open what takes seconds
 
 

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import httpx
@@ -66,8 +66,9 @@ def texts(server: Server) -> list[tuple[str, str]]:
 def refuse_leak(server: Server, door: str, name: str, text: str, answer: Answer) -> None:
     """Fails when the answer holds anything of a file or the server's; what the visitor wrote may come back."""
     accepted, said = answer
-    written = {text, json.dumps(text)[1:-1], quote(text), text.rpartition("/")[2]}
+    written = {text, json.dumps(text)[1:-1], quote(text), text.rpartition("/")[2], PurePosixPath(text).as_posix()}
     cut = {caption[:most] for caption in written for most in (40, 60, 80, 200)}  # as messages shorten it
+    cut |= {caption[:12] for caption in written if not str(server.data).startswith(caption[:12])}  # and a key
     for own in sorted(written | cut, key=len, reverse=True):
         said = said.replace(own, "") if own else said
     where = f"{door}, {name}: {said[:400]}"

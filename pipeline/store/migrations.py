@@ -6,6 +6,7 @@ transaction, and making tables that are new, to `pipeline/store/database.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.types import FOLDER, UNKNOWN
 REPLACED = ("proposals", "counterfactuals", "studies")  # in version 6; those that name others first
 WORDS = (["You rejected it."], ["You replaced it by other words."])  # what the page wrote for an analyst until then
 CHUNK = 500  # rows at once
+_FOLDERS = re.compile(r"""(?<![\w.~/:])/(?:[^\s/'"]+/)+""")
 
 
 def _to_2(connection: sql.Connection) -> None:
@@ -55,6 +57,8 @@ def _to_6(connection: sql.Connection) -> None:
     if sql.inspect(connection).has_table("jobs"):  # that came with version 5
         connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN beats INTEGER NOT NULL DEFAULT 0")
     schema.schema.create_all(connection)
+    for column in (schema.jobs.c.error, schema.failures.c.message):
+        _cut_folders(connection, column)
     connection.exec_driver_sql("CREATE INDEX ix_decisions_counterfactual ON decisions (counterfactual)")
     _Heads(connection).move()
     if cascade:  # the reference went with the table that it named
@@ -63,6 +67,13 @@ def _to_6(connection: sql.Connection) -> None:
         )
     for name in REPLACED:
         connection.exec_driver_sql(f"DROP TABLE earlier_{name}")
+
+
+def _cut_folders(connection: sql.Connection, column: sql.Column[str]) -> None:
+    """Cut the computer's folders out of messages, in which they stood until then; pages show them as they are."""
+    for told in connection.scalars(sql.select(column).distinct()).all():
+        line = sql.update(column.table).where(column == told)
+        connection.execute(line.values({column: _FOLDERS.sub("", told)}))
 
 
 MIGRATIONS: Mapping[int, Callable[[sql.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -282,6 +283,19 @@ def test_jobs_are_listed(earlier: Earlier, desk: Desk) -> None:
     listed, _ = jobs.poll(desk, 50)
     for job in earlier.expected.get("jobs", []):
         assert job["title"] in str(listed)
+
+
+def test_messages_of_earlier_versions_name_no_folder(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(FOLDERS / "v5", tmp_path / "data"))
+    told = "'/srv/models/my net/config.json' is no model of owner/name; see https://example.org/a/b."
+    with sqlite3.connect(root / FILE) as connection:
+        assert connection.execute("UPDATE jobs SET error = ? WHERE error <> ''", (told,)).rowcount
+        assert connection.execute("UPDATE failures SET message = ?", (told,)).rowcount
+    connection.close()
+    store = Store(root)
+    errors = {job.error for job in store.jobs.all()} | {failure.message for failure in store.failures()}
+    store.close()
+    assert errors - {""} == {"'my net/config.json' is no model of owner/name; see https://example.org/a/b."}
 
 
 def test_work_goes_on(earlier: Earlier) -> None:

@@ -50,6 +50,7 @@ def harmonic(precision: float, recall: float) -> float:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.slow
 def test_broken_labels_are_found(gates: Gates, pairs: tuple[Pair, ...], split: str) -> None:
     def measure(chosen: Iterable[Pair]) -> tuple[float, float, int]:
         return precision_and_recall(
@@ -98,6 +99,7 @@ def test_gates_and_hand_labels_agree_on_held_out_captions(gates: Gates, pairs: t
     assert harmonic(precision, recall) >= 0.95
 
 
+@pytest.mark.slow
 def test_other_words_for_the_same_are_sometimes_found_and_real_changes_never_refused(
     gates: Gates, pairs: tuple[Pair, ...]
 ) -> None:

@@ -356,6 +356,7 @@ def test_hostile_text_gives_a_typed_error_or_a_clean_caption(perturber: LlamaPer
             assert judged.checks
 
 
+@pytest.mark.slow
 def test_hostile_captions_are_varied_or_refused(perturber: LlamaPerturber, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perturbation, "ROUNDS", 1)
     brief = replace(EASY, proposals=1)

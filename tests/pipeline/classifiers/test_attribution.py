@@ -80,6 +80,7 @@ def test_the_field_of_view_is_what_the_preprocessing_leaves(
 @pytest.mark.parametrize(
     ("name", "layer"), [("resnet18", "layer4"), ("densenet121", "features"), ("vgg11", "features"), ("vit_b_32", None)]
 )
+@pytest.mark.slow
 def test_the_layer_in_networks_of_torchvision(name: str, layer: str | None) -> None:
     model = get_model(name, num_classes=3).eval()
     found = last_feature_map(model, model, torch.zeros(1, 3, 224, 224))

@@ -233,6 +233,7 @@ NAMED = TYPED.map(tidy).filter(bool)
 @example(label="=SUM(A1)", caption="'=x", words="on a sandy \u2028 beach", reason='"a";b', note="\ufeffx")
 @example(label="-5", caption="''+1", words="a, b\tc", reason="\\", note="''")
 @example(label="a", caption="b", words="c", reason=" ", note=" x ")
+@pytest.mark.slow
 def test_whatever_is_exported_is_read_back(label: str, caption: str, words: str, reason: str, note: str) -> None:
     with TemporaryDirectory() as place, closing(Store(Path(place) / "run")) as store:
         *_, study = workflow.explore(SeamModels(), picture("red"), "red", SETTINGS)

@@ -113,6 +113,7 @@ def test_two_threads_open_a_part_once(profile: Profile) -> None:
     assert all(part is found[0] for part in found)
 
 
+@pytest.mark.slow
 def test_parts_give_way_when_memory_is_short(
     profile: Profile, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from pipeline.study.results import CHOSEN, HYBRID, Repair, Results, Weaknesses
 from tests.colour_studies import RECIPE, REPLICATES, SEEDS, repaired
 from tests.seams import LABELS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table_2(items: tuple[Example, ...], tmp_path_factory: pytest.TempPathFactory) -> Repair:
@@ -27,7 +29,6 @@ def table_2(items: tuple[Example, ...], tmp_path_factory: pytest.TempPathFactory
     return table
 
 
-@pytest.mark.slow
 def test_table_2_finds_the_repair_and_that_plain_augmentation_is_none(table_2: Repair) -> None:
     scores = {(score.recipe, score.alpha, score.test): score for score in table_2.scores}
     assert table_2.baseline["T"].value == 1.0
@@ -60,7 +61,6 @@ def test_the_curve_rises_and_the_right_factor_mends(table_2: Repair) -> None:
     assert (table_2.photos, table_2.counterfactuals) == (18, 36)
 
 
-@pytest.mark.slow
 def test_samples_that_are_missing_leave_their_recipe_out(items: tuple[Example, ...], tmp_path: Path) -> None:
     bare = [item._replace(samples=()) for item in items]
     _, table = repaired(bare, tmp_path, replace(RECIPE, max_epochs=1))

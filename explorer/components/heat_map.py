@@ -56,7 +56,7 @@ def heat_markup(rows: Sequence[Weakness], measure: str, selected: tuple[str, str
     table = tag("table", tag("thead", head), tag("tbody", *lines), class_="heat")
     more = f"The {SHOWN} classes with the greatest loss of {len(labels)}; all are in the table below."
     note = tag("p", more, class_="hint") if len(shown) < len(labels) else Html()
-    return tag("div", note, tag("div", table, class_="scroll"), _legend(measure), data_place=place)
+    return tag("div", note, tag("div", table, class_="scroll"), _legend(measure), data_place=place, data_keep="compare")
 
 
 def accuracy_change(row: Weakness, measure: str) -> Change:

@@ -22,8 +22,13 @@ THUMB = 128  # pixels
 LIMIT = 40  # photos in the history
 
 # Keeps the address in step with what is shown: a reload comes back to it, the back button to what was before.
+# What `data-keep` names is another component's and stays in the address.
 FOLLOW = """
-const placed = () => element.querySelector('[data-place]')?.dataset.place;
+const placed = () => {
+  const {place, keep} = element.querySelector('[data-place]')?.dataset ?? {};
+  const kept = keep && new URLSearchParams(window.location.search).get(keep);
+  return kept ? `${place}&${new URLSearchParams([[keep, kept]])}` : place;
+};
 watch('value', () => {
   const place = placed();
   if (place === undefined || place === window.location.search) return;

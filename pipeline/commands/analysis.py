@@ -10,6 +10,8 @@ import typer
 from pipeline.commands.rows import (
     appraisal_cells,
     appraisal_row,
+    comparison_cells,
+    comparison_row,
     confirmation_row,
     failure_row,
     insight_row,
@@ -91,6 +93,9 @@ def weakness(
         str, typer.Option(help="class, tau, words (alike edits together) or item (failure points).")
     ] = "class",
     confirm: Annotated[str, typer.Option(help="A second classifier, to confirm the flips.")] = "",
+    compare: Annotated[
+        str, typer.Option(help="A second classifier, which judges the same pictures: both side by side.")
+    ] = "",
     profile: ProfileName = "tiny",
     device: Device = "",
     database: Address = "",
@@ -99,7 +104,10 @@ def weakness(
     """Show what the counterfactuals of a run cost the classifier, by class and factor."""
     from pipeline.analysis import weakness as tables
     from pipeline.analysis.clusters import insights
+    from pipeline.analysis.comparison import compare as comparisons
+    from pipeline.analysis.comparison import pair_up
     from pipeline.curation.selection import countable
+    from pipeline.tasks.studio import judge_stored
     from pipeline.workflow import judged_by
 
     if by not in ("class", "tau", "words", "item"):
@@ -112,7 +120,15 @@ def weakness(
         raise DataError(f"There is nothing to tell of this run: {' '.join(left_out.sentences)}", path=run)
     for sentence in left_out.sentences:
         typer.echo(sentence, err=True)
-    if confirm:
+    if compare:
+        models, first = models_of(profile, device, compare), classifier or studies[0].photo.classifier
+        with progress("judging") as step:
+            judge_stored(models, store, compare, step=step)
+        own, others = (countable(store.records(name))[0] for name in (first, models.classifier(compare).name))
+        found = comparisons(pair_up(own, others))
+        row_of = comparison_row if as_json else comparison_cells
+        show((row_of(row, first, compare) for row in found), as_json)
+    elif confirm:
         second = models_of(profile, device, confirm).classifier(confirm)
         loaded = (store.load_study(study.photo.key, study.photo.classifier) for study in studies)
         share = tables.confirmation(studies, [judged_by(study, second) for study in loaded if study is not None])

@@ -16,6 +16,7 @@ from pipeline.types import Axis, Perturbation, Prediction, Proportion, Reinforce
 
 if TYPE_CHECKING:
     from pipeline.analysis.clusters import Insight
+    from pipeline.analysis.comparison import ClassifierComparison
     from pipeline.analysis.edit_quality import Appraisal
     from pipeline.analysis.weakness import FailurePoint, Weakness
     from pipeline.captions.adapter import Trained
@@ -79,6 +80,27 @@ def edit_rows(study: Study, files: Mapping[str, Path], axis: Axis) -> Iterator[T
             "missed": list(counterfactual.missed),
             "chosen": counterfactual.key in best,
         }
+
+
+def comparison_row(row: ClassifierComparison, first: str, second: str) -> TableRow:
+    """Return every figure of two classifiers on a class and factor; of pairs the first one's comes first."""
+    return {"first": first, "second": second, **asdict(row), "too_few": row.too_few}
+
+
+def comparison_cells(row: ClassifierComparison, first: str, second: str) -> TableRow:
+    """Return what of a comparison fits a table."""
+    return {
+        "class": row.label,
+        "factor": row.factor,
+        "n edits of photos": f"{row.n} of {row.photos}{' (too few)' if row.too_few else ''}",
+        f"Acc@1 {first}": _percent(row.edited_acc1[0].value),
+        f"Acc@1 {second}": _percent(row.edited_acc1[1].value),
+        "difference": _points(row.delta_acc1.value, row.delta_acc1.low, row.delta_acc1.high),
+        "p, Holm": f"{row.delta_acc1.p_adjusted:.3g}",
+        f"flips {first}": _percent(row.flips[0].value),
+        f"flips {second}": _percent(row.flips[1].value),
+        "difference of flips": _points(row.delta_flips.value, row.delta_flips.low, row.delta_flips.high),
+    }
 
 
 def study_row(study: Study) -> TableRow:

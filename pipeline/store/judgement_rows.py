@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import sqlalchemy as sql
 
-from pipeline.store.schema import counterfactuals, digest, insert, judgements, photos, studies, vocabularies
+from pipeline.store.schema import counterfactuals, digest, hidden, insert, judgements, photos, studies, vocabularies
 from pipeline.types import Judge, Prediction
 
 
@@ -93,6 +93,27 @@ def pictures_of(connection: sql.Connection, photo: str) -> frozenset[str]:
     controls = sql.select(studies.c.reconstruction).where(studies.c.photo == photo)
     edits = sql.select(counterfactuals.c.picture).join(studies).where(studies.c.photo == photo)
     return frozenset(key for key in connection.execute(sql.union(own, controls, edits)).scalars() if key)
+
+
+def unjudged(connection: sql.Connection, vocabulary: str) -> tuple[str, ...]:
+    """Return the pictures of photos, and of their present captions, that a classifier has not judged, in a fixed order.
+
+    Photos that were put away are left out.
+    """
+    present = sql.and_(studies.c.photo == photos.c.key, studies.c.caption == photos.c.caption)
+    shown = photos.c.key.not_in(hidden())
+    own = sql.select(photos.c.picture).where(shown)
+    controls = sql.select(studies.c.reconstruction).select_from(studies.join(photos, present)).where(shown)
+    edits = (
+        sql.select(counterfactuals.c.picture)
+        .select_from(counterfactuals.join(studies).join(photos, present))
+        .where(shown)
+    )
+    done = set(
+        connection.execute(sql.select(judgements.c.picture).where(judgements.c.vocabulary == vocabulary)).scalars()
+    )
+    pictures = connection.execute(sql.union(own, controls, edits)).scalars()
+    return tuple(sorted(key for key in pictures if key and key not in done))
 
 
 def pack(prediction: Prediction) -> bytes:

@@ -93,6 +93,15 @@ class StudyReader:
             }
         return tuple(sorted(pictures - judged))
 
+    def unjudged_pictures(self, judge: Judge) -> tuple[str, ...]:
+        """Return what this classifier has not judged of all photos that are shown, in a fixed order.
+
+        Their own pictures and, under their present captions, reconstructions and edits.
+        """
+        with self.database.read() as connection:
+            found = Vocabularies(connection).find(judge)
+            return judgement_rows.unjudged(connection, found.key if found else "")
+
     def load_study(self, photo_key: str, classifier: str = "") -> Study | None:
         """Return the photo's present study as this classifier judges it ("": the one it is shown under), or None.
 

@@ -120,6 +120,22 @@ def judge_photo(models: Models, store: Store, photo_key: str, classifier: str = 
     return require_study(store, photo_key, judge.name)
 
 
+def judge_stored(models: Models, store: Store, classifier: str, *, step: Step | None = None) -> int:
+    """Have a classifier judge every stored picture that it has not judged, and return how many there were.
+
+    None is drawn: of photos, reconstructions and edits under the present captions. Each portion is saved as soon as it
+    is there, so what was done before a `Cancelled` of `step` is kept. Photos are shown under the classifiers that they
+    were shown under.
+    """
+    judge = refresh_classifier(models, store, classifier)
+    left = store.unjudged_pictures(judge)
+    for start in range(0, len(left), CHUNK):
+        if step is not None:
+            step(start, len(left))
+        store.add_judgements(judge, _judge_pictures(store, judge, left[start : start + CHUNK]))
+    return len(left)
+
+
 def say_label(
     models: Models,
     store: Store,

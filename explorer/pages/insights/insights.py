@@ -19,7 +19,7 @@ from explorer.components.masthead import section
 from explorer.components.pairs import pairs_markup
 from explorer.desk import Desk
 from explorer.pages.explore import starting
-from explorer.pages.insights import charts
+from explorer.pages.insights import charts, side_by_side
 from explorer.pages.insights.findings import (
     MAPPED,
     Findings,
@@ -80,10 +80,12 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
         with gr.Row(elem_classes="actions top"):
             names = _classifiers(desk)
             classifier = gr.Dropdown(names, value=names[0], label="Classifier", elem_id="judge")
+            second = side_by_side.choice(list(desk.models.profile.classifiers))
             measure = gr.Radio(list(K), value="Acc@1", label="Measure", elem_id="measure")
         section("1", "By class and factor", "Choose a cell to see the edits behind it.")
         selected = gr.State((ALL, ALL))
         heat, cells_table, items = heat_map(), _table_on_demand("cells"), _html("behind")
+        comparison = side_by_side.outcome()
         with gr.Row(elem_classes="halves"):
             with gr.Column(min_width=300):
                 section(
@@ -122,6 +124,7 @@ def build(demo: gr.Blocks, desk: Desk) -> None:
     use_records(cells_table.act, desk, tell_cells, (classifier,), (cells_table,))
     use_records(values_table.act, desk, tell_values, (classifier, score), (values_table,))
     use_models(map_button.click, desk, tell_map, (classifier,), (picture, picture_table))
+    side_by_side.wire(demo, desk, classifier, second, comparison)
 
 
 def _html(name: str | None = None) -> gr.HTML:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from pipeline.store.store import Store
 from tests.commands import call, refusal, rows
 from tests.seams import SeamModels, picture
@@ -41,6 +43,18 @@ def test_weakness_by_tau_words_and_item_and_confirmed(run: Path) -> None:
     (row,) = rows("weakness", run, "--confirm", "other")
     assert row["confirmed by"] == "other"
     assert 0 < row["flips"] == row["share"]["n"]  # type: ignore[index, operator]
+
+
+def test_weakness_sets_a_second_classifier_beside_the_first(run: Path) -> None:
+    found = rows("weakness", run, "--compare", "other")
+    first = found[0]
+    assert (first["first"], first["second"], first["label"], first["factor"]) == ("colour", "other", "all", "all")
+    assert first["photos"] == 15
+    assert set(first["delta_acc1"]) == {"n", "photos", "value", "low", "high", "p", "p_adjusted"}  # type: ignore[call-overload]
+    before, after = (share["value"] for share in first["edited_acc1"])  # type: ignore[attr-defined]
+    assert first["delta_acc1"]["value"] == pytest.approx(after - before)  # type: ignore[index]
+    assert "difference" in call("weakness", run, "--compare", "other").stdout
+    assert {row["delta_acc1"]["value"] for row in rows("weakness", run, "--compare", "colour")} == {0}  # type: ignore[index]
 
 
 def test_export_writes_the_latest_set_in_every_form_that_is_asked_for(tmp_path: Path) -> None:

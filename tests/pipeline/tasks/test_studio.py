@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import workflow
+from pipeline.errors import Cancelled
 from pipeline.images import key_of
 from pipeline.store.keys import run_key
 from pipeline.store.store import Store
@@ -227,3 +228,36 @@ def test_the_control_is_a_judgement_like_any_other(models: SeamModels, store: St
     assert made.reconstruction is not None
     assert store.media.path(key_of(made.reconstruction)).is_file()
     assert store.unjudged(made.photo.key, models.classifier()) == ()
+
+
+def test_a_classifier_judges_every_stored_picture_once_and_draws_none(models: SeamModels, store: Store) -> None:
+    made = worked_on(models, store)
+    away = studio.take_in(models, store, picture("blue", 5), "blue")
+    store.put_away([away.photo.key])
+    drawn, told = len(models.editor.edited), list[tuple[int, int]]()
+    judged = studio.judge_stored(models, store, "other", step=lambda done, total: told.append((done, total)))
+    assert (judged, told, len(models.editor.edited)) == (11, [(0, 11)], drawn)
+    (record,) = store.records("other")
+    assert len(record.counterfactuals) == 9
+    assert predictions(require(store, made, "other")) == seen_by(models.classifier("other"), made)
+    assert studio.judge_stored(models, store, "other") == 0
+    assert require(store, made).photo.classifier == "colour"  # the photo is shown as before
+
+
+def test_judging_that_is_cancelled_keeps_what_was_done(
+    models: SeamModels, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_on(models, store)
+    monkeypatch.setattr(studio, "CHUNK", 4)
+
+    def stop_at_four(done: int, _total: int) -> None:
+        if done >= 4:
+            raise Cancelled("Stopped.")
+
+    with pytest.raises(Cancelled):
+        studio.judge_stored(models, store, "other", step=stop_at_four)
+    assert studio.judge_stored(models, store, "other") == 7
+
+
+def require(store: Store, study: Study, classifier: str = "") -> Study:
+    return studio.require_study(store, study.photo.key, classifier)

@@ -2,9 +2,9 @@
 
 An edited picture exists once and is judged by both, so every figure is a difference within pairs: the second classifier
 minus the first on one and the same counterfactual. Intervals and tests are those of `intervals.py`, with photos as the
-unit. The difference of accuracy over all classes and factors is the question that is asked and is tested alone; p-values
-of everything told beside it are adjusted together. Whether one of the two was trained on these very photos is for the
-caller to say. Knows no model and no file.
+unit. The difference of accuracy over all classes and factors is the question that is asked, and is tested alone;
+p-values of everything told beside it are adjusted together. Whether one of the two was trained on these very photos is
+for the caller to say. Knows no model and no file.
 """
 
 from __future__ import annotations

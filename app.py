@@ -96,6 +96,8 @@ def serve(options: argparse.Namespace, accounts: Sequence[tuple[str, str]]) -> N
     opened = desk.worker.submit(models.warm)
     if new and not options.empty:
         opened = starting.bring_demo(desk)
+    else:
+        starting.claim_demo(desk)
     desk.worker.submit(lambda: studio.refresh_classifiers(models, store))
     app = build_app(desk)
     wait([opened], PATIENCE)

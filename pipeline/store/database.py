@@ -22,7 +22,7 @@ from pipeline.store import schema
 from pipeline.store.migrations import MIGRATIONS
 
 FILE = "explorer.db"
-SCHEMA = 6
+SCHEMA = 7
 BUSY_SECONDS = 30
 LOCK = 0x1A4CE  # the advisory lock that writers take on PostgreSQL
 _versions = sql.Table("version", sql.MetaData(), sql.Column("number", sql.Integer, nullable=False))

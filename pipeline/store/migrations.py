@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from pipeline.store import schema
+from pipeline.store.collection_rows import add_members, open_collection
 from pipeline.store.study_rows import study_key
 from pipeline.types import FOLDER, UNKNOWN
 
@@ -69,6 +70,14 @@ def _to_6(connection: sql.Connection) -> None:
         connection.exec_driver_sql(f"DROP TABLE earlier_{name}")
 
 
+def _to_7(connection: sql.Connection) -> None:
+    """Put the photos that are there into a collection of their own."""
+    schema.schema.create_all(connection)
+    keys = connection.execute(sql.select(schema.photos.c.key)).scalars().all()
+    if keys:
+        add_members(connection, open_collection(connection, schema.EARLIER, "Earlier photos"), keys)
+
+
 def _cut_folders(connection: sql.Connection, column: sql.Column[str]) -> None:
     """Cut the computer's folders out of messages, in which they stood until then; pages show them as they are."""
     for told in connection.scalars(sql.select(column).distinct()).all():
@@ -76,7 +85,14 @@ def _cut_folders(connection: sql.Connection, column: sql.Column[str]) -> None:
         connection.execute(line.values({column: _FOLDERS.sub("", told)}))
 
 
-MIGRATIONS: Mapping[int, Callable[[sql.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}
+MIGRATIONS: Mapping[int, Callable[[sql.Connection], None]] = {
+    1: _to_2,
+    2: _to_3,
+    3: _to_4,
+    4: _to_5,
+    5: _to_6,
+    6: _to_7,
+}
 """Version -> what leads to the next one. PostgreSQL began with version 4."""
 
 _earlier = sql.MetaData()

@@ -19,6 +19,9 @@ Row = sql.Row[Any]
 RECORDS, DECISIONS = "records", "decisions"
 """Topics of `revision`: photos and what was made of them; what analysts said of that."""
 
+DEMO, UPLOAD, STUDIED, SINGLE, EARLIER = COLLECTION_KINDS = ("demo", "upload", "folder", "single", "earlier")
+"""Where photos come from. The earlier ones were here before there were collections."""
+
 schema = sql.MetaData()
 # One line per classifier as it once was, so that a judgement is nothing but its numbers.
 vocabularies = sql.Table(
@@ -143,7 +146,23 @@ revision = sql.Table(
     sql.Column("topic", sql.String, primary_key=True),
     sql.Column("number", sql.Integer, nullable=False),
 )
-# Photos that are left out of every list.
+# What keeps photos apart. One that was put away is left out of every list, with the photos that no other holds.
+collections = sql.Table(
+    "collections",
+    schema,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("name", sql.String, nullable=False, unique=True),
+    sql.Column("kind", sql.String, nullable=False),  # one of `COLLECTION_KINDS`
+    sql.Column("created", sql.Float, nullable=False),
+    sql.Column("away", sql.Boolean, nullable=False),
+)
+members = sql.Table(
+    "members",
+    schema,
+    sql.Column("collection", sql.ForeignKey("collections.number"), primary_key=True),
+    sql.Column("photo", sql.ForeignKey("photos.key"), primary_key=True, index=True),
+)
+# Photos that were put away one by one.
 away = sql.Table("away", schema, sql.Column("photo", sql.String, primary_key=True))
 # Photos that a run has finished under one job (a hash of everything that determines the result).
 finished = sql.Table(
@@ -211,15 +230,16 @@ def in_chunks(
         yield from connection.execute(query.where(column.in_(keys[start : start + CHUNK])))
 
 
-def hidden() -> sql.Select[Any]:
-    """Return the keys of the photos that were put away."""
-    return sql.select(away.c.photo)
+def hidden() -> sql.CompoundSelect[Any]:
+    """Return the keys of the photos that are left out of every list: put away alone, or with all their collections."""
+    shown = sql.select(members.c.photo).join(collections).where(~collections.c.away)
+    return sql.union(sql.select(away.c.photo), sql.select(members.c.photo).where(members.c.photo.not_in(shown)))
 
 
 def hidden_counterfactuals() -> sql.Select[Any]:
     """Return the keys of what was made of them."""
     made = sql.select(counterfactuals.c.key).join(studies, studies.c.key == counterfactuals.c.study)
-    return made.join(away, away.c.photo == studies.c.photo)
+    return made.where(studies.c.photo.in_(hidden()))
 
 
 def put_away(connection: sql.Connection, photo_keys: Collection[str]) -> None:

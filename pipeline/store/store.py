@@ -19,10 +19,10 @@ import sqlalchemy as sql
 
 from pipeline.errors import ConflictError, DataError, display_name
 from pipeline.store import decision_rows, schema
+from pipeline.store.collections import Collections
 from pipeline.store.database import FILE
 from pipeline.store.decisions import REDO, RESOLVE, UNDO, again, holding, stacks
 from pipeline.store.jobs import Hold, Jobs, refuse_lost
-from pipeline.store.studies import Studies
 from pipeline.types import Counterfactual, CounterfactualSet, Decision, Photo
 
 VERDICTS = ("keep", "reject", "unsure", "")
@@ -37,7 +37,7 @@ class Failure:
     message: str
 
 
-class Store(Studies):
+class Store(Collections):
     """One data folder. Safe to use from many threads and processes at once."""
 
     def __init__(self, root: Path, database: str = "") -> None:

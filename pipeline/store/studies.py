@@ -46,9 +46,10 @@ class Studies(StudyReader):
             yield connection
             schema.raised(connection, topics)
 
-    def add_photo(self, photo: Photo) -> None:
-        """Add a photo with its classifier's judgement, or bring it back from where it was put away.
+    def add_photo(self, photo: Photo, collection: int | None = None) -> None:
+        """Add a photo with its classifier's judgement to a collection, or bring it back from where it was put away.
 
+        Without a collection it is in that of single photos, unless another one that is shown holds it already.
         A photo that is known keeps its label, unless the new one's source outranks it: a person's word counts more
         than a folder's, a folder's more than a guess. Raises `StoreError`.
         """
@@ -56,7 +57,7 @@ class Studies(StudyReader):
         with saving(what):
             picture = photo.key if self.media.touch(photo.key) else self.media.put(photo.image)
         with self._write(what, schema.RECORDS, schema.DECISIONS) as connection:
-            rows.save_photo(connection, photo, picture)
+            rows.save_photo(connection, photo, picture, collection)
 
     def set_label(
         self, photo_key: str, label: str, *, source: str = ANALYST, analyst: str = "", expected: str | None = None

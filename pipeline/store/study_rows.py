@@ -15,6 +15,7 @@ import sqlalchemy as sql
 
 from pipeline.errors import DataError
 from pipeline.scores import Scores
+from pipeline.store.collection_rows import place_photo
 from pipeline.store.judgement_rows import Vocabulary, save_judgements, save_vocabulary, unpack
 from pipeline.store.schema import (
     Row,
@@ -160,8 +161,11 @@ def change(connection: sql.Connection, photo: str, **values: object) -> None:
     connection.execute(sql.update(photos).where(photos.c.key == photo).values(updated=time.time(), **values))
 
 
-def save_photo(connection: sql.Connection, photo: Photo, picture: str) -> None:
-    """Insert a photo with its judgement; one that is known keeps its label unless the new one's source outranks it."""
+def save_photo(connection: sql.Connection, photo: Photo, picture: str, collection: int | None = None) -> None:
+    """Insert a photo with its judgement, and show it in this collection, or in one of single photos.
+
+    One that is known keeps its label unless the new one's source outranks it.
+    """
     vocabulary = save_vocabulary(connection, photo.judge)
     save_judgements(connection, vocabulary, {picture: photo.prediction})
     label = {"label": photo.label, "label_source": photo.label_source, "label_analyst": photo.label_analyst}
@@ -174,6 +178,7 @@ def save_photo(connection: sql.Connection, photo: Photo, picture: str) -> None:
         outranks = RANKS[photo.label_source] > RANKS[known.label_source]
         change(connection, photo.key, name=known.name or photo.name, **(label if outranks else {}))
     connection.execute(sql.delete(away).where(away.c.photo == photo.key))
+    place_photo(connection, photo.key, collection)
 
 
 def study_key(photo: str, caption: str) -> str:

@@ -1,8 +1,8 @@
 """The demo project: studies with their edits, decisions, a set and a run, that a new data folder starts with.
 
 It lies in a folder of its own as JSON lines and PNG files, and enters a store the way everything else does, so a store
-of a later version takes it, too. Starting empty puts its photos away, with all that was made of them; nothing is lost
-by it, and they can be brought back. Which folder it is, a profile says.
+of a later version takes it, too. Its photos are a collection, which can be put away with all that was made of them;
+nothing is lost by it, and it can be brought back. Which folder it is, a profile says.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pipeline.images import encode, key_of, open_image
 from pipeline.reinforcement.runs import read_run
 from pipeline.reinforcement.saving import save
 from pipeline.scores import Scores
+from pipeline.store.collections import PhotoCollection
+from pipeline.store.schema import DEMO, EARLIER
 from pipeline.store.store import Store
 from pipeline.tasks import studio
 from pipeline.types import (
@@ -39,6 +41,7 @@ STUDIES, DECISIONS, SETS = "studies.jsonl", "decisions.jsonl", "sets.jsonl"
 RUN = "run"  # folder of a reinforcement's figures and heads
 PICTURES = "pictures"
 NAME = "demo"  # of the run, once it is in a data folder
+TITLE = "Demo"  # of the collection
 
 Line = Mapping[str, Any]  # a line of JSON
 
@@ -54,10 +57,14 @@ def photo_keys(folder: Path) -> frozenset[str]:
     return frozenset(str(row["photo"]) for row in _lines(folder / STUDIES))
 
 
-def is_shown(store: Store, folder: Path) -> bool:
-    """Return whether one of the demo's photos is among the store's studies."""
-    keys = photo_keys(folder)
-    return any(summary.key in keys for summary in store.studies())
+def found(store: Store) -> PhotoCollection | None:
+    """Return the demo's collection, put away or not; None where the demo was never brought."""
+    return next((collection for collection in store.collections() if collection.kind == DEMO), None)
+
+
+def is_shown(store: Store) -> bool:
+    """Return whether the demo's collection is among those that are shown."""
+    return (collection := found(store)) is not None and not collection.away
 
 
 def bring(store: Store, folder: Path) -> None:
@@ -65,15 +72,25 @@ def bring(store: Store, folder: Path) -> None:
 
     Raises `DataError` when there is no demo in the folder, or a damaged one.
     """
+    rows = list(_lines(folder / STUDIES))
+    collection = store.open_collection(DEMO, TITLE)
     store.bring_back(photo_keys(folder))
     studies, sets = {summary.key for summary in store.studies()}, {frozen.name for frozen in store.sets()}
-    for row in _lines(folder / STUDIES):
+    for row in rows:
         if row["photo"] not in studies:
-            studio.save_study(store, _study(folder, row))
+            studio.save_study(store, _study(folder, row), collection)
+    store.collect(collection, photo_keys(folder))
     store.decide_all([Decision(**{**row, "tags": tuple(row["tags"])}) for row in _lines(folder / DECISIONS)])
     for row in _lines(folder / SETS):
         if row["name"] not in sets:
             store.freeze(str(row["name"]), frozenset(row["items"]))
+
+
+def claim(store: Store, folder: Path) -> None:
+    """Give the demo its collection in a data folder of an earlier version, where its photos were among all others."""
+    kinds = {collection.kind for collection in store.collections()}
+    if EARLIER in kinds and DEMO not in kinds:
+        store.part_from_earlier(DEMO, TITLE, photo_keys(folder))
 
 
 def bring_run(models: Models, parent: Path, folder: Path) -> None:
@@ -86,9 +103,10 @@ def bring_run(models: Models, parent: Path, folder: Path) -> None:
         save(made, models.classifier(made.classifier), target)
 
 
-def put_away(store: Store, parent: Path, folder: Path) -> None:
+def put_away(store: Store, parent: Path) -> None:
     """Leave the demo out everywhere, its run below `parent` too, until `bring` and `bring_run`."""
-    store.put_away(photo_keys(folder))
+    if (collection := found(store)) is not None:
+        store.put_collection_away(collection.number)
     if (parent / NAME).is_dir():
         (parent / NAME).rename(parent / f".{NAME}")
 

@@ -24,6 +24,7 @@ from pipeline.images import fit, key_of, open_image
 from pipeline.importing.folders import load_folder
 from pipeline.settings import Settings
 from pipeline.store.keys import run_key
+from pipeline.store.schema import STUDIED
 from pipeline.store.store import Failure, Store
 from pipeline.types import (
     ANALYST,
@@ -52,14 +53,17 @@ def take_in(
     classifier: str = "",
     name: str = "",
     source: str = FOLDER,
+    collection: int | None = None,
 ) -> Study:
     """Return the picture as a photo of the store, with all that is known of it; arguments as `workflow.open_photo`.
+
+    It is in this collection from then on, or in that of single photos.
 
     A photo that is known comes back under the classifier that is named, or the one it is shown under.
     """
     judge = refresh_classifier(models, store, classifier)
     opened = workflow.open_photo(models, image, label, judge.name, name, source)
-    store.add_photo(opened.photo)
+    store.add_photo(opened.photo, collection)
     return require_study(store, opened.photo.key, classifier)
 
 
@@ -207,13 +211,13 @@ def edit(
         yield grown
 
 
-def save_study(store: Store, study: Study) -> None:
-    """Add all of a study that was made outside the store; a caption that a person wrote there stays the present one.
+def save_study(store: Store, study: Study, collection: int | None = None) -> None:
+    """Add all of a study that was made outside the store, to this collection or to that of single photos.
 
-    What is there already stays as it is.
+    What is there already stays as it is, and a caption that a person wrote there the present one.
     """
     key, caption = study.photo.key, study.caption
-    store.add_photo(study.photo)
+    store.add_photo(study.photo, collection)
     present, written = store.caption_of(key)
     if caption and not written:
         with suppress(ConflictError):  # a person was quicker
@@ -245,7 +249,7 @@ def stress(
     """
     _ = models.captioner, models.perturber, models.editor, models.scorer  # opened now, not blamed on a picture later
     judge = refresh_classifier(models, store, classifier)
-    job = run_key(models, settings, judge)
+    job, collection = run_key(models, settings, judge), store.open_collection(STUDIED, folder.resolve().name)
     finished = set(store.finished(job))
     entries = load_folder(folder).pictures
     refuse_merged((entry.label for entry in entries), judge.labels)
@@ -254,11 +258,12 @@ def stress(
         try:
             image = fit(open_image(entry.path), models.profile.image_size)
             if key_of(image) in finished:
+                store.collect(collection, [key_of(image)])
                 continue
             if begun is not None:
                 begun(place, len(entries), name)
             opened = workflow.open_photo(models, image, entry.label, judge.name, name)
-            study = _finish(models, store, opened, settings, step)
+            study = _finish(models, store, opened, settings, step, collection)
         except (StoreError, Cancelled):
             raise
         except PipelineError as error:
@@ -272,7 +277,9 @@ def stress(
         yield study
 
 
-def _finish(models: Models, store: Store, opened: Study, settings: Settings, step: Step | None) -> Study:
+def _finish(
+    models: Models, store: Store, opened: Study, settings: Settings, step: Step | None, collection: int
+) -> Study:
     """Run all stages on a picture and save the study at its end."""
     known = store.load_study(opened.photo.key, opened.photo.classifier)
     caption, written = store.caption_of(opened.photo.key) if known is not None else ("", False)
@@ -287,7 +294,7 @@ def _finish(models: Models, store: Store, opened: Study, settings: Settings, ste
     study = workflow.propose(models, study, settings)
     for grown in workflow.edit(models, study, study.perturbations, settings, study.photo.classifier, step=step):
         study = grown
-    save_study(store, study)
+    save_study(store, study, collection)
     return study
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
+from explorer import collections
 from explorer.components.asking import guesses_markup
 from explorer.components.deck import deck
 from explorer.components.markup import Html, join, tag
@@ -15,7 +16,6 @@ from explorer.components.status import status_line
 from explorer.desk import Desk
 from explorer.middleware import offer_download
 from explorer.pages.curate.triage import Triage
-from explorer.pages.explore import starting
 from explorer.wiring import keep_in_address, use_records
 from pipeline.curation.exporting import archive
 from pipeline.curation.quotas import Kept, Rule, Selection, leaks, select
@@ -29,7 +29,7 @@ TITLE, ROUTE = "Curate", "/curate"
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    starting.notice(demo, desk)
+    collections.notice(demo, desk)
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="work", min_width=300):
             cards = deck(Triage(desk).functions())

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.components import Component
 
+from explorer import collections
 from explorer.components.welcome import welcome_markup
 from explorer.desk import Desk
-from explorer.pages.explore import captions, classifiers, edits, photo, proposals, starting, uploads
+from explorer.pages.explore import captions, classifiers, edits, photo, proposals, uploads
 from explorer.pages.explore.layout import (
     Inspector,
     Making,
@@ -49,7 +50,7 @@ class Keys(NamedTuple):
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    starting.notice(demo, desk)
+    collections.notice(demo, desk)
     keys = Keys(gr.State(""), gr.State(""), gr.Textbox("", visible="hidden", elem_id="analyst"))
     with gr.Row(elem_classes="bench", equal_height=False):
         with gr.Column(elem_classes="rail", min_width=180):

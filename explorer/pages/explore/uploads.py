@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import gradio as gr
@@ -26,10 +27,14 @@ from pipeline.importing.archives import arrivals
 from pipeline.importing.folders import LabelledImage
 from pipeline.importing.lists import Refusal
 from pipeline.settings import Settings
-from pipeline.tasks import studio
+from pipeline.store.collections import LONGEST
+from pipeline.store.schema import UPLOAD
+from pipeline.tasks import demo, studio
+from pipeline.tasks.training import FOLDER
 from pipeline.types import Study
 
 TOLD = 20  # refusals listed by name
+DEMO_HIDDEN = "The demo project is hidden now, so that every figure is of your own pictures; nothing of it is lost."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
     unasked = ((), gr.update(visible=False))
     yield (None, Html(), *unasked, *[gr.skip()] * width)  # an upload that fails must not stay in its box
     taken: dict[str, Study] = {}
+    collection: int | None = None
     differing: dict[str, Differing] = {}
     with tempfile.TemporaryDirectory(prefix="explorer-") as folder:
         found = arrivals(files, Path(folder))
@@ -64,7 +70,9 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
         known = desk.ask(lambda models: models.classifier().labels)
         refuse_merged((picture.label for picture in found.pictures), known)
         for number, picture in enumerate(found.pictures, start=1):
-            study = take_in(desk, picture)
+            if several and collection is None:
+                collection = desk.store.open_collection(UPLOAD, _name_of(files))
+            study = take_in(desk, picture, collection)
             if isinstance(study, Refusal):
                 refusals.append(study)
             else:
@@ -79,11 +87,23 @@ def receive(desk: Desk, paths: list[str] | None) -> Iterator[tuple[object, ...]]
     shown = photo.page(desk, first) if first else [gr.skip()] * width
     guesses = sum(not study.photo.confirmed for study in taken.values())
     others = tuple(differing.values())
-    told = report(len(taken), refusals, guesses, found.told, others) if several or found.told or others else Html()
+    notes = (*found.told, *([DEMO_HIDDEN] if taken and hide_demo(desk) else []))
+    told = report(len(taken), refusals, guesses, notes, others) if several or notes or others else Html()
     many = "label" if len(others) == 1 else f"{len(others)} labels"
     yield (None, told, others, gr.update(visible=bool(others), value=f"Take the {many} that came"), *shown)
     if not taken:
         raise DataError("None of the files could be used; the list under the upload says why.")
+
+
+def hide_demo(desk: Desk) -> bool:
+    """Leave the demo out once somebody's own pictures are here; return whether it was shown.
+
+    Not on a server that others use too, for whom it may be all that they look at.
+    """
+    if desk.shared or not demo.is_shown(desk.store):
+        return False
+    demo.put_away(desk.store, desk.store.root / FOLDER)
+    return True
 
 
 def take_labels(
@@ -108,11 +128,21 @@ def _save_label(desk: Desk, differing: Differing, settings: Settings, analyst: s
     desk.ask(lambda models: studio.say_label(models, desk.store, differing.key, differing.label, settings, **known))
 
 
-def take_in(desk: Desk, picture: LabelledImage) -> Study | Refusal:
-    """Return the picture classified and saved, or why not."""
+def _name_of(files: Sequence[Path]) -> str:
+    """Return what to call the collection of an upload: its only archive's name, or when it came."""
+    if len(files) == 1:
+        return files[0].name[:LONGEST]
+    return f"{len(files)} files, {datetime.now():%-d %B %Y %H:%M}"
+
+
+def take_in(desk: Desk, picture: LabelledImage, collection: int | None = None) -> Study | Refusal:
+    """Return the picture classified and saved in the collection, or why not."""
     try:
         image = open_image(picture.path)
-        return desk.ask(lambda models: studio.take_in(models, desk.store, image, picture.label, name=picture.path.name))
+        label, name = picture.label, picture.path.name
+        return desk.ask(
+            lambda models: studio.take_in(models, desk.store, image, label, name=name, collection=collection)
+        )
     except InputError as error:
         return Refusal(name=picture.path.name, reason=str(error))
 

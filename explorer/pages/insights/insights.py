@@ -12,13 +12,13 @@ import gradio as gr
 import numpy as np
 from PIL.Image import Image
 
+from explorer import collections
 from explorer.components.asking import left_out_markup
 from explorer.components.heat_map import K, heat_map, heat_markup
 from explorer.components.markup import REPORT_CLICKS, Html, join, tag
 from explorer.components.masthead import section
 from explorer.components.pairs import pairs_markup
 from explorer.desk import Desk
-from explorer.pages.explore import starting
 from explorer.pages.insights import charts, side_by_side
 from explorer.pages.insights.findings import (
     MAPPED,
@@ -75,7 +75,7 @@ MAP_HINT = "Original photos and chosen edits by the classifier's own features, o
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    starting.notice(demo, desk)
+    collections.notice(demo, desk)
     with gr.Column(elem_classes="work report"):
         with gr.Row(elem_classes="actions top"):
             names = _classifiers(desk)

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import gradio as gr
 
-from explorer import alerts
+from explorer import alerts, collections
 from explorer.components.markup import Html
 from explorer.components.status import job_line, status_line
 from explorer.desk import Desk
-from explorer.pages.explore import classifiers, starting
+from explorer.pages.explore import classifiers
 from explorer.pages.insights import charts
 from explorer.pages.reinforce import outcomes
 from explorer.pages.reinforce.layout import (
@@ -39,7 +39,7 @@ TITLE, ROUTE = "Reinforce", "/reinforce"
 
 def build(demo: gr.Blocks, desk: Desk) -> None:
     """Draw the page into the current Blocks and wire it."""
-    starting.notice(demo, desk)
+    collections.notice(demo, desk)
     standard = Recipe(learning_rate=desk.models.profile.settings.learning_rate)
     current, timer = gr.State(""), gr.Timer(1.0, active=False)
     with gr.Row(elem_classes="bench", equal_height=False):

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 import app as program
+from explorer import collections
 from explorer.desk import Desk
 from explorer.pages.explore import starting
 from pipeline.models.loader import LoadedModels
+from pipeline.store.schema import DEMO, EARLIER
 from pipeline.store.store import Store
 from pipeline.tasks import demo
 from tests.seams import SeamModels
@@ -18,7 +20,7 @@ def test_a_new_data_folder_gets_the_demo_and_a_used_one_does_not(
     store: Store, models: LoadedModels, tmp_path: Path
 ) -> None:
     starting.bring_demo(Desk(models=models, store=store)).result()
-    assert demo.is_shown(store, Path(models.profile.demo))
+    assert demo.is_shown(store)
     assert (store.root / "reinforced" / demo.NAME / "run.json").is_file()
     used = Store(tmp_path / "used")
     save(used, study_of())
@@ -27,11 +29,29 @@ def test_a_new_data_folder_gets_the_demo_and_a_used_one_does_not(
     used.close()
 
 
+def test_the_demo_in_an_earlier_folder_is_parted_from_ones_own_photos(store: Store, models: LoadedModels) -> None:
+    desk = Desk(models=models, store=store)
+    starting.bring_demo(desk).result()
+    save(store, study_of())
+    with store.database.write() as connection:
+        for table in ("members", "collections"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        connection.exec_driver_sql("PRAGMA user_version=6")
+    earlier = Store(store.root)
+    again = Desk(models=models, store=earlier)
+    count = len(earlier.studies())
+    starting.claim_demo(again)
+    assert {found.kind: found.photos for found in earlier.collections()} == {EARLIER: 1, DEMO: count - 1}
+    starting.claim_demo(again)
+    assert demo.is_shown(earlier)
+    earlier.close()
+
+
 def test_a_profile_without_a_demo_says_nothing(store: Store) -> None:
     desk = Desk(models=SeamModels(), store=store)
     starting.bring_demo(desk).result()
     assert store.studies() == ()
-    assert starting.show(desk) == ""
+    assert collections.show(desk) == ""
 
 
 @pytest.mark.parametrize(("given", "empty"), [("", False), ("0", False), ("1", True)])

@@ -35,10 +35,10 @@ def shipped(models: LoadedModels) -> Path:
 
 
 def test_it_arrives_as_it_was_made(store: Store, written: Path) -> None:
-    assert not demo.is_shown(store, written)
+    assert not demo.is_shown(store)
     for _ in range(2):
         demo.bring(store, written)
-    assert demo.is_shown(store, written)
+    assert demo.is_shown(store)
     for seed in range(2):
         assert contents(store.load_study(study_of(seed).photo.key)) == contents(study_of(seed))
     (decision,) = store.log()
@@ -59,8 +59,8 @@ def test_starting_empty_leaves_ones_own_work_and_can_be_taken_back(store: Store,
     demo.bring(store, written)
     save(store, study_of(7))
     keep(store, study_of(0).counterfactuals[0].key, 1, "reject")
-    demo.put_away(store, store.root / "reinforced", written)
-    assert not demo.is_shown(store, written)
+    demo.put_away(store, store.root / "reinforced")
+    assert not demo.is_shown(store)
     assert [study.key for study in store.studies()] == [study_of(7).photo.key]
     assert (store.log(), store.sets()) == ((), ())
     demo.bring(store, written)
@@ -107,7 +107,7 @@ def test_the_shipped_demo_fills_every_page(store: Store, models: LoadedModels, s
     assert (run.alpha, run.looks, run.earlier) == (run.chosen, (), False), "its test sets wait to be shown"
     assert all(answers.ranks and answers.photos for answers in (*run.answers.values(), *run.validation.values()))
     assert models.classifier(models.admit(str(folder))).labels == models.classifier().labels
-    demo.put_away(store, store.root / "reinforced", shipped)
+    demo.put_away(store, store.root / "reinforced")
     assert runs(store.root / "reinforced") == ()
     demo.bring_run(models, store.root / "reinforced", shipped)
     assert runs(store.root / "reinforced") == (folder,)

@@ -1,4 +1,4 @@
-"""The line below every masthead: the demo, and which collections of photos are in view.
+"""The line below the masthead of four pages (not Labels, not Jobs): the demo, and which collections are in view.
 
 Hiding deletes nothing: what is hidden is left out of every list, figure and set until it is shown again.
 """

@@ -52,17 +52,15 @@ def add_members(connection: sql.Connection, collection: int, photo_keys: Collect
 
 
 def place_photo(connection: sql.Connection, photo: str, collection: int | None) -> None:
-    """Put a photo into a collection that is shown from then on; without one, into that of single photos.
+    """Put a photo into a collection, which stays hidden where somebody hid it meanwhile.
 
-    Not where a collection that is shown holds it already, and none is named.
+    Without one, into that of single photos, which is shown from then on; not where one that is shown holds it already.
     """
     if collection is None:
         shown = sql.select(members.c.photo).join(collections).where(members.c.photo == photo, ~collections.c.away)
         if connection.execute(shown.limit(1)).first() is not None:
             return
         collection = open_single(connection)
-    else:
-        change_collection(connection, collection, away=False)
     add_members(connection, collection, [photo])
 
 

@@ -132,7 +132,8 @@ def _name_of(files: Sequence[Path]) -> str:
     """Return what to call the collection of an upload: its only archive's name, or when it came."""
     if len(files) == 1:
         return files[0].name[:LONGEST]
-    return f"{len(files)} files, {datetime.now():%-d %B %Y %H:%M}"
+    now = datetime.now()
+    return f"{len(files)} files, {now.day} {now:%B %Y %H:%M}"
 
 
 def take_in(desk: Desk, picture: LabelledImage, collection: int | None = None) -> Study | Refusal:
